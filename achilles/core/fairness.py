@@ -1,0 +1,107 @@
+"""Weighted fair queueing: whose turn is it, when everybody wants some?
+
+Each key (a job) carries a virtual time: the service it was given, divided by its weight. The key
+with the smallest virtual time is served next, so over any stretch in which two keys both want
+service they receive it in the ratio of their weights. A key that comes back from idling starts at
+the present virtual time: it can neither save up service nor be made to pay for having idled.
+(A. Demers, S. Keshav, S. Shenker, "Analysis and simulation of a fair queueing algorithm", 1989.)
+
+The heap holds one live entry per active key; entries made stale by a charge or a removal are
+dropped when they surface, so every operation is O(log n) amortized.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class FairQueue(Generic[K]):
+    """Keys in the order in which they are due, cheapest virtual time first."""
+
+    def __init__(self) -> None:
+        self._virtual_time: dict[K, float] = {}
+        self._weight: dict[K, float] = {}
+        self._entry: dict[K, int] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._serial = 0
+        self._now = 0.0
+
+    def __len__(self) -> int:
+        """Number of active keys."""
+        return len(self._entry)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entry
+
+    def add(self, key: K, weight: float = 1.0) -> None:
+        """Make a new key known, not yet active."""
+        self._virtual_time[key] = self._now
+        self._weight[key] = weight
+
+    def remove(self, key: K) -> None:
+        """Forget a key entirely."""
+        self._entry.pop(key, None)
+        self._virtual_time.pop(key, None)
+        self._weight.pop(key, None)
+
+    def activate(self, key: K) -> None:
+        """Say that the key wants service."""
+        if key in self._entry:
+            return
+        self._virtual_time[key] = max(self._virtual_time[key], self._now)
+        self._push(key)
+
+    def deactivate(self, key: K) -> None:
+        """Say that the key wants nothing for now."""
+        self._entry.pop(key, None)
+
+    def charge(self, key: K, service: float) -> None:
+        """Account service given to a key (any unit, the same for all keys)."""
+        if key not in self._virtual_time:
+            return
+        if key in self._entry:
+            # The start of the service just given is the present of this queue.
+            self._now = max(self._now, min(self._virtual_time[key], self._least()))
+        self._virtual_time[key] += service / self._weight[key]
+        if key in self._entry:
+            self._push(key)
+
+    def first(self) -> K | None:
+        """The key due next, or None."""
+        heap = self._heap
+        while heap:
+            _, serial, key = heap[0]
+            if self._entry.get(key) == serial:
+                return key
+            heapq.heappop(heap)
+        return None
+
+    def first_that(self, accepts: Callable[[K], bool]) -> K | None:
+        """The first key in due order for which ``accepts`` is true, or None."""
+        passed: list[tuple[float, int, K]] = []
+        found: K | None = None
+        while (key := self.first()) is not None:
+            if accepts(key):
+                found = key
+                break
+            passed.append(heapq.heappop(self._heap))
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return found
+
+    def __iter__(self) -> Iterator[K]:
+        """Active keys, in no particular order."""
+        return iter(self._entry)
+
+    def _least(self) -> float:
+        key = self.first()
+        return self._now if key is None else self._virtual_time[key]
+
+    def _push(self, key: K) -> None:
+        self._serial += 1
+        self._entry[key] = self._serial
+        heapq.heappush(self._heap, (self._virtual_time[key], self._serial, key))

@@ -1,0 +1,112 @@
+"""How arguments become packets, parcels and units.
+
+A *packet* is what the user sees: ``cpu_count × chunksize`` tasks for the node that runs them, or
+exactly one list when the arguments are lists. A *slice* is one worker's share of a packet. For
+tasks that prove short it would cost far more to move slices than to run them, so neighbouring
+slices are serialized together as one *unit*, and neighbouring packets travel together as one
+*parcel*. Packets stay exact for the user, because the controller cuts the results back into them.
+
+Only arithmetic lives here: no arguments, no bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+__all__ = [
+    "MAX_UNITS_PER_PARCEL",
+    "UNIT_TARGET_BYTES",
+    "UNIT_TARGET_NS",
+    "cut_list",
+    "cut_packet",
+    "cut_units",
+    "packet_length",
+    "unit_length",
+]
+
+# Work in one unit. Long enough that the ~50 µs of moving a unit vanish, short enough that two
+# workers finish together.
+UNIT_TARGET_NS = 2_000_000
+# A unit above this gains nothing from being larger: copying it costs more than its header.
+UNIT_TARGET_BYTES = 256 * 1024
+# Keeps a parcel's header line within its 16 KiB.
+MAX_UNITS_PER_PARCEL = 512
+
+
+def packet_length(cpu_count: int, chunksize: int) -> int:
+    """Tasks in one packet for a node with so many slots."""
+    return cpu_count * chunksize
+
+
+def unit_length(
+    *,
+    packet_tasks: int,
+    chunksize: int,
+    cpu_count: int,
+    available_tasks: int,
+    task_ns: float | None,
+    task_bytes: float | None,
+    draw_ns: float | None = None,
+) -> int:
+    """How many tasks to serialize as one unit.
+
+    Args:
+        packet_tasks: Length of a packet for the node in question.
+        chunksize: Length of a slice; a unit is never shorter (but for the end of the input).
+        cpu_count: Slots of the node; a parcel should hold two units for each.
+        available_tasks: Tasks that may be sent now.
+        task_ns: Measured time of one task, or None when nothing came back yet.
+        task_bytes: Measured serialized size of one argument, or None.
+        draw_ns: Measured time to draw one argument from the caller's iterable, or None.
+
+    Returns:
+        A whole number of packets, or else a whole number of slices below one packet.
+    """
+    if task_ns is None:
+        return min(chunksize, packet_tasks)
+    # An argument that is slow to draw must not keep its finished neighbours waiting.
+    slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
+    wanted = int(UNIT_TARGET_NS / slowest_ns)
+    if task_bytes:
+        wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
+    wanted = min(wanted, -(-available_tasks // (2 * cpu_count)))
+    if wanted >= packet_tasks:
+        return wanted - wanted % packet_tasks
+    return min(max(chunksize, wanted - wanted % chunksize), packet_tasks)
+
+
+def cut_units(packets: int, packet_tasks: int, unit_tasks: int) -> Iterator[int]:
+    """Lengths of the units of so many full packets.
+
+    ``unit_tasks`` is a result of `unit_length`: at or above a packet's length a unit holds whole
+    packets, below it a packet is cut and no unit crosses its end.
+    """
+    if unit_tasks >= packet_tasks:
+        tasks = packets * packet_tasks
+        while tasks > 0:
+            yield min(unit_tasks, tasks)
+            tasks -= unit_tasks
+    else:
+        for _ in range(packets):
+            yield from cut_packet(packet_tasks, unit_tasks)
+
+
+def cut_packet(packet_tasks: int, unit_tasks: int) -> Iterator[int]:
+    """Lengths of the units of one packet; the last may be shorter."""
+    while packet_tasks > 0:
+        yield min(unit_tasks, packet_tasks)
+        packet_tasks -= unit_tasks
+
+
+def cut_list(tasks: int, cpu_count: int, task_ns: float | None) -> list[int]:
+    """Lengths of the units of an argument that is itself a list (one packet).
+
+    Every slot gets an even share, unless the whole list is known to be shorter than one unit. An
+    empty list is one empty unit, since a reducer still has to see it.
+    """
+    if tasks == 0:
+        return [0]
+    if task_ns is not None and tasks * task_ns <= UNIT_TARGET_NS:
+        return [tasks]
+    share, longer = divmod(tasks, min(cpu_count, tasks))
+    return [share + 1] * longer + [share] * (min(cpu_count, tasks) - longer)

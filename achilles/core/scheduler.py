@@ -1,0 +1,372 @@
+"""The server's brain: which node is given which job's work, and when.
+
+What it knows: nodes (slots, Python version, what lies there), jobs (what is out, how long a task
+takes) and parcels (where, which attempt, how much is still missing). What it must never know:
+sockets, clocks, payloads.
+
+Rules:
+
+1. Work is asked for, never pushed. A node with room makes the scheduler send a `Demand` to the job
+   that is due; the controller answers with one parcel cut for that node. So arguments are drawn
+   only as fast as they are computed, and late joiners are served at once.
+2. A node has room while less work lies there than its window, and always for two parcels, so that
+   no slot waits for the network between packets.
+3. Jobs are due in the order of `FairQueue`: each gets the same share of the nodes' time. A job that
+   has nothing on a node may add one parcel even to a full one; so a newcomer does not wait until an
+   old job's window has drained.
+4. A demand that stays unanswered for `STALE_NS` (a slow generator, a reader that stands still) no
+   longer keeps room reserved, and its job is passed over until it answers.
+5. A parcel belongs to one attempt on one node. When the node is lost, the parcel is asked for
+   again, ahead of new work; results of older attempts are ignored. After `max_attempts` it is given
+   up and the controller is told.
+6. Decisions cost O(log jobs); no event about a packet walks nodes or jobs. Only the arrival of a
+   job looks at all nodes, until it has asked for enough.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from itertools import islice
+
+from .fairness import FairQueue
+from .scheduler_events import (
+    Command,
+    Demand,
+    Event,
+    FailJob,
+    FailParcel,
+    FinishJob,
+    ForgetJob,
+    ForwardResults,
+    InputEnded,
+    IntroduceJob,
+    JobCancelled,
+    JobSubmitted,
+    NodeDraining,
+    NodeJoined,
+    NodeLost,
+    ParcelArrived,
+    PythonVersion,
+    Resend,
+    ResultsArrived,
+    SendParcel,
+    TimePassed,
+    WakeAt,
+)
+from .scheduler_state import MAX_OPEN_DEMANDS, JobState, NodeState, ParcelState
+
+__all__ = ["STALE_NS", "Scheduler"]
+
+# How long an unanswered demand keeps its room reserved.
+STALE_NS = 100_000_000
+
+
+class Scheduler:
+    """Decides for all jobs and nodes of one server.
+
+    Args:
+        max_attempts: On how many nodes a parcel is tried before it is given up.
+    """
+
+    def __init__(self, max_attempts: int = 3) -> None:
+        self.max_attempts = max_attempts
+        self.nodes: dict[int, NodeState] = {}
+        self.jobs: dict[int, JobState] = {}
+        self._due: FairQueue[int] = FairQueue()
+        # Nodes with room for anybody, by Python version, least recently served first.
+        self._roomy: dict[PythonVersion, OrderedDict[int, None]] = {}
+        self._pythons: Counter[PythonVersion] = Counter()
+        self._demands: deque[tuple[int, int, int, int]] = deque()  # stale at, job, node, serial
+        self._serial = 0
+        self._wakes_at_ns = -1
+        self._now_ns = 0
+        self._out: list[Command] = []
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one fact in and return what is to be done about it, in order."""
+        self._now_ns = event.now_ns
+        self._out = []
+        match event:
+            case ResultsArrived():
+                self._results_arrived(event)
+            case ParcelArrived():
+                self._parcel_arrived(event)
+            case TimePassed():
+                self._wakes_at_ns = -1
+            case InputEnded():
+                self._input_ended(event.job)
+            case JobSubmitted():
+                self._job_submitted(event)
+            case JobCancelled():
+                self._job_cancelled(event.job)
+            case NodeJoined():
+                self._node_joined(event)
+            case NodeDraining():
+                self._node_draining(event.node)
+            case NodeLost():
+                self._node_lost(event.node)
+        self._release_stale()
+        return self._out
+
+    def _node_joined(self, event: NodeJoined) -> None:
+        node = NodeState(event.node, event.cpu_count, event.python)
+        self.nodes[event.node] = node
+        self._pythons[event.python] += 1
+        self._roomy.setdefault(event.python, OrderedDict())
+        self._feed(node)
+
+    def _node_draining(self, number: int) -> None:
+        node = self.nodes.get(number)
+        if node is not None:
+            node.draining = True
+            self._note_room(node)
+
+    def _node_lost(self, number: int) -> None:
+        node = self.nodes.pop(number, None)
+        if node is None:
+            return
+        self._roomy[node.python].pop(number, None)
+        self._pythons[node.python] -= 1
+        for job_number in node.jobs:
+            self.jobs[job_number].nodes.discard(number)
+        for job in self.jobs.values():
+            if job.open_demands.pop(number, None) is not None:
+                # Its answer will find no node; ask again rather than wait for it.
+                job.stalled = job.stalled and bool(job.open_demands)
+                self._reconsider(job)
+        for (job_number, _), parcel in list(node.parcels.items()):
+            job = self.jobs[job_number]
+            node.take_off(job, parcel)
+            self._retry(job, parcel)
+        if not self._pythons[node.python]:
+            for job in list(self.jobs.values()):
+                self._check_python(job)
+        self._feed_roomy()
+
+    def _job_submitted(self, event: JobSubmitted) -> None:
+        job = JobState(event.job, event.controller, event.chunksize, event.python)
+        self.jobs[event.job] = job
+        self._due.add(event.job, event.weight)
+        self._reconsider(job)
+        if not self._check_python(job):
+            return
+        self._feed_roomy()
+        for node in self.nodes.values():
+            if not job.wants_node():
+                break
+            self._feed(node)
+
+    def _check_python(self, job: JobState) -> bool:
+        """Fail a job that no node can run although there are some; true when it may go on."""
+        if job.python is None or not self.nodes or self._pythons[job.python]:
+            return True
+        theirs = [f"{major}.{minor}" for (major, minor), count in sorted(self._pythons.items()) if count]
+        ours = f"{job.python[0]}.{job.python[1]}"
+        reason = (
+            f"the function travels by value, as bytecode of Python {ours}, but every node runs Python "
+            f"{' or '.join(theirs)}: start a node with Python {ours}, run this program with Python "
+            f"{theirs[0]}, or move the function into a module of its own (what is imported travels "
+            f"as source and runs on any version)"
+        )
+        self._out.append(FailJob(job.controller, job.job, "version", reason))
+        self._drop(job)
+        return False
+
+    def _input_ended(self, number: int) -> None:
+        job = self.jobs.get(number)
+        if job is None:
+            return
+        job.input_ended = True
+        for node_number in list(job.open_demands):
+            self._close_demand(job, node_number)
+        self._reconsider(job)
+        self._finish_if_done(job)
+        self._feed_roomy()
+
+    def _job_cancelled(self, number: int) -> None:
+        job = self.jobs.get(number)
+        if job is not None:
+            self._drop(job)
+            self._feed_roomy()
+
+    def _finish_if_done(self, job: JobState) -> None:
+        if job.input_ended and not job.parcels:
+            self._out.append(FinishJob(job.controller, job.job))
+            self._drop(job)
+
+    def _drop(self, job: JobState) -> None:
+        """Remove every trace of a job."""
+        del self.jobs[job.job]
+        self._due.remove(job.job)
+        for node_number in list(job.open_demands):
+            self._close_demand(job, node_number)
+        for parcel in job.parcels.values():
+            node = self.nodes.get(parcel.node)
+            if node is not None and (job.job, parcel.parcel) in node.parcels:
+                node.take_off(job, parcel)
+                self._note_room(node)
+        for node_number in job.nodes:
+            self.nodes[node_number].jobs.discard(job.job)
+            self._out.append(ForgetJob(node_number, job.job))
+
+    def _parcel_arrived(self, event: ParcelArrived) -> None:
+        job = self.jobs.get(event.job)
+        if job is None:
+            return
+        node = self.nodes.get(event.node)
+        parcel = job.parcels.get(event.parcel)
+        if parcel is None:
+            parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes)
+            job.parcels[event.parcel] = parcel
+            job.weigh(event.tasks, event.size_bytes)
+            asked_ns = self._close_demand(job, event.node)
+            job.stalled = False
+            if node is None:
+                self._retry(job, parcel)
+                self._feed_roomy()
+                return
+            node.put(job, parcel)
+            if asked_ns:
+                self._due.charge(job.job, parcel.work_ns - asked_ns)
+        elif node is None or (job.job, event.parcel) not in node.parcels:
+            return  # asked for again elsewhere in the meantime
+        else:
+            parcel.missing_tasks = event.tasks
+        self._introduce(node, job)
+        self._out.append(SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
+        self._reconsider(job)
+        self._feed(node)
+        self._feed_roomy()
+
+    def _introduce(self, node: NodeState, job: JobState) -> None:
+        if job.job not in node.jobs:
+            node.jobs.add(job.job)
+            job.nodes.add(node.node)
+            self._out.append(IntroduceJob(node.node, job.job))
+
+    def _results_arrived(self, event: ResultsArrived) -> None:
+        job = self.jobs.get(event.job)
+        node = self.nodes.get(event.node)
+        if job is None or node is None:
+            return
+        parcel = job.parcels.get(event.parcel)
+        if parcel is None or parcel.node != event.node or parcel.attempt != event.attempt:
+            return
+        tasks = busy_us = 0
+        for _, length, status, segment_busy_us in event.segments:
+            tasks += length
+            busy_us += segment_busy_us
+            if status:
+                job.tasks_failed += 1
+        if tasks:
+            job.measure(tasks, busy_us * 1000.0)
+        job.tasks_done += tasks
+        node.progressed(parcel, tasks)
+        self._out.append(ForwardResults(job.controller, job.job, event.parcel, event.attempt))
+        if parcel.missing_tasks <= 0:
+            node.take_off(job, parcel)
+            del job.parcels[event.parcel]
+            self._reconsider(job)
+            self._finish_if_done(job)
+        self._feed(node)
+
+    def _retry(self, job: JobState, parcel: ParcelState) -> None:
+        """Put a parcel whose node is gone at the head of its job's work, or give it up."""
+        if parcel.attempt >= self.max_attempts:
+            reason = f"the node that ran it was lost, {parcel.attempt} times in a row"
+            self._out.append(FailParcel(job.controller, job.job, parcel.parcel, reason))
+            del job.parcels[parcel.parcel]
+            self._finish_if_done(job)
+            return
+        parcel.attempt += 1
+        job.lost.append(parcel.parcel)
+        self._reconsider(job)
+
+    def _reconsider(self, job: JobState) -> None:
+        if job.wants_node():
+            self._due.activate(job.job)
+        else:
+            self._due.deactivate(job.job)
+
+    def _feed(self, node: NodeState) -> None:
+        """Ask for work until the node has no room, or no job wants it."""
+        while not node.draining:
+            number = self._due.first_that(lambda key: node.has_room_for(self.jobs[key]))
+            if number is None:
+                break
+            self._ask(node, self.jobs[number])
+        self._note_room(node)
+
+    def _feed_roomy(self) -> None:
+        """Serve nodes that had room while no job wanted it."""
+        while (number := self._due.first_that(lambda key: self._roomy_for(self.jobs[key]) is not None)) is not None:
+            node = self._roomy_for(self.jobs[number])
+            assert node is not None
+            self._feed(node)
+
+    def _roomy_for(self, job: JobState) -> NodeState | None:
+        """A node with room that the job has not asked yet. It has asked few, so few are passed."""
+        pythons = self._roomy if job.python is None else (job.python,)
+        for python in pythons:
+            for number in islice(self._roomy.get(python, ()), MAX_OPEN_DEMANDS + 1):
+                if job.lost or number not in job.open_demands:
+                    return self.nodes[number]
+        return None
+
+    def _note_room(self, node: NodeState) -> None:
+        roomy = self._roomy[node.python]
+        if node.draining or not node.has_room():
+            roomy.pop(node.node, None)
+        else:
+            roomy[node.node] = None
+            roomy.move_to_end(node.node)
+
+    def _ask(self, node: NodeState, job: JobState) -> None:
+        """Ask the job for a lost parcel, or else for a new one."""
+        if job.lost:
+            parcel = job.parcels[job.lost.popleft()]
+            node.put(job, parcel)
+            self._due.charge(job.job, parcel.work_ns)
+            self._out.append(Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
+        else:
+            packets = node.packets_for(job, len(self._due))
+            work_ns = job.work_of(packets * node.cpu_count * job.chunksize)
+            self._serial += 1
+            job.open_demands[node.node] = self._serial
+            node.reserve(job, work_ns)
+            self._demands.append((self._now_ns + STALE_NS, job.job, node.node, self._serial))
+            self._due.charge(job.job, work_ns)
+            self._out.append(Demand(job.controller, job.job, node.node, node.cpu_count, packets))
+        self._reconsider(job)
+
+    def _close_demand(self, job: JobState, node_number: int) -> float:
+        """End a demand; returns the room it still kept, ns."""
+        job.open_demands.pop(node_number, None)
+        node = self.nodes.get(node_number)
+        if node is None:
+            return 0.0
+        work_ns = node.unreserve(job)
+        self._note_room(node)
+        return work_ns
+
+    def _release_stale(self) -> None:
+        """Rule 4: give back the room of demands that were not answered in time."""
+        released = False
+        while self._demands:
+            stale_at_ns, job_number, node_number, serial = self._demands[0]
+            job = self.jobs.get(job_number)
+            if job is not None and job.open_demands.get(node_number) == serial:
+                if stale_at_ns > self._now_ns:
+                    break
+                node = self.nodes[node_number]
+                node.unreserve(job)
+                self._note_room(node)
+                job.stalled = True
+                self._reconsider(job)
+                released = True
+            self._demands.popleft()
+        if released:
+            self._feed_roomy()
+        if self._demands and self._wakes_at_ns < 0:
+            self._wakes_at_ns = self._demands[0][0]
+            self._out.append(WakeAt(self._wakes_at_ns))

@@ -1,0 +1,187 @@
+"""What the scheduler remembers of nodes, jobs and parcels, and the arithmetic of room.
+
+Work is measured in nanoseconds of one slot. Until the first result of a job came back, a task of it
+is taken to last `UNKNOWN_TASK_NS`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from .packets import packet_length
+from .scheduler_events import PythonVersion
+
+__all__ = ["MAX_JOB_BYTES", "MAX_OPEN_DEMANDS", "JobState", "NodeState", "ParcelState"]
+
+# Work lying at a node, per slot. Long against a round trip, short against a user's patience.
+WINDOW_NS = 30_000_000
+# A window is filled by so many parcels: one runs, one waits, one is on its way.
+PARCELS_PER_WINDOW = 3
+UNKNOWN_TASK_NS = 10_000_000.0
+# Below this the measurement says more about the clock than about the task.
+LEAST_TASK_NS = 20.0
+# A job may have so many demands unanswered; more are made as these are answered.
+MAX_OPEN_DEMANDS = 64
+# A node that is full may still take one parcel of a job that has nothing there, while it serves
+# fewer jobs than this.
+MAX_JOBS_PER_NODE = 8
+# Payload of one job lying at nodes, beyond which nothing more is asked for.
+MAX_JOB_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class ParcelState:
+    """A parcel that is on a node, on its way there, or waits to be sent to another."""
+
+    parcel: int
+    node: int
+    attempt: int
+    missing_tasks: int
+    size_bytes: int
+    work_ns: float = 0.0
+
+
+@dataclass(slots=True)
+class JobState:
+    """One user call."""
+
+    job: int
+    controller: int
+    chunksize: int
+    python: PythonVersion | None
+    parcels: dict[int, ParcelState] = field(default_factory=dict)
+    lost: deque[int] = field(default_factory=deque)  # parcels that need another node
+    open_demands: dict[int, int] = field(default_factory=dict)  # node -> serial of the demand
+    nodes: set[int] = field(default_factory=set)  # nodes it was introduced to
+    stalled: bool = False
+    input_ended: bool = False
+    task_ns: float | None = None
+    task_bytes: float = 0.0
+    bytes_out: int = 0
+    tasks_done: int = 0
+    tasks_failed: int = 0
+
+    def wants_node(self) -> bool:
+        """Whether it would use room on a node now."""
+        if self.lost:
+            return True
+        return (
+            not self.input_ended
+            and not self.stalled
+            and len(self.open_demands) < MAX_OPEN_DEMANDS
+            and self.bytes_out < MAX_JOB_BYTES
+        )
+
+    def work_of(self, tasks: int) -> float:
+        """Expected work of so many tasks, ns."""
+        return tasks * max(self.task_ns or UNKNOWN_TASK_NS, LEAST_TASK_NS)
+
+    def measure(self, tasks: int, busy_ns: float) -> None:
+        """Learn from finished tasks how long one takes."""
+        measured = busy_ns / tasks
+        self.task_ns = measured if self.task_ns is None else 0.7 * self.task_ns + 0.3 * measured
+
+    def weigh(self, tasks: int, size_bytes: int) -> None:
+        """Learn from a parcel how large one argument is."""
+        size = size_bytes / max(tasks, 1)
+        self.task_bytes = 0.8 * self.task_bytes + 0.2 * size if self.task_bytes else size
+
+
+@dataclass(slots=True)
+class NodeState:
+    """One machine's agent."""
+
+    node: int
+    cpu_count: int
+    python: PythonVersion
+    draining: bool = False
+    parcels: dict[tuple[int, int], ParcelState] = field(default_factory=dict)
+    parcels_of: dict[int, int] = field(default_factory=dict)  # job -> parcels here
+    work_ns: float = 0.0
+    reserved: dict[int, float] = field(default_factory=dict)  # job -> work asked for
+    reserved_ns: float = 0.0
+    jobs: set[int] = field(default_factory=set)  # introduced here
+    tasks_done: int = 0
+
+    @property
+    def window_ns(self) -> float:
+        """Work that may lie here."""
+        return float(self.cpu_count * WINDOW_NS)
+
+    def has_room(self) -> bool:
+        """Whether any job may add a parcel."""
+        if len(self.parcels) + len(self.reserved) < 2:
+            return True
+        limit = self.window_ns * (PARCELS_PER_WINDOW - 1) / PARCELS_PER_WINDOW
+        return self.work_ns + self.reserved_ns < limit
+
+    def has_room_for(self, job: JobState) -> bool:
+        """Whether this job may add a parcel."""
+        if not self.may_run(job) or (self.node in job.open_demands and not job.lost):
+            return False
+        if self.has_room():
+            return True
+        return (
+            job.job not in self.parcels_of
+            and job.job not in self.reserved
+            and len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
+        )
+
+    def may_run(self, job: JobState) -> bool:
+        """Whether this node's Python can run the job's function."""
+        return job.python is None or job.python == self.python
+
+    def packets_for(self, job: JobState, sharing_jobs: int) -> int:
+        """How many packets of the job to ask for, when so many jobs want room."""
+        if job.task_ns is None:
+            return 1
+        packet_tasks = packet_length(self.cpu_count, job.chunksize)
+        free_ns = max(self.window_ns - self.work_ns - self.reserved_ns, 0.0)
+        share_ns = min(free_ns / max(sharing_jobs, 1), self.window_ns / PARCELS_PER_WINDOW)
+        tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
+        # Slow start: never ask for much more than the job has shown it can do.
+        tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
+        if job.task_bytes:
+            tasks = min(tasks, (MAX_JOB_BYTES - job.bytes_out) / 4 / job.task_bytes)
+        return max(1, int(tasks / packet_tasks))
+
+    def put(self, job: JobState, parcel: ParcelState) -> None:
+        """Account a parcel that is on its way here."""
+        parcel.node = self.node
+        parcel.work_ns = job.work_of(parcel.missing_tasks)
+        self.parcels[job.job, parcel.parcel] = parcel
+        self.parcels_of[job.job] = self.parcels_of.get(job.job, 0) + 1
+        self.work_ns += parcel.work_ns
+        job.bytes_out += parcel.size_bytes
+
+    def take_off(self, job: JobState, parcel: ParcelState) -> None:
+        """Account a parcel that is done, lost or dropped."""
+        del self.parcels[job.job, parcel.parcel]
+        here = self.parcels_of[job.job] - 1
+        if here:
+            self.parcels_of[job.job] = here
+        else:
+            del self.parcels_of[job.job]
+        # An empty node starts from zero, so that rounding never adds up.
+        self.work_ns = max(self.work_ns - parcel.work_ns, 0.0) if self.parcels else 0.0
+        job.bytes_out -= parcel.size_bytes
+
+    def progressed(self, parcel: ParcelState, tasks: int) -> None:
+        """Account tasks of a parcel here that are done."""
+        done_ns = parcel.work_ns * min(tasks / max(parcel.missing_tasks, 1), 1.0)
+        parcel.work_ns -= done_ns
+        parcel.missing_tasks -= tasks
+        self.work_ns -= done_ns
+        self.tasks_done += tasks
+
+    def reserve(self, job: JobState, work_ns: float) -> None:
+        """Keep room for a parcel that was asked for."""
+        self.reserved[job.job] = work_ns
+        self.reserved_ns += work_ns
+
+    def unreserve(self, job: JobState) -> float:
+        """Give that room back; returns how much it was (0.0: none)."""
+        work_ns = self.reserved.pop(job.job, 0.0)
+        self.reserved_ns = self.reserved_ns - work_ns if self.reserved else 0.0
+        return work_ns

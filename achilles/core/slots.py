@@ -1,0 +1,345 @@
+"""The node's brain: which worker gets which part of which parcel.
+
+What it knows: workers and what lies at each, jobs and how long their tasks take, parcels and which
+of their results are in. What it must never know: processes, sockets, clocks, payloads.
+
+Rules:
+
+1. Jobs take turns by the time they have used (`FairQueue`); within a job, pieces run in the order
+   in which they came.
+2. A worker has one piece at hand, and more only while they are short: up to `QUEUE_NS` of work, so
+   that it does not wait for the next one, and nothing long waits behind something longer.
+3. Results of a parcel are kept until it is complete or `FLUSH_BYTES` have gathered, then sent.
+4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
+   packet that is spread over workers are brought together at one of them for reducing.
+5. When a worker dies, only the item it was running is charged with the death. What it had not
+   reported is run again in up to three pieces: the items before, that item alone, the items after.
+   An item that was charged `max_attempts` times is reported as the cause of death.
+6. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
+   `CANCEL_GRACE_NS` is stopped.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+from .fairness import FairQueue
+from .slots_events import (
+    Command,
+    DropParcel,
+    DropPiece,
+    Event,
+    JobForgotten,
+    JobIntroduced,
+    ParcelKey,
+    ParcelReceived,
+    PieceFinished,
+    ReportDeath,
+    RunPiece,
+    RunReduce,
+    SendResults,
+    StopWorker,
+    TeachJob,
+    TimePassed,
+    UnteachJob,
+    WakeAt,
+    WorkerDied,
+    WorkerStarted,
+)
+from .slots_state import JobState, ParcelState, Piece, WorkerState, gather_packets
+
+__all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
+
+FLUSH_BYTES = 256 * 1024
+CANCEL_GRACE_NS = 500_000_000
+
+
+class Slots:
+    """Decides for the workers of one node.
+
+    Args:
+        max_attempts: How many deaths an item may cause before it is reported.
+    """
+
+    def __init__(self, max_attempts: int = 3) -> None:
+        self.max_attempts = max_attempts
+        self.workers: dict[int, WorkerState] = {}
+        self.jobs: dict[int, JobState] = {}
+        self.parcels: dict[ParcelKey, ParcelState] = {}
+        self.pieces: dict[int, Piece] = {}
+        self._turns: FairQueue[int] = FairQueue()
+        self._idle: OrderedDict[int, None] = OrderedDict()  # nothing at hand
+        self._shallow: OrderedDict[int, None] = OrderedDict()  # room behind what is at hand
+        self._stop_at: deque[tuple[int, int, int]] = deque()  # when, worker, piece
+        self._serial = 0
+        self._out: list[Command] = []
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one fact in and return what is to be done about it, in order."""
+        self._out = []
+        match event:
+            case PieceFinished():
+                self._piece_finished(event)
+            case ParcelReceived():
+                self._parcel_received(event)
+            case JobIntroduced():
+                self.jobs[event.job] = JobState(event.job, event.reduces)
+                self._turns.add(event.job)
+            case JobForgotten():
+                self._job_forgotten(event)
+            case WorkerStarted():
+                self.workers[event.worker] = WorkerState(event.worker)
+                self._note(self.workers[event.worker])
+            case WorkerDied():
+                self._worker_died(event)
+            case TimePassed():
+                self._stop_overdue(event.now_ns)
+        self._assign()
+        return self._out
+
+    def _parcel_received(self, event: ParcelReceived) -> None:
+        job = self.jobs.get(event.job)
+        if job is None:
+            return
+        key = (event.job, event.parcel, event.attempt)
+        tasks = sum(event.units)
+        parcel = ParcelState(key, event.first, tasks, event.packet_tasks, len(event.units))
+        self.parcels[key] = parcel
+        job.parcels.add(key)
+        if job.reduces:
+            parcel.spread = gather_packets(event.first, event.units, event.packet_tasks)
+        first = event.first
+        for number, length in enumerate(event.units):
+            self._queue(job, Piece(self._next(), key, number, first, 0, length))
+            first += length
+
+    def _next(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _queue(self, job: JobState, piece: Piece, ahead: bool = False) -> None:
+        self.pieces[piece.piece] = piece
+        if ahead:
+            job.waiting.appendleft(piece)
+        else:
+            job.waiting.append(piece)
+        self._turns.activate(job.job)
+
+    def _assign(self) -> None:
+        """Give waiting pieces to workers with room."""
+        while (number := self._turns.first()) is not None:
+            job = self.jobs[number]
+            if self._idle:
+                worker = self.workers[next(iter(self._idle))]
+            elif self._shallow and job.is_short(job.waiting[0]):
+                worker = self.workers[next(iter(self._shallow))]
+            else:
+                return
+            piece = job.waiting.popleft()
+            if not job.waiting:
+                self._turns.deactivate(number)
+            self._run(worker, job, piece)
+
+    def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
+        piece.work_ns = job.work_of(piece.tasks)
+        self._turns.charge(job.job, piece.work_ns)
+        worker.pieces.append(piece)
+        worker.work_ns += piece.work_ns
+        if job.job not in worker.jobs:
+            worker.jobs.add(job.job)
+            job.workers.add(worker.worker)
+            self._out.append(TeachJob(worker.worker, job.job))
+        if piece.parts is not None:
+            self._out.append(
+                RunReduce(worker.worker, piece.piece, piece.key, piece.first, piece.tasks, piece.parts)
+            )
+        else:
+            parcel = self.parcels[piece.key]
+            whole = job.reduces and parcel.packet_of(piece.first + piece.skip) not in parcel.spread
+            self._out.append(
+                RunPiece(
+                    worker.worker,
+                    piece.piece,
+                    piece.key,
+                    piece.unit,
+                    piece.first,
+                    piece.skip,
+                    piece.tasks,
+                    max(parcel.packet_tasks, 1) if whole else 0,
+                )
+            )
+        self._note(worker)
+
+    def _note(self, worker: WorkerState) -> None:
+        """Keep the two lists of workers with room true."""
+        number = worker.worker
+        if not worker.pieces:
+            self._shallow.pop(number, None)
+            self._idle[number] = None
+        else:
+            self._idle.pop(number, None)
+            if worker.may_queue():
+                self._shallow[number] = None
+            else:
+                self._shallow.pop(number, None)
+
+    def _piece_finished(self, event: PieceFinished) -> None:
+        worker = self.workers.get(event.worker)
+        piece = self.pieces.get(event.piece)
+        if worker is None or piece is None or not worker.pieces:
+            return
+        worker.take(piece)
+        self._note(worker)
+        job = self.jobs.get(piece.key[0])
+        parcel = self.parcels.get(piece.key)
+        if job is None or parcel is None:
+            # Forgotten while it ran.
+            self._drop_piece(piece)
+            return
+        if piece.tasks and piece.parts is None:
+            job.measure(piece.tasks, event.busy_ns)
+        self._turns.charge(job.job, event.busy_ns - piece.work_ns)
+        piece.status = event.status
+        piece.busy_us += event.busy_ns // 1000
+        self._keep(job, parcel, piece, event.size_bytes)
+
+    def _keep(self, job: JobState, parcel: ParcelState, piece: Piece, size_bytes: int) -> None:
+        """Store a finished piece with its parcel, reduce or send what that completes."""
+        if parcel.spread and piece.parts is None:
+            packet = parcel.packet_of(piece.first + piece.skip)
+            gathered = parcel.spread.get(packet)
+            if gathered is not None:
+                gathered.pieces.append(piece)
+                gathered.missing_tasks -= piece.tasks
+                if gathered.missing_tasks:
+                    return
+                pieces = sorted(gathered.pieces, key=lambda part: part.first + part.skip)
+                if all(part.status < 2 for part in pieces):
+                    parts = [part.piece for part in pieces]
+                    first = pieces[0].first + pieces[0].skip
+                    whole = Piece(self._next(), parcel.key, -1, first, 0, gathered.tasks, parts=parts)
+                    whole.busy_us = sum(part.busy_us for part in pieces)
+                    self._queue(job, whole, ahead=True)
+                    return
+                for part in pieces:
+                    parcel.done.append(part)
+                    parcel.missing_tasks -= part.tasks
+                self._flush(parcel, size_bytes)
+                return
+        if piece.parts is not None:
+            for number in piece.parts:
+                self._drop_piece(self.pieces[number])
+        parcel.done.append(piece)
+        parcel.missing_tasks -= piece.tasks
+        parcel.missing_empty -= not piece.tasks
+        self._flush(parcel, size_bytes)
+
+    def _flush(self, parcel: ParcelState, size_bytes: int) -> None:
+        parcel.kept_bytes += size_bytes
+        complete = parcel.missing_tasks <= 0 and parcel.missing_empty <= 0
+        if not complete and parcel.kept_bytes < FLUSH_BYTES:
+            return
+        segments = [
+            (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
+            for piece in parcel.done
+        ]
+        self._out.append(SendResults(parcel.key, segments))
+        for piece in parcel.done:
+            self._drop_piece(piece)
+        parcel.done = []
+        parcel.kept_bytes = 0
+        if complete:
+            self._drop_parcel(parcel)
+
+    def _drop_piece(self, piece: Piece) -> None:
+        if self.pieces.pop(piece.piece, None) is not None:
+            self._out.append(DropPiece(piece.piece))
+
+    def _drop_parcel(self, parcel: ParcelState) -> None:
+        del self.parcels[parcel.key]
+        job = self.jobs.get(parcel.key[0])
+        if job is not None:
+            job.parcels.discard(parcel.key)
+        self._out.append(DropParcel(parcel.key))
+
+    def _worker_died(self, event: WorkerDied) -> None:
+        worker = self.workers.pop(event.worker, None)
+        if worker is None:
+            return
+        self._idle.pop(event.worker, None)
+        self._shallow.pop(event.worker, None)
+        for number in worker.jobs:
+            if number in self.jobs:
+                self.jobs[number].workers.discard(event.worker)
+        # The first piece is the one that ran; the others only stood in the queue.
+        for position in range(len(worker.pieces) - 1, -1, -1):
+            piece = worker.pieces[position]
+            job = self.jobs.get(piece.key[0])
+            if job is None or piece.key not in self.parcels:
+                self._drop_piece(piece)
+            elif position:
+                self._queue(job, piece, ahead=True)
+            else:
+                self._charge_death(job, piece, event.worker, event.running)
+
+    def _charge_death(self, job: JobState, piece: Piece, worker: int, running: int | None) -> None:
+        """Rule 5: blame the item that ran, run the others again."""
+        parcel = self.parcels[piece.key]
+        start = piece.first + piece.skip
+        if running is None or piece.parts is not None or not start <= running < start + piece.tasks:
+            running = start
+        deaths = job.deaths.get(running, 0) + 1
+        job.deaths[running] = deaths
+        del self.pieces[piece.piece]
+        if piece.parts is not None or piece.tasks <= 1:
+            piece.piece = self._next()
+            again = [piece]
+        else:
+            edges = parcel.spread_packet(running) if job.reduces else ()
+            again = piece.cut_around(running, edges, self._next)
+        for part in reversed(again):
+            if deaths >= self.max_attempts and part.first + part.skip == running:
+                del job.deaths[running]
+                part.status = 2
+                self.pieces[part.piece] = part
+                self._out.append(ReportDeath(part.piece, worker, running, deaths))
+                self._keep(job, parcel, part, 0)
+            else:
+                self._queue(job, part, ahead=True)
+
+    def _job_forgotten(self, event: JobForgotten) -> None:
+        job = self.jobs.pop(event.job, None)
+        if job is None:
+            return
+        self._turns.remove(event.job)
+        waiting = list(job.waiting)
+        for key in job.parcels:
+            waiting += self.parcels[key].kept_pieces()
+        for piece in waiting:
+            self._drop_piece(piece)
+        for key in job.parcels:
+            del self.parcels[key]
+            self._out.append(DropParcel(key))
+        for number in sorted(job.workers):
+            worker = self.workers[number]
+            worker.jobs.discard(event.job)
+            self._out.append(UnteachJob(number, event.job))
+            for piece in worker.pieces:
+                if piece.key[0] == event.job:
+                    at_ns = event.now_ns + CANCEL_GRACE_NS
+                    self._stop_at.append((at_ns, number, piece.piece))
+                    self._out.append(WakeAt(at_ns))
+                    break
+
+    def _stop_overdue(self, now_ns: int) -> None:
+        while self._stop_at and self._stop_at[0][0] <= now_ns:
+            _, number, piece = self._stop_at.popleft()
+            worker = self.workers.get(number)
+            if worker is None or not any(held.piece == piece for held in worker.pieces):
+                continue
+            if worker.pieces[0].piece == piece:
+                self._out.append(StopWorker(number))
+            else:
+                # Somebody else's piece runs before it.
+                self._stop_at.append((now_ns + CANCEL_GRACE_NS, number, piece))
+                self._out.append(WakeAt(now_ns + CANCEL_GRACE_NS))

@@ -1,0 +1,186 @@
+"""The facts the slots' brain hears and the commands it gives.
+
+A *piece* is a range of one unit as one worker gets it: at first the whole unit, after a death
+smaller ranges of it. Pieces are numbered by the brain. Workers are numbered by the body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# (job, parcel, attempt)
+ParcelKey = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class WorkerStarted:
+    """A worker process is up and waits for work."""
+
+    now_ns: int
+    worker: int
+
+
+@dataclass(slots=True)
+class WorkerDied:
+    """A worker process is gone. ``running`` is the index of the item it was at, or None."""
+
+    now_ns: int
+    worker: int
+    running: int | None
+
+
+@dataclass(slots=True)
+class JobIntroduced:
+    """A job's function is here. ``reduces``: each packet's results become one value."""
+
+    now_ns: int
+    job: int
+    reduces: bool = False
+
+
+@dataclass(slots=True)
+class ParcelReceived:
+    """Work came in: the lengths of the parcel's units, and of its packets."""
+
+    now_ns: int
+    job: int
+    parcel: int
+    attempt: int
+    first: int
+    units: list[int]
+    packet_tasks: int
+
+
+@dataclass(slots=True)
+class PieceFinished:
+    """A worker answered. ``status``: 0 all well, 1 some items failed, 2 all failed."""
+
+    now_ns: int
+    worker: int
+    piece: int
+    status: int
+    busy_ns: int
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class JobForgotten:
+    """Nobody wants anything of this job any more."""
+
+    now_ns: int
+    job: int
+
+
+@dataclass(slots=True)
+class TimePassed:
+    """A time asked for by `WakeAt` has come."""
+
+    now_ns: int
+
+
+@dataclass(slots=True)
+class TeachJob:
+    """Send the job's function to a worker that is about to need it."""
+
+    worker: int
+    job: int
+
+
+@dataclass(slots=True)
+class RunPiece:
+    """Send items ``skip`` to ``skip + tasks`` of a unit to a worker.
+
+    ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself.
+    """
+
+    worker: int
+    piece: int
+    key: ParcelKey
+    unit: int
+    first: int
+    skip: int
+    tasks: int
+    packet_tasks: int
+
+
+@dataclass(slots=True)
+class RunReduce:
+    """Send the kept results of these pieces, in order, to a worker to be reduced to one value."""
+
+    worker: int
+    piece: int
+    key: ParcelKey
+    first: int
+    tasks: int
+    parts: list[int]
+
+
+@dataclass(slots=True)
+class SendResults:
+    """Send the kept results of these pieces: (piece, first, tasks, status, busy_us) each."""
+
+    key: ParcelKey
+    segments: list[tuple[int, int, int, int, int]]
+
+
+@dataclass(slots=True)
+class ReportDeath:
+    """Make the piece's result the error that its worker died, and keep it."""
+
+    piece: int
+    worker: int
+    index: int
+    attempts: int
+
+
+@dataclass(slots=True)
+class DropParcel:
+    """Free the payload of a parcel."""
+
+    key: ParcelKey
+
+
+@dataclass(slots=True)
+class DropPiece:
+    """Free the kept result of a piece."""
+
+    piece: int
+
+
+@dataclass(slots=True)
+class UnteachJob:
+    """Tell a worker to forget a job's function."""
+
+    worker: int
+    job: int
+
+
+@dataclass(slots=True)
+class StopWorker:
+    """End a worker that is busy with a job nobody wants any more; another takes its place."""
+
+    worker: int
+
+
+@dataclass(slots=True)
+class WakeAt:
+    """Send `TimePassed` at this time."""
+
+    at_ns: int
+
+
+Event = (
+    WorkerStarted | WorkerDied | JobIntroduced | ParcelReceived | PieceFinished | JobForgotten | TimePassed
+)
+Command = (
+    TeachJob
+    | RunPiece
+    | RunReduce
+    | SendResults
+    | ReportDeath
+    | DropParcel
+    | DropPiece
+    | UnteachJob
+    | StopWorker
+    | WakeAt
+)

@@ -1,0 +1,156 @@
+"""What the slots' brain remembers of workers, jobs, parcels and pieces."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from .slots_events import ParcelKey
+
+__all__ = ["JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
+
+# Work that may wait at a worker behind the piece it runs.
+QUEUE_NS = 1_500_000
+# A piece longer than this is worth a round trip: it is not queued behind another.
+SHORT_PIECE_NS = 4_000_000
+UNKNOWN_TASK_NS = 10_000_000.0
+
+
+@dataclass(slots=True)
+class Piece:
+    """A range of a unit (or, with ``parts``, a packet to be reduced) for one worker."""
+
+    piece: int
+    key: ParcelKey
+    unit: int
+    first: int
+    skip: int
+    tasks: int
+    parts: list[int] | None = None
+    work_ns: float = 0.0
+    status: int = 0
+    busy_us: int = 0
+
+    def cut_around(self, index: int, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
+        """The pieces before, at and after one item, cut at these indices as well."""
+        start = self.first + self.skip
+        end = start + self.tasks
+        cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
+        return [
+            Piece(number(), self.key, self.unit, self.first, low - self.first, high - low)
+            for low, high in pairwise(cuts)
+        ]
+
+
+@dataclass(slots=True)
+class PacketState:
+    """A packet whose results come from several pieces and have to be reduced together."""
+
+    tasks: int
+    missing_tasks: int
+    pieces: list[Piece] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ParcelState:
+    """A parcel that is not complete yet."""
+
+    key: ParcelKey
+    first: int
+    missing_tasks: int
+    packet_tasks: int
+    units: int
+    tasks: int = 0
+    missing_empty: int = 0
+    kept_bytes: int = 0
+    done: list[Piece] = field(default_factory=list)
+    spread: dict[int, PacketState] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tasks = self.missing_tasks
+        # The one unit of an empty list has no task, and is awaited all the same.
+        self.missing_empty = 0 if self.tasks else self.units
+
+    def packet_of(self, index: int) -> int:
+        """Number, within the parcel, of the packet that an item belongs to."""
+        return (index - self.first) // self.packet_tasks if self.packet_tasks else 0
+
+    def spread_packet(self, index: int) -> tuple[int, int]:
+        """Note that the packet of an item will come in pieces; returns the indices of its ends."""
+        packet = self.packet_of(index)
+        start = packet * self.packet_tasks
+        length = min(self.packet_tasks, self.tasks - start)
+        if packet not in self.spread:
+            self.spread[packet] = PacketState(length, length)
+        return self.first + start, self.first + start + length
+
+    def kept_pieces(self) -> list[Piece]:
+        """Pieces whose results wait here."""
+        return self.done + [piece for packet in self.spread.values() for piece in packet.pieces]
+
+
+def gather_packets(first: int, units: list[int], packet_tasks: int) -> dict[int, PacketState]:
+    """The packets of a parcel that no single unit holds whole."""
+    spread: dict[int, PacketState] = {}
+    if not packet_tasks:
+        return spread
+    tasks = sum(units)
+    start = 0
+    for length in units:
+        # A unit holds whole packets, or lies within one (core/packets.py).
+        packet = start // packet_tasks
+        packet_length = min(packet_tasks, tasks - packet * packet_tasks)
+        if length < packet_length:
+            spread.setdefault(packet, PacketState(packet_length, packet_length))
+        start += length
+    return spread
+
+
+@dataclass(slots=True)
+class JobState:
+    """A job as far as this node has seen it."""
+
+    job: int
+    reduces: bool
+    waiting: deque[Piece] = field(default_factory=deque)
+    parcels: set[ParcelKey] = field(default_factory=set)
+    workers: set[int] = field(default_factory=set)
+    deaths: dict[int, int] = field(default_factory=dict)
+    task_ns: float | None = None
+
+    def work_of(self, tasks: int) -> float:
+        """Expected work of so many tasks, ns."""
+        return tasks * (UNKNOWN_TASK_NS if self.task_ns is None else self.task_ns)
+
+    def is_short(self, piece: Piece) -> bool:
+        """Whether a piece may be queued behind another."""
+        return self.work_of(piece.tasks) <= SHORT_PIECE_NS
+
+    def measure(self, tasks: int, busy_ns: float) -> None:
+        """Learn from a finished piece how long a task takes."""
+        measured = busy_ns / tasks
+        self.task_ns = measured if self.task_ns is None else 0.7 * self.task_ns + 0.3 * measured
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """A worker and the pieces that lie there, the running one first."""
+
+    worker: int
+    pieces: deque[Piece] = field(default_factory=deque)
+    jobs: set[int] = field(default_factory=set)
+    work_ns: float = 0.0
+
+    def may_queue(self) -> bool:
+        """Whether something short may wait here behind what runs."""
+        return self.work_ns - self.pieces[0].work_ns < QUEUE_NS and self.pieces[0].work_ns <= SHORT_PIECE_NS
+
+    def take(self, piece: Piece) -> None:
+        """Remove a finished piece; workers answer in order, so it is nearly always the first."""
+        if self.pieces[0] is piece:
+            self.pieces.popleft()
+        else:
+            self.pieces.remove(piece)
+        self.work_ns = self.work_ns - piece.work_ns if self.pieces else 0.0

@@ -1,0 +1,261 @@
+"""The controller's brain: how far to draw, what to send, what to deliver.
+
+It holds one job. What it knows: demands that wait to be answered, parcels that are out or not yet
+read, and how long and large a task is. What it must never know: arguments, results, threads,
+connections.
+
+Rules:
+
+1. Arguments are drawn only to answer a demand, and only while what is out and what is unread
+   stay within bounds: ``budget_bytes`` of payload, and as many unread tasks as the nodes have at
+   hand. So a slow reader stops the producer, and an infinite iterable is fine.
+2. Every parcel is delivered exactly once: as soon as it is complete, or, when the job is ordered,
+   once all before it have been. Results of an older attempt count as well as those of the newest
+   until the scheduler asks for the parcel again; from then on they are ignored.
+3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from .packets import packet_length, unit_length
+from .submission_events import (
+    Command,
+    Complete,
+    Deliver,
+    DropResults,
+    DropUnits,
+    EndInput,
+    Event,
+    Granted,
+    InputEnded,
+    InputStarted,
+    ParcelDrawn,
+    ParcelFailed,
+    ParcelRead,
+    ResendAsked,
+    ResultsArrived,
+    SendParcel,
+)
+
+__all__ = ["DrawPlan", "ParcelState", "Submission"]
+
+# Unread tasks that are always allowed, however small the window of the nodes is.
+LEAD_TASKS = 1024
+# Parcels that the scheduler keeps at a node (its window), and how many windows may lie unread.
+LEAD_PARCELS = 3
+
+
+@dataclass(slots=True)
+class DrawPlan:
+    """What to draw next: up to ``packets`` packets for the node, serialized by ``unit_tasks``."""
+
+    node: int
+    cpu_count: int
+    packets: int
+    packet_tasks: int
+    unit_tasks: int
+    task_ns: float | None
+
+
+@dataclass(slots=True)
+class ParcelState:
+    """A parcel from its drawing until it was read."""
+
+    parcel: int
+    first: int
+    tasks: int
+    packet_tasks: int
+    packet_number: int
+    size_bytes: int
+    attempt: int = 1
+    missing_tasks: int = 0
+    missing_segments: int = 0
+    result_bytes: int = 0
+    complete: bool = False
+
+
+class Submission:
+    """Decides for one job of one controller.
+
+    Args:
+        chunksize: Tasks in a slice.
+        ordered: Whether parcels are delivered in the order of their arguments.
+        budget_bytes: Payload that may be out or unread before drawing pauses.
+    """
+
+    def __init__(self, chunksize: int, *, ordered: bool, budget_bytes: int) -> None:
+        self.chunksize = chunksize
+        self.ordered = ordered
+        self.budget_bytes = budget_bytes
+        self.lists: bool | None = None
+        self.input_ended = False
+        self.completed = False
+        self.parcels: dict[int, ParcelState] = {}
+        self.tasks_drawn = 0
+        self.tasks_done = 0
+        self.packets_drawn = 0
+        self._demands: deque[Granted] = deque()
+        self._next_parcel = 0
+        self._next_delivery = 0
+        self._undelivered = 0
+        self._bytes = 0
+        self._unread_tasks = 0
+        self._task_ns: float | None = None
+        self._task_bytes: float | None = None
+        self._draw_ns: float | None = None
+        self._node_tasks: dict[int, int] = {}
+        self._window_tasks = 0
+        self._out: list[Command] = []
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one fact in and return what is to be done about it, in order."""
+        self._out = []
+        match event:
+            case ResultsArrived():
+                self._results_arrived(event)
+            case ParcelDrawn():
+                self._parcel_drawn(event)
+            case ParcelRead():
+                self._parcel_read(event.parcel)
+            case Granted():
+                if not self.input_ended:
+                    self._demands.append(event)
+            case InputStarted():
+                self.lists = event.lists
+            case InputEnded():
+                self._input_ended()
+            case ResendAsked():
+                self._resend_asked(event)
+            case ParcelFailed():
+                parcel = self.parcels.get(event.parcel)
+                if parcel is not None and not parcel.complete:
+                    self._completed(parcel)
+        return self._out
+
+    def plan(self) -> DrawPlan | None:
+        """What to draw now, or None while there is no demand or no room. Changes nothing."""
+        if not self._demands or self.input_ended:
+            return None
+        if self._bytes >= self.budget_bytes and self.parcels:
+            return None
+        if self._unread_tasks >= max(LEAD_TASKS, LEAD_PARCELS * self._window_tasks):
+            return None
+        demand = self._demands[0]
+        packet_tasks = packet_length(demand.cpu_count, self.chunksize)
+        unit_tasks = unit_length(
+            packet_tasks=packet_tasks,
+            chunksize=self.chunksize,
+            cpu_count=demand.cpu_count,
+            available_tasks=demand.packets * packet_tasks,
+            task_ns=self._task_ns,
+            task_bytes=self._task_bytes,
+            draw_ns=self._draw_ns,
+        )
+        return DrawPlan(
+            demand.node, demand.cpu_count, demand.packets, packet_tasks, unit_tasks, self._task_ns
+        )
+
+    def next_parcel(self) -> tuple[int, int]:
+        """Number of the next parcel, and index of its first task."""
+        return self._next_parcel, self.tasks_drawn
+
+    def _parcel_drawn(self, event: ParcelDrawn) -> None:
+        if self._demands and self._demands[0].node == event.node:
+            self._demands.popleft()
+        parcel = ParcelState(
+            self._next_parcel,
+            self.tasks_drawn,
+            event.tasks,
+            event.packet_tasks,
+            self.packets_drawn,
+            event.size_bytes,
+            missing_tasks=event.tasks,
+            missing_segments=0 if event.tasks else 1,
+        )
+        self.parcels[parcel.parcel] = parcel
+        self._next_parcel += 1
+        self._undelivered += 1
+        self.tasks_drawn += event.tasks
+        self.packets_drawn += event.packets
+        self._bytes += event.size_bytes
+        if event.tasks:
+            self._task_bytes = _smooth(self._task_bytes, event.size_bytes / event.tasks)
+            self._draw_ns = _smooth(self._draw_ns, event.draw_ns / event.tasks)
+        self._window_tasks += event.tasks - self._node_tasks.get(event.node, 0)
+        self._node_tasks[event.node] = event.tasks
+        self._out.append(SendParcel(parcel.parcel, event.node, 1))
+
+    def _input_ended(self) -> None:
+        if not self.input_ended:
+            self.input_ended = True
+            self._demands.clear()
+            self._out.append(EndInput())
+            self._complete_if_done()
+
+    def _resend_asked(self, event: ResendAsked) -> None:
+        parcel = self.parcels.get(event.parcel)
+        if parcel is None or parcel.complete:
+            return
+        if parcel.missing_tasks < parcel.tasks:
+            self._out.append(DropResults(parcel.parcel))
+        self._bytes -= parcel.result_bytes
+        self.tasks_done -= parcel.tasks - parcel.missing_tasks
+        self._unread_tasks -= parcel.tasks - parcel.missing_tasks
+        parcel.result_bytes = 0
+        parcel.missing_tasks = parcel.tasks
+        parcel.attempt = event.attempt
+        self._out.append(SendParcel(parcel.parcel, event.node, event.attempt))
+
+    def _results_arrived(self, event: ResultsArrived) -> None:
+        parcel = self.parcels.get(event.parcel)
+        if parcel is None or parcel.complete or parcel.attempt != event.attempt:
+            return
+        tasks = busy_us = 0
+        for _, length, _, segment_busy_us in event.segments:
+            tasks += length
+            busy_us += segment_busy_us
+        if tasks:
+            self._task_ns = _smooth(self._task_ns, busy_us * 1000.0 / tasks)
+        parcel.missing_tasks -= tasks
+        parcel.missing_segments -= len(event.segments)
+        parcel.result_bytes += event.size_bytes
+        self._bytes += event.size_bytes
+        self._unread_tasks += tasks
+        self.tasks_done += tasks
+        if parcel.missing_tasks <= 0 and (parcel.tasks or parcel.missing_segments <= 0):
+            self._completed(parcel)
+
+    def _completed(self, parcel: ParcelState) -> None:
+        parcel.complete = True
+        self._unread_tasks += max(parcel.missing_tasks, 0)
+        parcel.missing_tasks = 0
+        self._bytes -= parcel.size_bytes
+        self._out.append(DropUnits(parcel.parcel))
+        if not self.ordered:
+            self._deliver(parcel.parcel)
+        else:
+            while (due := self.parcels.get(self._next_delivery)) is not None and due.complete:
+                self._next_delivery += 1
+                self._deliver(due.parcel)
+        self._complete_if_done()
+
+    def _deliver(self, parcel: int) -> None:
+        self._undelivered -= 1
+        self._out.append(Deliver(parcel))
+
+    def _complete_if_done(self) -> None:
+        if self.input_ended and not self._undelivered and not self.completed:
+            self.completed = True
+            self._out.append(Complete())
+
+    def _parcel_read(self, number: int) -> None:
+        parcel = self.parcels.pop(number)
+        self._bytes -= parcel.result_bytes
+        self._unread_tasks -= parcel.tasks
+
+
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else 0.7 * old + 0.3 * new

@@ -1,0 +1,121 @@
+"""The facts a submission hears and the commands it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# (first index, tasks, status, busy_us)
+Segment = tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
+class Granted:
+    """The scheduler asks for one parcel of up to so many packets, cut for the node."""
+
+    node: int
+    cpu_count: int
+    packets: int
+
+
+@dataclass(slots=True)
+class InputStarted:
+    """The first argument was seen. ``lists``: it is a list, so each argument is one packet."""
+
+    lists: bool
+
+
+@dataclass(slots=True)
+class ParcelDrawn:
+    """Arguments were drawn as planned, and serialized.
+
+    ``draw_ns`` is the time that the caller's iterable took.
+    """
+
+    node: int
+    tasks: int
+    packets: int
+    packet_tasks: int
+    size_bytes: int
+    draw_ns: int
+
+
+@dataclass(slots=True)
+class InputEnded:
+    """The caller's iterable has no more arguments, or raised."""
+
+
+@dataclass(slots=True)
+class ResendAsked:
+    """The node that had the parcel is lost; it is wanted again."""
+
+    parcel: int
+    attempt: int
+    node: int
+
+
+@dataclass(slots=True)
+class ResultsArrived:
+    """Some ranges of a parcel are done."""
+
+    parcel: int
+    attempt: int
+    segments: list[Segment]
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class ParcelFailed:
+    """The scheduler has given the parcel up."""
+
+    parcel: int
+
+
+@dataclass(slots=True)
+class ParcelRead:
+    """The caller has taken everything of a delivered parcel."""
+
+    parcel: int
+
+
+@dataclass(slots=True)
+class SendParcel:
+    """Send a parcel's units to the scheduler."""
+
+    parcel: int
+    node: int
+    attempt: int
+
+
+@dataclass(slots=True)
+class DropResults:
+    """Drop what came in of a parcel: it is run again."""
+
+    parcel: int
+
+
+@dataclass(slots=True)
+class DropUnits:
+    """The parcel's arguments are not needed any more."""
+
+    parcel: int
+
+
+@dataclass(slots=True)
+class Deliver:
+    """The caller may read the parcel's results."""
+
+    parcel: int
+
+
+@dataclass(slots=True)
+class EndInput:
+    """Tell the scheduler that no more parcels will come."""
+
+
+@dataclass(slots=True)
+class Complete:
+    """Everything has been delivered."""
+
+
+Event = Granted | InputStarted | ParcelDrawn | InputEnded | ResendAsked | ResultsArrived | ParcelFailed | ParcelRead
+Command = SendParcel | DropResults | DropUnits | Deliver | EndInput | Complete
