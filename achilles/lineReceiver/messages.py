@@ -1,0 +1,406 @@
+"""One type per message of the line protocol, and their header lines.
+
+A frame is one ASCII header line that ends with CRLF, and exactly ``size`` raw bytes. Control
+headers are one JSON object, with its ``type`` and (when there is a payload) its ``size``; the two
+hot ones, parcels and results, are written as short fields (see :mod:`~achilles.lineReceiver.hot_frames`).
+Unknown fields are ignored and unknown types refused, so that newer peers may say more. Fields that
+hold their default are left out.
+
+This module must never know sockets, Twisted or pickle, nor unpickle what it routes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any, ClassVar, Literal, Union, cast
+
+import msgspec
+
+from achilles.errors import ProtocolError
+from achilles.lineReceiver.hot_frames import (
+    MAX_INT,
+    MAX_UNITS,
+    PIECE_FAILED,
+    PIECE_OK,
+    PIECE_PARTLY_FAILED,
+    Parcel,
+    Results,
+    format_parcel,
+    format_results,
+    parse_parcel,
+    parse_results,
+)
+
+__all__ = [
+    "ALLOWED",
+    "BEFORE_AUTHENTICATION",
+    "MAX_HEADER_BYTES",
+    "MAX_UNITS",
+    "PIECE_FAILED",
+    "PIECE_OK",
+    "PIECE_PARTLY_FAILED",
+    "PROTOCOL",
+    "Cancel",
+    "Capacity",
+    "Challenge",
+    "Control",
+    "Demand",
+    "Drain",
+    "Error",
+    "Exhausted",
+    "Exit",
+    "Failed",
+    "Fetch",
+    "Fetched",
+    "Finished",
+    "Forget",
+    "Hello",
+    "Job",
+    "Kill",
+    "Killed",
+    "Message",
+    "Parcel",
+    "Ping",
+    "Pong",
+    "Proof",
+    "Resend",
+    "Results",
+    "Role",
+    "Status",
+    "StatusReply",
+    "Submit",
+    "Welcome",
+    "check_allowed",
+    "encode",
+    "parse_header",
+]
+
+PROTOCOL = 1
+"""Version of the line protocol; the two sides' must be equal."""
+
+MAX_HEADER_BYTES = 16_384
+"""Longest header line, CRLF included."""
+
+Role = Literal["node", "controller"]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
+Short = Annotated[str, msgspec.Meta(max_length=255)]
+Digest = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]
+
+
+class Control(
+    msgspec.Struct,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="type",
+    tag=lambda name: re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(),
+):
+    """Base of all messages with a JSON header. ``size`` is filled in by :func:`encode`."""
+
+    has_payload: ClassVar[bool] = False
+    size: Count = 0
+
+
+class Hello(Control):
+    """First frame of every connection, from the side that dialled."""
+
+    protocol: int
+    role: Role
+    version: Short = ""
+    python: Version = (0, 0)
+    host: Short = ""
+    pid: Count = 0
+    cpu_count: Count = 0
+    mechanism: Short = ""
+    client_first: str | None = None
+
+
+class Challenge(Control):
+    """The server's half of the SCRAM exchange."""
+
+    server_first: str
+
+
+class Proof(Control):
+    """The client's proof that it knows the key."""
+
+    client_final: str
+
+
+class Welcome(Control):
+    """Authentication is over; ``server_final`` proves that the server knows the key as well."""
+
+    server_final: str | None = None
+    client_id: Count = 0
+    open_connections: Count = 0
+    version: Short = ""
+    nodes: Count = 0
+    slots: Count = 0
+
+
+class Error(Control):
+    """The connection is about to be closed, and why.
+
+    Codes: authentication, protocol, version, forbidden, busy, internal.
+    """
+
+    code: Short
+    message: str
+
+
+class Capacity(Control):
+    """Server -> controllers: how many nodes and slots there are now."""
+
+    nodes: Count
+    slots: Count
+
+
+class Submit(Control):
+    """Controller -> server: a new job; the payload is its serialized function."""
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    function: Digest
+    session: Short
+    chunksize: Count
+    reduces: bool = False
+    python: Version | None = None
+    name: Short = ""
+
+
+class Job(Control):
+    """Server -> node: a job to work on; no payload when the node has that function already."""
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    function: Digest
+    session: Short
+    reduces: bool = False
+
+
+class Demand(Control):
+    """Server -> controller: send up to ``packets`` packets cut for this node, with this grant."""
+
+    job: Count
+    node: Count
+    cpu_count: Count
+    packets: Count
+    grant: Count
+
+
+class Resend(Control):
+    """Server -> controller: the parcel was lost; send it again, cut as it was, for this node."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+    node: Count
+
+
+class Exhausted(Control):
+    """Controller -> server: no more parcels will come."""
+
+    job: Count
+
+
+class Cancel(Control):
+    """Controller -> server: nobody waits for this job any more."""
+
+    job: Count
+
+
+class Finished(Control):
+    """Server -> controller: every parcel is accounted for."""
+
+    job: Count
+
+
+class Forget(Control):
+    """Server -> node: drop the job, its queued parcels and running work."""
+
+    job: Count
+
+
+class Failed(Control):
+    """Server -> controller: the job, or one of its parcels, failed for a reason of the cluster."""
+
+    job: Count
+    code: Short
+    message: str
+    parcel: Count | None = None
+
+
+class Fetch(Control):
+    """Node -> server -> controller: a worker needs this module of the user's."""
+
+    job: Count
+    request: Count
+    module: Short
+
+
+class Fetched(Control):
+    """The answer to :class:`Fetch`; the payload is the module's source."""
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    request: Count
+    found: bool
+    is_package: bool = False
+    origin: str = ""
+    sha256: Digest = ""
+
+
+class Ping(Control):
+    """Are you there? ``sent_ns`` is the sender's clock and comes back untouched."""
+
+    sent_ns: Count
+
+
+class Pong(Control):
+    """I am."""
+
+    sent_ns: Count
+
+
+class Status(Control):
+    """Controller -> server: how is the cluster?"""
+
+
+class StatusReply(Control):
+    """The payload is a JSON object."""
+
+    has_payload: ClassVar[bool] = True
+
+
+class Kill(Control):
+    """Controller -> server: end all nodes, and the server itself if asked."""
+
+    shutdown_server: bool = False
+
+
+class Killed(Control):
+    """Server -> controller: this many nodes were told to exit."""
+
+    nodes: Count
+
+
+class Exit(Control):
+    """Server -> node: end this process and its workers."""
+
+
+class Drain(Control):
+    """Node -> server: send me nothing more, I leave when what I have is done."""
+
+
+Message = Control | Parcel | Results
+
+_CONTROLS = {
+    cast(str, kind.__struct_config__.tag): kind
+    for kind in Control.__subclasses__()
+}
+_decode = msgspec.json.Decoder(Union[tuple(_CONTROLS.values())]).decode  # noqa: UP007 - built from a tuple
+_json = msgspec.json.Encoder()
+
+BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
+    "server": frozenset({Hello, Proof}),
+    "client": frozenset({Challenge, Welcome, Error}),
+}
+"""What each side may receive until the handshake is done."""
+
+_EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
+
+ALLOWED: dict[tuple[str, str], frozenset[type]] = {
+    ("server", "node"): _EITHER_WAY | {Results, Fetch, Drain},
+    ("server", "controller"): _EITHER_WAY
+    | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, Forget, Fetched, Exit},
+    ("controller", "server"): _EITHER_WAY
+    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, StatusReply, Killed},
+}
+"""What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
+
+
+def check_allowed(message: Message, allowed: frozenset[type]) -> None:
+    """Raise :class:`ProtocolError` unless the message's type is in the table row ``allowed``."""
+    if type(message) not in allowed:
+        names = ", ".join(sorted(kind.__name__.lower() for kind in allowed))
+        raise ProtocolError(
+            f"a {type(message).__name__.lower()} frame is not allowed here; allowed now: {names}"
+        )
+
+
+def parse_header(line: bytes) -> Message:
+    """Read a header line.
+
+    Args:
+        line: The line without its CRLF.
+
+    Raises:
+        ProtocolError: It is not a header of this protocol. The text is one sentence that quotes
+            at most 60 bytes of the line, as a Python literal.
+    """
+    first = line[:1]
+    if first == b"R":
+        return parse_results(line)
+    if first == b"P":
+        return parse_parcel(line)
+    if first != b"{":
+        raise ProtocolError(f"a header line starts with '{{', 'P' or 'R', and this does not: {line[:60]!r}")
+    if not line.isascii():
+        raise ProtocolError(f"a header line holds ASCII characters only, and this does not: {line[:60]!r}")
+    try:
+        message = cast(Control, _decode(line))
+    except (msgspec.DecodeError, RecursionError) as error:
+        # msgspec names the wrong field, and quotes an unknown type in full, which is the peer's text.
+        reason = ascii(re.sub(r"^Invalid value '.*'", "Invalid value", str(error), flags=re.DOTALL))[1:121]
+        reason = reason.removesuffix("'")
+        raise ProtocolError(f"a control header is not valid: {_quote_less(reason)}: {line[:60]!r}") from None
+    if message.size and not message.has_payload:
+        raise ProtocolError(f"a {type(message).__name__.lower()} frame has no payload, but size is not 0")
+    return message
+
+
+def encode(message: Message, payload_bytes: int = 0) -> bytes:
+    """The header line of a message, CRLF included; sets ``message.size``.
+
+    Args:
+        message: What to send.
+        payload_bytes: Length of the payload that will follow.
+
+    Raises:
+        ValueError: The message would not be accepted by the other side; a mistake of the caller.
+    """
+    message.size = payload_bytes
+    if isinstance(message, Parcel):
+        header = format_parcel(message)
+        if sum([unit[1] for unit in message.units]) != payload_bytes or not 0 < len(message.units) <= MAX_UNITS:
+            raise ValueError(f"the units of parcel {message.parcel} do not match its payload")
+    elif isinstance(message, Results):
+        header = format_results(message)
+        segments = message.segments
+        if sum([segment[4] for segment in segments]) != payload_bytes or not 0 < len(segments) <= MAX_UNITS:
+            raise ValueError(f"the segments of parcel {message.parcel} do not match their payload")
+    else:
+        if payload_bytes and not message.has_payload:
+            raise ValueError(f"{type(message).__name__} has no payload")
+        header = _control_line(message)
+        if len(header) > MAX_HEADER_BYTES and isinstance(message, Error | Failed):
+            # A long text is worth less than a message that arrives; 12 bytes is the longest escape.
+            message.message = message.message[: MAX_HEADER_BYTES // 16]
+            header = _control_line(message)
+    if len(header) > MAX_HEADER_BYTES:
+        raise ValueError(f"the header of {type(message).__name__} would be {len(header)} bytes long")
+    return header
+
+
+def _control_line(message: Control) -> bytes:
+    try:
+        line = _json.encode(message)
+        if line.isascii():
+            return line + b"\r\n"
+    except UnicodeEncodeError:
+        pass  # file names and error texts may hold lone surrogates, which JSON cannot
+    fields: Any = msgspec.to_builtins(message)
+    text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return json.dumps(json.loads(text), separators=(",", ":")).encode("ascii") + b"\r\n"
