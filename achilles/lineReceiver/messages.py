@@ -355,7 +355,7 @@ def parse_header(line: bytes) -> Message:
         # msgspec names the wrong field, and quotes an unknown type in full, which is the peer's text.
         reason = ascii(re.sub(r"^Invalid value '.*'", "Invalid value", str(error), flags=re.DOTALL))[1:121]
         reason = reason.removesuffix("'")
-        raise ProtocolError(f"a control header is not valid: {_quote_less(reason)}: {line[:60]!r}") from None
+        raise ProtocolError(f"a control header is not valid: {reason}: {line[:60]!r}") from None
     if message.size and not message.has_payload:
         raise ProtocolError(f"a {type(message).__name__.lower()} frame has no payload, but size is not 0")
     return message
