@@ -1,0 +1,389 @@
+"""The byte stream between a worker process and its parent: frames and both ends' buffering.
+
+A frame is a 40-byte header and ``size`` raw bytes::
+
+    kind  status  magic  job  a  b  c  size      struct "<BBHIqqqQ"
+
+``FrameReader`` knows how frames are cut from a stream and nothing of sockets; ``BlockingChannel``
+is the worker's end (plain descriptors, no event loop), ``LoopChannel`` the parent's end (never
+blocks, lives on a loop with Twisted's reader and writer methods).
+
+Rules:
+
+- A payload is delivered as a ``bytearray`` of its own, so arrays inside it are writable.
+- A large payload is received straight into that bytearray; small ones are cut from one scratch
+  buffer, many per read. No byte is copied more than once, whatever the sizes of the reads.
+- What was queued for sending is referenced, not copied: callers leave their segments alone.
+- A stream that does not carry the magic number is broken for good (``BrokenChannelError``).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+    from achilles.workers.loop import Loop
+
+Buffer = bytes | bytearray | memoryview
+#: (kind, status, job, a, b, c, payload)
+Message = tuple[int, int, int, int, int, int, bytearray]
+
+# parent -> worker
+FUNCTION = 1  #: a = session; payload: serialized (func, callback, reducer, on_error)
+UNIT = 2  #: a = first index, b = skip << 32 | limit, c = packet_tasks; payload: serialized arguments
+REDUCE = 3  #: a = first index, b = tasks, c = parts; payload: c u64 sizes, then the parts
+FORGET = 4  #: the job's function is no longer needed
+MODULE = 5  #: a = request, b = bytes of JSON at the payload's start; payload: JSON, then source
+EXIT = 6  #: leave after what came before
+START = 7  #: payload: marshalled start facts; the first message a worker gets
+
+# worker -> parent
+READY = 16
+RESULT = 17  #: status, a = first index, b = tasks, c = busy_ns; payload by status
+FETCH = 18  #: a = request; payload: the wanted module's name, UTF-8
+
+# status of a RESULT
+OK = 0
+SOME_FAILED = 1
+ALL_FAILED = 2
+
+HEADER = struct.Struct("<BBHIqqqQ")
+MAGIC = 0xAC1E
+SCRATCH_BYTES = 64 * 1024
+#: A payload of at least this size that is not complete yet gets its own buffer at once.
+OWN_BUFFER_BYTES = 16 * 1024
+#: More than this in one header means a broken stream, not a payload.
+PAYLOAD_LIMIT_BYTES = 1 << 46
+#: Buffers per sendmsg/writev; Linux refuses more than 1024.
+SEGMENTS_PER_CALL = 512
+#: One descriptor reads at most this much before the loop's other descriptors get their turn.
+READ_TURN_BYTES = 8 * 1024 * 1024
+
+
+class BrokenChannelError(Exception):
+    """The stream holds something that is not a frame, or ended."""
+
+
+def pack_header(kind: int, status: int, job: int, a: int, b: int, c: int, size_bytes: int) -> bytes:
+    return HEADER.pack(kind, status, MAGIC, job, a, b, c, size_bytes)
+
+
+class FrameReader:
+    """Cuts a byte stream into messages, given room to receive into.
+
+    Receive into ``target()``, then call ``received(count)``; it returns the messages completed.
+    """
+
+    __slots__ = ("_end", "_filled", "_header", "_large", "_large_view", "_scratch")
+
+    def __init__(self, scratch_bytes: int = SCRATCH_BYTES) -> None:
+        self._scratch = memoryview(bytearray(scratch_bytes))
+        self._end = 0
+        self._large: bytearray | None = None
+        self._large_view = self._scratch[:0]
+        self._filled = 0
+        self._header: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+
+    def target(self) -> memoryview:
+        """Where the next bytes of the stream belong; never empty."""
+        if self._large is not None:
+            return self._large_view[self._filled :]
+        return self._scratch[self._end :]
+
+    def received(self, count_bytes: int) -> list[Message]:
+        """Take note that ``count_bytes`` were received into ``target()``."""
+        large = self._large
+        if large is not None:
+            self._filled += count_bytes
+            if self._filled < len(large):
+                return []
+            kind, status, job, a, b, c = self._header
+            # The view must go first: while it lives the owner cannot resize the bytearray.
+            self._large_view = self._scratch[:0]
+            self._large = None
+            return [(kind, status, job, a, b, c, large)]
+        return self._cut(self._end + count_bytes)
+
+    def _cut(self, end: int) -> list[Message]:
+        messages: list[Message] = []
+        scratch = self._scratch
+        start = 0
+        while end - start >= HEADER.size:
+            kind, status, magic, job, a, b, c, size_bytes = HEADER.unpack_from(scratch, start)
+            if magic != MAGIC or size_bytes > PAYLOAD_LIMIT_BYTES:
+                raise BrokenChannelError("the stream between worker and parent holds foreign bytes")
+            body = start + HEADER.size
+            if end - body >= size_bytes:
+                start = body + size_bytes
+                messages.append((kind, status, job, a, b, c, bytearray(scratch[body:start])))
+            elif size_bytes >= OWN_BUFFER_BYTES or HEADER.size + size_bytes > len(scratch):
+                self._header = (kind, status, job, a, b, c)
+                self._large = large = bytearray(size_bytes)
+                self._large_view = memoryview(large)
+                self._filled = end - body
+                self._large_view[: end - body] = scratch[body:end]
+                start = end
+            else:
+                break
+        if start:
+            scratch[: end - start] = scratch[start:end]
+        self._end = end - start
+        return messages
+
+
+class BlockingChannel:
+    """The worker's end: blocking reads and writes on a plain descriptor.
+
+    ``os.readv``/``os.writev`` rather than socket methods: the worker then never imports ``socket``.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._reader = FrameReader()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def receive(self) -> list[Message]:
+        """Block until at least one more read succeeded; the list may be empty.
+
+        Raises:
+            BrokenChannelError: the parent is gone, or sent no frame.
+        """
+        reader = self._reader
+        count_bytes = os.readv(self._fd, [reader.target()])
+        if count_bytes == 0:
+            raise BrokenChannelError("the parent closed the channel")
+        return reader.received(count_bytes)
+
+    def send(
+        self,
+        kind: int,
+        status: int = 0,
+        job: int = 0,
+        a: int = 0,
+        b: int = 0,
+        c: int = 0,
+        segments: Sequence[Buffer] = (),
+    ) -> None:
+        """Block until the whole message is written. Not for several threads at once."""
+        pending: list[Buffer] = [b""]
+        size_bytes = 0
+        for segment in segments:
+            length_bytes = segment.nbytes if isinstance(segment, memoryview) else len(segment)
+            if length_bytes:
+                size_bytes += length_bytes
+                pending.append(segment)
+        pending[0] = HEADER.pack(kind, status, MAGIC, job, a, b, c, size_bytes)
+        total_bytes = HEADER.size + size_bytes
+        written_bytes = os.writev(self._fd, pending[:SEGMENTS_PER_CALL])
+        if written_bytes == total_bytes:
+            return
+        queue = deque(_flat(segment) for segment in pending)
+        while True:
+            total_bytes -= written_bytes
+            if not total_bytes:
+                return
+            _drop_front(queue, written_bytes)
+            written_bytes = os.writev(self._fd, _front(queue))
+
+    def close(self) -> None:
+        """Close the descriptor; later use raises OSError instead of touching a reused number."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # user code closed it first
+
+
+class LoopChannel:
+    """The parent's end: a loop's reader and writer that never blocks.
+
+    Args:
+        loop: Where it is registered; see ``achilles.workers.loop.Loop``.
+        sock: A connected stream socket; owned from here on.
+        on_message: Called in the loop with the fields of each message.
+        on_end: Called once in the loop when the other side closed or the stream broke.
+
+    ``send`` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        on_message: Callable[[int, int, int, int, int, int, bytearray], None],
+        on_end: Callable[[Exception | None], None],
+    ) -> None:
+        import threading
+
+        sock.setblocking(False)
+        self._loop = loop
+        self._sock = sock
+        self._on_message = on_message
+        self._on_end = on_end
+        self._reader = FrameReader()
+        self._queue: deque[memoryview] = deque()
+        self._lock = threading.Lock()  # the queue: senders in any thread, doWrite in the loop's
+        self._ended = False
+        self._closed = False
+        #: Bytes handed to send() that the kernel has not taken yet.
+        self.queued_bytes = 0
+
+    def start(self) -> None:
+        self._loop.addReader(self)
+
+    def fileno(self) -> int:
+        return -1 if self._closed else self._sock.fileno()
+
+    def logPrefix(self) -> str:
+        return "worker channel"
+
+    def send(
+        self,
+        kind: int,
+        status: int = 0,
+        job: int = 0,
+        a: int = 0,
+        b: int = 0,
+        c: int = 0,
+        segments: Iterable[Buffer] = (),
+    ) -> None:
+        """Write what the kernel takes at once, queue the rest. Silent when the worker is gone."""
+        pending: list[Buffer] = [b""]
+        size_bytes = 0
+        for segment in segments:
+            length_bytes = segment.nbytes if isinstance(segment, memoryview) else len(segment)
+            if length_bytes:
+                size_bytes += length_bytes
+                pending.append(segment)
+        pending[0] = HEADER.pack(kind, status, MAGIC, job, a, b, c, size_bytes)
+        total_bytes = HEADER.size + size_bytes
+        with self._lock:
+            if self._closed:
+                return
+            written_bytes = 0
+            if not self._queue:
+                try:
+                    written_bytes = self._sock.sendmsg(pending[:SEGMENTS_PER_CALL])
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    return  # the worker is gone; its death is reported by the one who watches it
+                if written_bytes == total_bytes:
+                    return
+            was_empty = not self._queue
+            self._queue.extend(_flat(segment) for segment in pending)
+            _drop_front(self._queue, written_bytes)
+            self.queued_bytes += total_bytes - written_bytes
+            if was_empty:
+                self._loop.addWriter(self)
+
+    def doWrite(self) -> None:
+        """Called by the loop when the socket takes bytes again."""
+        with self._lock:
+            queue = self._queue
+            try:
+                while queue:
+                    written_bytes = self._sock.sendmsg(_front(queue))
+                    _drop_front(queue, written_bytes)
+                    self.queued_bytes -= written_bytes
+            except BlockingIOError:
+                return
+            except OSError:
+                queue.clear()
+                self.queued_bytes = 0
+            self._loop.removeWriter(self)
+
+    def doRead(self) -> None:
+        """Called by the loop when the socket holds bytes."""
+        self._read(READ_TURN_BYTES)
+
+    def drain(self) -> None:
+        """Deliver all that the worker had written; for when it is known to be dead."""
+        while not self._ended and self._read(READ_TURN_BYTES):
+            pass
+
+    def _read(self, turn_bytes: int) -> bool:
+        """Read until the socket is empty or the turn is over; True if there may be more."""
+        reader = self._reader
+        deliver = self._on_message
+        while turn_bytes > 0 and not self._closed:
+            target = reader.target()
+            try:
+                count_bytes = self._sock.recv_into(target)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._end(error)
+                return False
+            if count_bytes == 0:
+                self._end(None)
+                return False
+            try:
+                messages = reader.received(count_bytes)
+            except BrokenChannelError as error:
+                self._end(error)
+                return False
+            room_bytes = len(target)
+            del target
+            for message in messages:
+                deliver(*message)
+            if count_bytes < room_bytes:
+                return True  # most likely all there was; the loop will tell if not
+            turn_bytes -= count_bytes
+        return not self._closed
+
+    def _end(self, error: Exception | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._loop.removeReader(self)
+        self._on_end(error)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Called by Twisted's reactors when the peer hung up with nothing left to read."""
+        self._end(None)
+
+    def close(self) -> None:
+        """Leave the loop and close the socket; nothing is delivered afterwards."""
+        with self._lock:
+            if self._closed:
+                return
+            self._loop.removeReader(self)
+            self._loop.removeWriter(self)
+            self._closed = True
+            self._ended = True
+            self._queue.clear()
+            self.queued_bytes = 0
+            self._sock.close()
+
+
+def _flat(segment: Buffer) -> memoryview:
+    """The segment as bytes, so that slices and lengths count bytes."""
+    view = memoryview(segment)
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _front(queue: deque[memoryview]) -> list[memoryview]:
+    if len(queue) <= SEGMENTS_PER_CALL:
+        return list(queue)
+    return [queue[position] for position in range(SEGMENTS_PER_CALL)]
+
+
+def _drop_front(queue: deque[memoryview], count_bytes: int) -> None:
+    """Forget the first ``count_bytes`` of the queue, splitting a segment if need be."""
+    while count_bytes:
+        segment = queue[0]
+        if len(segment) > count_bytes:
+            queue[0] = segment[count_bytes:]
+            return
+        count_bytes -= len(segment)
+        queue.popleft()

@@ -1,0 +1,258 @@
+"""What the parent's end runs on: Twisted's reactor, or this loop when there is no reactor.
+
+``Loop`` names the few reactor methods that workers need. ``SelectorLoop`` offers them in a daemon
+thread of its own, so that an embedded engine imports no Twisted and leaves a caller's reactor alone.
+
+Rules of ``SelectorLoop``:
+
+- Every method may be called from any thread. Only the loop's thread touches the selector; others
+  leave their wish in a queue and wake it.
+- Descriptors' methods and delayed calls run in the loop's thread. One that raises is logged and, if
+  it is a descriptor's, disconnected; the loop goes on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+_log = logging.getLogger("achilles.workers")
+
+
+class Descriptor(Protocol):
+    """The methods a loop calls on what it watches (those of Twisted's descriptors)."""
+
+    def fileno(self) -> int: ...
+    def connectionLost(self, reason: Any) -> None: ...
+    def logPrefix(self) -> str: ...
+
+
+class Call(Protocol):
+    """A delayed call."""
+
+    def cancel(self) -> None: ...
+    def active(self) -> Any: ...
+
+
+class Loop(Protocol):
+    """The part of Twisted's reactor interfaces that workers use."""
+
+    def addReader(self, reader: Any) -> Any: ...
+    def removeReader(self, reader: Any) -> Any: ...
+    def addWriter(self, writer: Any) -> Any: ...
+    def removeWriter(self, writer: Any) -> Any: ...
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any) -> Call: ...
+    def callFromThread(self, callable: Callable[..., Any], *args: Any) -> Any: ...
+
+
+class DelayedCall:
+    """A call that waits for its time; ``cancel`` is harmless when it is too late."""
+
+    __slots__ = ("_function", "due_s")
+
+    def __init__(self, due_s: float, function: Callable[[], Any]) -> None:
+        self.due_s = due_s
+        self._function: Callable[[], Any] | None = function
+
+    def cancel(self) -> None:
+        self._function = None
+
+    def active(self) -> bool:
+        return self._function is not None
+
+    def run(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
+class SelectorLoop:
+    """A reactor's reader, writer and timer methods on ``selectors``, in a daemon thread."""
+
+    def __init__(self, name: str = "achilles-loop") -> None:
+        self._selector = selectors.DefaultSelector()
+        self._calls: deque[Callable[[], Any]] = deque()
+        self._timers: list[tuple[float, int, DelayedCall]] = []
+        self._timer_numbers = itertools.count()
+        #: descriptor -> (fd, events); kept by identity so that a closed one can still be removed
+        self._watched: dict[Any, tuple[int, int]] = {}
+        self._by_fd: dict[int, Any] = {}
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self._selector.register(self._wake_r, selectors.EVENT_READ)
+        self._wake_pending = False
+        self._wake_lock = threading.Lock()
+        self._running = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._running = True
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread and close the loop's own descriptors. Watched descriptors stay open.
+
+        Called in the loop's thread itself, it ends the loop once the current call returns.
+        """
+        self._running = False
+        self._wake()
+        if self._thread.ident is None:
+            self._close()
+        elif not self.in_loop():
+            self._thread.join(timeout_s)
+
+    def in_loop(self) -> bool:
+        """Whether the caller runs in the loop's thread."""
+        return threading.get_ident() == self._thread.ident
+
+    # -- what Twisted's reactor has too
+
+    def addReader(self, reader: Any) -> None:
+        self._change(reader, selectors.EVENT_READ, 0)
+
+    def removeReader(self, reader: Any) -> None:
+        self._change(reader, 0, selectors.EVENT_READ)
+
+    def addWriter(self, writer: Any) -> None:
+        self._change(writer, selectors.EVENT_WRITE, 0)
+
+    def removeWriter(self, writer: Any) -> None:
+        self._change(writer, 0, selectors.EVENT_WRITE)
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: Any) -> DelayedCall:
+        """Run the call after ``delay`` seconds."""
+        call = DelayedCall(time.monotonic() + delay, lambda: callable(*args))
+        if self.in_loop():
+            self._add_timer(call)
+        else:
+            self.callFromThread(self._add_timer, call)
+        return call
+
+    def callFromThread(self, callable: Callable[..., Any], *args: Any) -> None:
+        """Run the call in the loop's thread, as soon as it can."""
+        self._calls.append((lambda: callable(*args)) if args else callable)
+        self._wake()
+
+    # -- inside
+
+    def _change(self, descriptor: Any, add: int, remove: int) -> None:
+        if self.in_loop() or self._thread.ident is None:
+            self._apply(descriptor, add, remove)
+        else:
+            # A removal must not wait for the loop: the caller may close the descriptor next.
+            # Forgetting it here is safe, since the loop looks descriptors up again at each event.
+            self.callFromThread(self._apply, descriptor, add, remove)
+
+    def _apply(self, descriptor: Any, add: int, remove: int) -> None:
+        fd, events = self._watched.get(descriptor, (-1, 0))
+        wanted = (events | add) & ~remove
+        if wanted == events:
+            return
+        if not events:
+            fd = descriptor.fileno()
+            if fd < 0:
+                return  # closed before the loop got to it
+            stale = self._by_fd.get(fd)
+            if stale is not None:
+                self._forget(stale)
+            self._selector.register(fd, wanted)
+            self._by_fd[fd] = descriptor
+            self._watched[descriptor] = (fd, wanted)
+        elif not wanted:
+            self._forget(descriptor)
+        else:
+            self._selector.modify(fd, wanted)
+            self._watched[descriptor] = (fd, wanted)
+
+    def _forget(self, descriptor: Any) -> None:
+        fd, _ = self._watched.pop(descriptor)
+        self._by_fd.pop(fd, None)
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, OSError, ValueError):
+            pass  # closed in the meantime, which the kernel took as removal
+
+    def _add_timer(self, call: DelayedCall) -> None:
+        heapq.heappush(self._timers, (call.due_s, next(self._timer_numbers), call))
+
+    def _wake(self) -> None:
+        with self._wake_lock:
+            if self._wake_pending or self._closed:
+                return
+            self._wake_pending = True
+            try:
+                os.write(self._wake_w, b"\0")
+            except BlockingIOError:
+                pass
+
+    def _run(self) -> None:
+        try:
+            while self._running:
+                self._turn()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        timeout_s: float | None = None
+        while self._timers and not self._timers[0][2].active():
+            heapq.heappop(self._timers)
+        if self._timers:
+            timeout_s = max(0.0, self._timers[0][0] - time.monotonic())
+        for key, events in self._selector.select(timeout_s):
+            if key.fd == self._wake_r:
+                with self._wake_lock:
+                    os.read(self._wake_r, 4096)
+                    self._wake_pending = False
+                continue
+            descriptor = self._by_fd.get(key.fd)
+            if descriptor is not None:
+                self._serve(descriptor, events)
+        for _ in range(len(self._calls)):
+            self._guard(self._calls.popleft())
+        if self._timers:
+            now_s = time.monotonic()
+            while self._timers and self._timers[0][0] <= now_s:
+                self._guard(heapq.heappop(self._timers)[2].run)
+
+    def _serve(self, descriptor: Any, events: int) -> None:
+        reason: Any = None
+        try:
+            if events & selectors.EVENT_READ:
+                reason = descriptor.doRead()
+            if events & selectors.EVENT_WRITE and not reason:
+                watched = self._watched.get(descriptor)
+                if watched is not None and watched[1] & selectors.EVENT_WRITE:
+                    reason = descriptor.doWrite()
+        except Exception as error:  # noqa: BLE001 - the loop must go on
+            _log.exception("%s failed", descriptor.logPrefix())
+            reason = error
+        if reason:
+            if descriptor in self._watched:
+                self._forget(descriptor)
+            self._guard(lambda: descriptor.connectionLost(reason))
+
+    def _guard(self, call: Callable[[], Any]) -> None:
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - the loop must go on
+            _log.exception("a call in the workers' loop failed")
+
+    def _close(self) -> None:
+        with self._wake_lock:
+            if self._closed:
+                return
+            self._closed = True
+            os.close(self._wake_r)
+            os.close(self._wake_w)
+        self._selector.close()

@@ -1,0 +1,194 @@
+"""Running one unit's items in the worker, and building the answer.
+
+Knows a job's function and lists; knows nothing of channels, processes or where modules come from.
+The answer's shapes are written down in ``achilles.workers.worker_main``.
+
+Rules:
+
+- Whatever the user's code raises is caught here; nothing but an answer leaves this module.
+- A failure is turned into bytes at once: kept exceptions would keep the frames, and the arrays in
+  them, of every failed item alive.
+- The loop over items pays for one store and one append per item; everything else is per unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from achilles.serialization import deserialize, join, serialize, serialize_failure
+from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED, Buffer
+from achilles.workers.importing import explain
+
+#: (index of the item, failure blob)
+Failure = tuple[int, bytes]
+#: (status, segments of the payload)
+Answer = tuple[int, Sequence[Buffer]]
+
+
+class Job:
+    """One job's function: as it came, and as it was loaded."""
+
+    __slots__ = ("_loaded", "_payload", "callback", "failure", "function", "on_error", "reducer", "session")
+
+    def __init__(self, session: int, payload: bytearray) -> None:
+        self.session = session
+        self._payload = payload
+        self._loaded = False
+        self.failure: bytes | None = None
+        self.function: Any = None
+        self.callback: Any = None
+        self.reducer: Any = None
+        self.on_error = "raise"
+
+    def load(self, index: int) -> None:
+        """Load the function, once; a failure answers this and every later unit of the job."""
+        if self._loaded:
+            return
+        self._loaded = True
+        try:
+            self.function, self.callback, self.reducer, self.on_error = deserialize(self._payload, "function")
+        except BaseException as error:  # noqa: BLE001
+            self.failure = _failure(error, index)
+        self._payload = bytearray()
+
+
+def answer_unit(
+    job: Job, payload: Buffer, first: int, skip: int, limit: int, packet_tasks: int, progress: memoryview
+) -> Answer:
+    """Run items ``[skip, skip + limit)`` of the serialized list whose item 0 has index ``first``."""
+    begin = first + skip
+    if job.failure is not None:
+        return ALL_FAILED, [job.failure]
+    try:
+        items = deserialize(payload, f"arguments {begin} to {begin + limit - 1}")
+        if skip or limit != len(items):
+            items = items[skip : skip + limit]
+        reduces = packet_tasks > 0 and job.reducer is not None
+        keep_errors = reduces and job.on_error == "return"
+        results, failures = _run(job.function, job.callback, items, begin, progress, keep_errors)
+        del items
+        if not reduces:
+            return _pack(results, range(begin, begin + len(results)), failures)
+        failed = dict(failures)
+        values: list[Any] = []
+        failures = []
+        starts = range(begin, begin + max(len(results), 1), packet_tasks)
+        for start in starts:
+            offset = start - begin
+            part = results[offset : offset + packet_tasks]
+            values.append(_reduce(job, part, start, failed, failures))
+        del results
+        return _pack(values, starts, failures)
+    except BaseException as error:  # noqa: BLE001
+        return ALL_FAILED, [_failure(error, begin)]
+
+
+def answer_reduce(job: Job, payload: bytearray, first: int, parts: int) -> Answer:
+    """Reduce the results of several units that make up one packet."""
+    if job.failure is not None:
+        return ALL_FAILED, [job.failure]
+    try:
+        view = memoryview(payload)
+        sizes = view[: 8 * parts].cast("Q")
+        results: list[Any] = []
+        failures: list[Failure] = []
+        begin = 8 * parts
+        for size_bytes in sizes:
+            # A copy, since arrays want the alignment of a payload of their own.
+            loaded = deserialize(bytearray(view[begin : begin + size_bytes]), f"results {first} and on")
+            begin += size_bytes
+            if type(loaded) is tuple:
+                values, failed_here = loaded
+                failures.extend(failed_here)
+                loaded = deserialize(values, f"results {first} and on")
+            results.extend(loaded)
+        if job.on_error == "return":
+            from achilles.serialization import load_failure
+
+            for index, blob in failures:
+                results[index - first] = load_failure(blob)
+        listed: list[Failure] = []
+        value = _reduce(job, results, first, dict(failures), listed)
+        return _pack([value], [first], listed)
+    except BaseException as error:  # noqa: BLE001
+        return ALL_FAILED, [_failure(error, first)]
+
+
+def _run(
+    function: Callable[[Any], Any],
+    callback: Callable[[Any], Any] | None,
+    items: list[Any],
+    first: int,
+    progress: memoryview,
+    keep_errors: bool,
+) -> tuple[list[Any], list[Failure]]:
+    results: list[Any] = []
+    failures: list[Failure] = []
+    append = results.append
+    # The iterator outlives a failure: the loop is entered again where it was left, so the
+    # fast path holds no try of its own.
+    number = first
+    remaining = enumerate(items, first + 1)
+    while True:
+        try:
+            if callback is None:
+                for number, item in remaining:
+                    progress[0] = number
+                    append(function(item))
+            else:
+                for number, item in remaining:
+                    progress[0] = number
+                    append(callback(function(item)))
+            return results, failures
+        except BaseException as error:  # noqa: BLE001
+            _trim(error)
+            failures.append((number - 1, _failure(error, number - 1)))
+            append(error.with_traceback(None) if keep_errors else None)
+
+
+def _reduce(job: Job, results: list[Any], first: int, failed: dict[int, bytes], listed: list[Failure]) -> Any:
+    """One packet's value; what has to be reported is added to ``listed``."""
+    here = range(first, first + len(results))
+    bad = [index for index in here if index in failed] if failed else []
+    if bad and job.on_error == "raise":
+        listed.extend((index, failed[index]) for index in bad)
+        return None
+    if bad and job.on_error == "skip":
+        results = [result for index, result in zip(here, results, strict=True) if index not in failed]
+    try:
+        return job.reducer(results)
+    except BaseException as error:  # noqa: BLE001
+        _trim(error)
+        listed.append((first, _failure(error, first)))
+        return None
+
+
+def _pack(values: list[Any], indices: Sequence[int], failures: list[Failure]) -> Answer:
+    """The answer that carries these values, without those that cannot be pickled."""
+    try:
+        whole = serialize(values, "results")
+    except BaseException:  # noqa: BLE001
+        for position, index in enumerate(indices):
+            try:
+                serialize(values[position], f"result of item {index}")
+            except BaseException as error:  # noqa: BLE001
+                values[position] = None
+                failures.append((index, _failure(error, index)))
+        whole = serialize(values, "results")
+    if not failures:
+        return OK, whole.segments
+    failures.sort(key=lambda failure: failure[0])
+    return SOME_FAILED, serialize((bytes(join(whole)), failures), "failures").segments
+
+
+def _failure(error: BaseException, index: int) -> bytes:
+    explain(error)
+    return serialize_failure(error, index)
+
+
+def _trim(error: BaseException) -> None:
+    """Take this module's frame off the traceback, if user code follows it."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        error.__traceback__ = traceback.tb_next

@@ -1,0 +1,321 @@
+"""One worker process as its parent sees it: start, send, hear, watch, stop.
+
+Knows the process, the channel to it and the file in which it writes what item it runs. Knows
+nothing of jobs, units or what the messages mean, and never unpickles.
+
+Life::
+
+    start() -> worker_ready -> worker_message ... -> worker_died      (exactly one worker_died)
+
+Rules:
+
+- The owner's methods are called in the loop, never inside ``send`` or ``start``.
+- All that the worker had written before it died is delivered before ``worker_died``.
+- Death is what the kernel says of the process (pidfd), not the end of the channel: a grandchild that
+  holds the channel open hides nothing. A worker that lives on without a channel is killed.
+- At death the whole process group is killed before the worker is reaped, so what user code left
+  running ends too, and no signal can reach a process that reused a number.
+- After ``worker_died`` nothing is open and no call is pending.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import marshal
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from achilles.workers import channel
+from achilles.workers.channel import Buffer, LoopChannel
+from achilles.workers.loop import Call, Loop
+from achilles.workers.module_source import ModuleSource
+from achilles.workers.process import UNKNOWN_EXIT_CODE, WorkerProcess, available_cores, thread_limits
+
+_log = logging.getLogger("achilles.workers")
+
+PROGRESS_BYTES = 16
+#: How often to ask for the exit code where the kernel has no pidfd.
+POLL_S = 0.02
+#: How long a worker may live on after it closed its channel.
+CHANNEL_LOST_GRACE_S = 2.0
+
+
+class Owner(Protocol):
+    """Who is told what a worker does. Called in the loop."""
+
+    def worker_ready(self, worker: Worker) -> None: ...
+
+    def worker_message(
+        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray
+    ) -> None: ...
+
+    def worker_died(self, worker: Worker, exit_code: int) -> None: ...
+
+
+class Worker:
+    """The parent's end of one worker process.
+
+    Args:
+        loop: Twisted's reactor or a ``SelectorLoop``.
+        slot: The number of the slot it fills; only carried along.
+        owner: Hears what happens.
+        sys_path: The worker's ``sys.path``.
+        slots: How many workers share this machine's cores; sets thread limits of numeric libraries.
+        own_modules: ``"controller"``: modules that are neither standard library nor installed are
+            asked for (FETCH) before the local path is tried; ``"local"``: the path comes first.
+        environment: More variables for the process, such as ``CUDA_VISIBLE_DEVICES``.
+
+    Attributes:
+        queued_bytes: What ``send`` took and the kernel has not yet.
+        ready: Whether READY came.
+        exit_code: None while it lives; negative for a signal; 255 when somebody else reaped it.
+        peak_rss_bytes: Peak memory after death, None if unknown.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        slot: int,
+        owner: Owner,
+        sys_path: Sequence[str],
+        *,
+        slots: int | None = None,
+        own_modules: Literal["local", "controller"] = "controller",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.slot = slot
+        self.ready = False
+        self.exit_code: int | None = None
+        self.peak_rss_bytes: int | None = None
+        self.pid = 0
+        self._loop = loop
+        self._owner = owner
+        self._start_facts = {"sys_path": list(sys_path), "own_modules": own_modules}
+        self._environment = {
+            **thread_limits(available_cores() if slots is None else slots),
+            **(environment or {}),
+        }
+        self._channel: LoopChannel | None = None
+        self._process: WorkerProcess | None = None
+        self._watch: _DeathWatch | None = None
+        self._progress = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
+        self._calls: list[Call] = []
+        self._closing = False
+        self._rss_floor_bytes = 0
+
+    def __repr__(self) -> str:
+        state = "died" if self.exit_code is not None else "ready" if self.ready else "starting"
+        return f"<Worker slot {self.slot} pid {self.pid} {state}>"
+
+    # -- life
+
+    def start(self) -> None:
+        """Start the process; ``worker_ready`` follows.
+
+        Raises:
+            OSError: no process could be made.
+        """
+        ours, theirs = socket.socketpair()
+        progress_fd = -1
+        try:
+            for end in (ours, theirs):
+                _enlarge_buffers(end)
+            progress_fd = _shared_file()
+            self._progress = memoryview(mmap.mmap(progress_fd, PROGRESS_BYTES)).cast("q")
+            # The kernel counts the memory of the process that forked into the child's peak.
+            self._rss_floor_bytes = _own_peak_rss_bytes()
+            process = WorkerProcess(
+                theirs.fileno(), progress_fd, self._environment, f"achilles-worker-{self.slot}"
+            )
+            process.start()
+        except BaseException:
+            ours.close()
+            self._release_progress()
+            raise
+        finally:
+            theirs.close()
+            if progress_fd >= 0:
+                os.close(progress_fd)
+        self._process = process
+        self.pid = int(process.pid)
+        self._channel = LoopChannel(self._loop, ours, self._message, self._channel_ended)
+        self._channel.send(channel.START, segments=[marshal.dumps(self._start_facts)])
+        self._channel.start()
+        if process.sentinel >= 0:
+            self._watch = _DeathWatch(process.sentinel, self._process_ended)
+            self._loop.addReader(self._watch)
+
+    def terminate(self) -> None:
+        """SIGTERM to the worker and to all that it started."""
+        if self._process is not None and self.exit_code is None:
+            self._process.signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the worker and to all that it started."""
+        if self._process is not None and self.exit_code is None:
+            self._process.signal_group(signal.SIGKILL)
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Let it finish what was sent and leave; SIGTERM after ``grace_s``, SIGKILL after twice that.
+
+        Call it in the loop. ``worker_died`` follows. A grace of 0 kills at once.
+        """
+        if self._closing or self.exit_code is not None or self._process is None:
+            return
+        self._closing = True
+        if grace_s <= 0:
+            self.kill()
+            return
+        self.send(channel.EXIT)
+        self._calls.append(self._loop.callLater(grace_s, self.terminate))
+        self._calls.append(self._loop.callLater(2 * grace_s, self.kill))
+
+    # -- talk
+
+    def send(
+        self,
+        kind: int,
+        status: int = 0,
+        job: int = 0,
+        a: int = 0,
+        b: int = 0,
+        c: int = 0,
+        segments: Iterable[Buffer] = (),
+    ) -> None:
+        """Send one message, from any thread; never blocks, and is silent once the worker is dead.
+
+        The segments are not copied: leave them alone until ``queued_bytes`` is 0.
+        """
+        if self._channel is not None:
+            self._channel.send(kind, status, job, a, b, c, segments)
+
+    def send_module(self, job: int, request: int, module: ModuleSource) -> None:
+        """Answer a FETCH (job and request as they came in its fields ``job`` and ``a``)."""
+        header = json.dumps(module.header()).encode()
+        self.send(channel.MODULE, 0, job, request, len(header), 0, [header, module.source])
+
+    @property
+    def queued_bytes(self) -> int:
+        return 0 if self._channel is None else self._channel.queued_bytes
+
+    def progress(self) -> int:
+        """Index + 1 of the item that runs (or ran when the worker died); 0 when idle."""
+        return self._progress[0]
+
+    # -- what the loop tells
+
+    def _message(self, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray) -> None:
+        if kind == channel.READY:
+            self.ready = True
+            self._owner.worker_ready(self)
+        else:
+            self._owner.worker_message(self, kind, status, job, a, b, c, payload)
+
+    def _channel_ended(self, error: Exception | None) -> None:
+        if self.exit_code is not None:
+            return
+        if error is not None:
+            _log.warning("%r: %s", self, error)
+        if self._watch is None:
+            self._poll()
+        if isinstance(error, channel.BrokenChannelError):
+            self.kill()
+        else:
+            self._calls.append(self._loop.callLater(CHANNEL_LOST_GRACE_S, self.kill))
+
+    def _poll(self) -> None:
+        """Where there is no pidfd: see whether it is dead, else look again soon."""
+        self._process_ended()
+        if self.exit_code is None:
+            self._calls = [call for call in self._calls if call.active()]
+            self._calls.append(self._loop.callLater(POLL_S, self._poll))
+
+    def _process_ended(self) -> None:
+        process, link = self._process, self._channel
+        if process is None or link is None or self.exit_code is not None:
+            return
+        # Without a pidfd reaping is the only way to know, so the group cannot be killed before it.
+        if self._watch is None and process.reap() is None:
+            return
+        # While it is not reaped its number still names its group, and only its group.
+        process.signal_group(signal.SIGKILL)
+        link.drain()
+        exit_code = process.reap()
+        if exit_code is None:
+            return  # woken too early; the pidfd stays readable
+        self.exit_code = exit_code
+        if process.peak_rss_bytes is not None and process.peak_rss_bytes > self._rss_floor_bytes:
+            self.peak_rss_bytes = process.peak_rss_bytes
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._calls.clear()
+        if self._watch is not None:
+            self._loop.removeReader(self._watch)
+            self._watch = None
+        link.close()
+        process.release()
+        self._release_progress()
+        self._owner.worker_died(self, exit_code)
+
+    def _release_progress(self) -> None:
+        """Keep the last value; the mapping goes with its last reference."""
+        last = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
+        last[0] = self._progress[0]
+        self._progress = last
+
+
+class _DeathWatch:
+    """A loop's reader on a pidfd, which turns readable when the process ends."""
+
+    def __init__(self, fd: int, on_end: Any) -> None:
+        self._fd = fd
+        self._on_end = on_end
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def doRead(self) -> None:
+        self._on_end()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._on_end()
+
+    def logPrefix(self) -> str:
+        return "worker death"
+
+
+def _enlarge_buffers(end: socket.socket) -> None:
+    """Ask for what the kernel allows: a worker then waits less for a parent that is busy."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        try:
+            end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+        except OSError:
+            pass
+
+
+def _shared_file() -> int:
+    """An unnamed file that both processes map."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("achilles-progress")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, PROGRESS_BYTES)
+    return fd
+
+
+def _own_peak_rss_bytes() -> int:
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
+
+
+__all__ = ["UNKNOWN_EXIT_CODE", "Owner", "Worker"]

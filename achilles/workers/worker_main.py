@@ -1,0 +1,282 @@
+"""The worker process: reads units, runs the user's function on their items, sends results back.
+
+Knows functions, arguments and results. Knows nothing of nodes, servers or packets beyond a number of
+tasks; and imports nothing it can do without, since every worker pays for it in time and memory.
+
+What comes and what goes back (frames in ``achilles.workers.channel``; "serialized" is
+``achilles.serialization``):
+
+FUNCTION  serialized ``(func, callback, reducer, on_error)``; ``on_error`` is ``"raise"``, ``"return"``
+          or ``"skip"``, ``callback`` and ``reducer`` may be None. Loaded at the job's first unit and
+          kept until FORGET. Field ``a`` is the session whose modules the job may import.
+UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run. Answer: one RESULT with
+          ``a = first + skip``, ``b = limit``.
+REDUCE    parts, each the payload of a RESULT with status 0 or 1 of a unit that was not reduced.
+          Answer: one RESULT with the same ``a`` (first index) and ``b`` (tasks).
+
+RESULT payloads, by status::
+
+    OK            serialized values
+    SOME_FAILED   serialized (values_payload, failures)
+                      values_payload: bytes-like, itself serialized values
+                      failures: [(index, failure blob)], by rising index, never empty
+    ALL_FAILED    failure blob: the function or the arguments could not be loaded, or no answer could
+                  be built; nothing is known of the single items
+
+*values* is a list:
+
+- not reduced (no reducer, or ``packet_tasks`` 0): one entry per item in order, the function's result
+  passed through ``callback``; None where the item failed.
+- reduced (UNIT with a reducer and ``packet_tasks`` > 0): one entry per packet of ``packet_tasks``
+  items counted from ``skip``, the last may be shorter; a unit of no items is one empty packet.
+- REDUCE: a list of one entry.
+
+*failures* name global indices. Without a reducer every failed item is listed, whatever ``on_error``
+says: the receiver decides. With a reducer ``on_error`` decides here, packet by packet:
+
+- ``"raise"``: a packet that holds failures is not reduced: its entry is None, its failures are listed.
+- ``"return"``: the reducer sees the exception objects in place of results; nothing is listed.
+- ``"skip"``: the reducer sees the results without the failed ones; nothing is listed.
+
+A reducer that fails, or whose value cannot be pickled, is a failure of the packet's first index, and
+the packet's entry is None. ``callback`` failing, or a result that cannot be pickled
+(``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
+running and serializing; not loading the function.
+
+Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too. Index + 1 of the
+running item stands in the progress file; while the function or the arguments are loaded it names the
+first item, while results are serialized the last; 0 when idle.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import mmap
+import os
+import select
+import signal
+import sys
+from _thread import LockType, allocate_lock, start_new_thread
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+from typing import NoReturn
+
+from achilles.workers import channel
+from achilles.workers.channel import BlockingChannel, BrokenChannelError, Buffer, Message
+from achilles.workers.importing import OwnModules
+from achilles.workers.running import Job, answer_reduce, answer_unit
+
+PROGRESS_BYTES = 16
+
+
+class Conversation:
+    """The worker's talk with its parent: messages in order, and answers to its own questions.
+
+    Any thread of the user's code may import a module and so ask. One thread at a time reads the
+    channel, on behalf of all: it files what it reads and wakes the others.
+    """
+
+    def __init__(self, link: BlockingChannel) -> None:
+        self._link = link
+        self._messages: list[Message] = []  # in reverse, so that the next one is popped off the end
+        self._answers: dict[int, Message | None] = {}
+        self._requests = 0
+        self._reading = False
+        self._waiting: list[LockType] = []
+        self._state = allocate_lock()
+        self._sending = allocate_lock()
+
+    def next(self) -> Message:
+        """Block until the parent's next message."""
+        if not self._messages:
+            self._read_until(lambda: bool(self._messages))
+        return self._messages.pop()
+
+    def send(
+        self, kind: int, status: int, job: int, a: int, b: int, c: int, segments: Sequence[Buffer]
+    ) -> None:
+        with self._sending:
+            self._link.send(kind, status, job, a, b, c, segments)
+
+    def ask_module(self, job: int, name: str) -> Message | None:
+        """The parent's MODULE answer; None where there is nobody to ask, as in a forked child."""
+        with self._state:
+            self._requests += 1
+            request = self._requests
+            self._answers[request] = None
+        try:
+            self.send(channel.FETCH, 0, job, request, 0, 0, [name.encode()])
+            self._read_until(lambda: self._answers[request] is not None)
+        except (OSError, BrokenChannelError):
+            return None
+        finally:
+            answer = self._answers.pop(request)
+        return answer
+
+    def after_fork(self) -> None:
+        """In a child of the worker: nothing it does may reach the parent."""
+        self._link.close()
+        self._state = allocate_lock()
+        self._sending = allocate_lock()
+
+    def _read_until(self, done: Callable[[], bool]) -> None:
+        while True:
+            with self._state:
+                if done():
+                    return
+                if self._reading:
+                    turn = allocate_lock()
+                    turn.acquire()
+                    self._waiting.append(turn)
+                else:
+                    turn = None
+                    self._reading = True
+            if turn is not None:
+                turn.acquire()  # released by the reader
+                continue
+            messages: list[Message] = []
+            try:
+                messages = self._link.receive()
+            finally:
+                with self._state:
+                    self._reading = False
+                    if messages:
+                        self._file(messages)
+                    waiting, self._waiting = self._waiting, []
+                for turn in waiting:
+                    turn.release()
+
+    def _file(self, messages: list[Message]) -> None:
+        arrived = []
+        for message in messages:
+            if message[0] == channel.MODULE:
+                if message[3] in self._answers:
+                    self._answers[message[3]] = message
+            else:
+                arrived.append(message)
+        if arrived:
+            arrived.reverse()
+            self._messages[:0] = arrived
+
+
+def main(channel_fd: int, progress_fd: int, parent_pid: int) -> None:
+    """The whole life of a worker process; returns when it is told to exit."""
+    _shield_from_signals()
+    link = BlockingChannel(_own_descriptor(channel_fd))
+    start_new_thread(_end_with_parent, (link.fileno(), parent_pid))
+    progress_map = mmap.mmap(progress_fd, PROGRESS_BYTES)
+    os.close(progress_fd)
+    progress = memoryview(progress_map).cast("q")
+    conversation = Conversation(link)
+    os.register_at_fork(after_in_child=conversation.after_fork)
+    worker_pid = os.getpid()
+    try:
+        facts = marshal.loads(conversation.next()[6])  # noqa: S302 - from the parent that started us
+        sys.path[:] = facts["sys_path"]
+        sys.argv[:] = [""]
+        own_modules = OwnModules(conversation.ask_module)
+        own_modules.install(first=facts["own_modules"] == "controller")
+        gc.collect()
+        gc.freeze()
+        conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
+        _serve(conversation, own_modules, progress)
+    except (BrokenChannelError, OSError):
+        if os.getpid() == worker_pid:
+            _kill_group()
+        os._exit(1)  # a child that user code forked and that came back up to here
+
+
+def _serve(conversation: Conversation, own_modules: OwnModules, progress: memoryview) -> None:
+    jobs: dict[int, Job] = {}
+    while True:
+        # The message is not bound here: while the worker waits it shall hold no payload.
+        if not _serve_one(conversation.next(), jobs, conversation, own_modules, progress):
+            return
+
+
+def _serve_one(
+    message: Message,
+    jobs: dict[int, Job],
+    conversation: Conversation,
+    own_modules: OwnModules,
+    progress: memoryview,
+) -> bool:
+    kind, _, number, a, b, c, payload = message
+    if kind == channel.UNIT or kind == channel.REDUCE:
+        job = jobs.get(number)
+        if job is None:
+            return True  # forgotten: nobody waits for the answer
+        begin, tasks = (a + (b >> 32), b & 0xFFFFFFFF) if kind == channel.UNIT else (a, b)
+        progress[0] = begin + 1
+        own_modules.enter(job.session, number)
+        job.load(begin)
+        started_ns = perf_counter_ns()
+        if kind == channel.UNIT:
+            status, segments = answer_unit(job, payload, a, b >> 32, tasks, c, progress)
+        else:
+            status, segments = answer_reduce(job, payload, a, c)
+        busy_ns = perf_counter_ns() - started_ns
+        _flush_output()
+        progress[0] = 0
+        conversation.send(channel.RESULT, status, number, begin, tasks, busy_ns, segments)
+    elif kind == channel.FUNCTION:
+        jobs[number] = Job(a, payload)
+        own_modules.job_began(a)
+    elif kind == channel.FORGET:
+        job = jobs.pop(number, None)
+        if job is not None:
+            own_modules.job_ended(job.session)
+    elif kind == channel.EXIT:
+        return False
+    return True
+
+
+def _shield_from_signals() -> None:
+    """Signals as in a fresh process, whatever the parent's threads had blocked or ignored."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()
+
+
+def _own_descriptor(fd: int) -> int:
+    """The channel under a number beyond those that user code closes or reuses by habit."""
+    import fcntl
+
+    own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+    os.close(fd)
+    return own
+
+
+def _end_with_parent(channel_fd: int, parent_pid: int) -> None:
+    """Thread: wait until the parent is gone, then end this process and all that it started."""
+    poller = select.poll()
+    # A hang-up alone would not do: a child that the parent forked holds the channel's other end too.
+    poller.register(channel_fd, 0)
+    try:
+        poller.register(os.pidfd_open(parent_pid), select.POLLIN)
+    except (AttributeError, OSError):
+        pass
+    if os.getppid() == parent_pid:
+        poller.poll()
+    _kill_group()
+
+
+def _kill_group() -> NoReturn:
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
+def _flush_output() -> None:
+    """Show what the unit printed before its results are known; broken outputs are the user's own."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except BaseException:  # noqa: BLE001
+                pass
