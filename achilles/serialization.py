@@ -1,0 +1,332 @@
+"""Objects to bytes and back.
+
+A payload is::
+
+    16 bytes   header: magic, flags (bit 0: holds bytecode by value), Python major and minor version,
+               number of buffers (u32), length of the pickle (u64)
+    8 bytes    per buffer: its length (u64)
+    pickle     protocol 5
+    buffers    each padded to start on a multiple of 64 from the payload's start
+
+all little-endian. Bytecode of functions and classes sent by value (see `achilles.by_value`) only
+runs on the Python minor version that made it, so the header names the version: whoever routes a
+payload can read it without unpickling, and `deserialize` refuses what would crash.
+
+Large buffers (arrays) are neither copied here nor when a payload is read: a deserialized array lives
+inside the payload's memory, and is writable if that memory is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from achilles.by_value import Pickler
+from achilles.errors import RemoteError, SerializationError, VersionMismatch
+from achilles.unpicklable import find_unpicklable
+
+__all__ = [
+    "Buffer",
+    "Serialized",
+    "content_hash",
+    "deserialize",
+    "detach",
+    "join",
+    "load_failure",
+    "python_required",
+    "serialize",
+    "serialize_failure",
+]
+
+Buffer = bytes | bytearray | memoryview
+
+OUT_OF_BAND_BYTES = 4096
+"""Buffers smaller than this go inside the pickle: apart they cost more than the copy."""
+
+_HEADER = struct.Struct("<BBBBIQ")
+_MAGIC = 0xAC
+_BY_VALUE = 1
+_ALIGNMENT = 64
+_PYTHON = sys.version_info[:2]
+
+
+@dataclass(slots=True)
+class Serialized:
+    """An object as bytes.
+
+    Attributes:
+        segments: The payload in pieces, to be written one after the other. Pieces may be the
+            memory of the object itself: use `detach` to keep them while the object may change.
+        size_bytes: Length of the payload.
+        by_value: Whether it holds bytecode, which only this Python minor version can run.
+    """
+
+    segments: list[Buffer]
+    size_bytes: int
+    by_value: bool
+
+
+class _Sink:
+    __slots__ = ("write",)
+
+    def __init__(self, chunks: list[Buffer]) -> None:
+        self.write = chunks.append
+
+
+def serialize(obj: Any, subject: str) -> Serialized:
+    """Turn an object into a payload.
+
+    A callable, or a tuple that starts with one, is taken for a job's function: classes in it
+    replace what the receiver knows of them (see `achilles.class_by_value`).
+
+    Args:
+        obj: Any object; functions and classes that cannot be imported elsewhere go by value.
+        subject: What it is, for error messages, such as ``argument 7``.
+
+    Raises:
+        SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is.
+    """
+    chunks: list[Buffer] = []
+    buffers: list[memoryview] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < OUT_OF_BAND_BYTES:
+            return True
+        buffers.append(raw)
+        return False
+
+    definitive = callable(obj) or (type(obj) is tuple and len(obj) > 0 and callable(obj[0]))
+    try:
+        pickler = Pickler(_Sink(chunks), keep, False, definitive)
+        pickler.dump(obj)
+    except Exception as refused:  # noqa: BLE001 - __reduce__ of anything may raise anything
+        chunks.clear()
+        buffers.clear()
+        try:
+            if isinstance(refused, (RecursionError, MemoryError)):
+                raise
+            pickler = Pickler(_Sink(chunks), keep, True, definitive)
+            pickler.dump(obj)
+        except Exception as error:
+            raise _refusal(obj, subject, error) from error
+    return _assemble(chunks, buffers, pickler.by_value)
+
+
+def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -> Serialized:
+    pickle_bytes = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
+    head = _HEADER.pack(_MAGIC, _BY_VALUE if by_value else 0, *_PYTHON, len(buffers), pickle_bytes)
+    if buffers:
+        head += struct.pack(f"<{len(buffers)}Q", *[b.nbytes for b in buffers])
+    size_bytes = len(head) + pickle_bytes
+    # One piece fewer to write; not worth the copy once the pickle is large.
+    segments: list[Buffer] = [head + chunks[0], *chunks[1:]] if len(chunks[0]) <= 65536 else [head, *chunks]
+    for buffer in buffers:
+        padding = -size_bytes % _ALIGNMENT
+        if padding:
+            segments.append(bytes(padding))
+        segments.append(buffer)
+        size_bytes += padding + buffer.nbytes
+    return Serialized(segments, size_bytes, by_value)
+
+
+def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
+    if isinstance(error, RecursionError):
+        path, reason = "", "it is nested too deeply"
+    else:
+        path, culprit, error = find_unpicklable(obj, error)
+        where = f"{path} " if path else ""
+        reason = f"{where}({type(culprit).__name__}): {_text(error) or type(error).__name__}"
+    return SerializationError(
+        f"{subject} cannot be sent to another process: {reason}. "
+        "Leave it out, or create it inside the function.",
+        subject=subject,
+        path=path,
+    )
+
+
+def join(serialized: Serialized) -> bytearray:
+    """The payload as one writable buffer (a copy)."""
+    joined = bytearray()
+    for segment in serialized.segments:
+        joined += segment
+    return joined
+
+
+def detach(serialized: Serialized) -> Serialized:
+    """The same payload, with pieces that alias changeable memory copied.
+
+    Needed where a payload is kept (for a retry, in a queue) while its owner goes on: a generator
+    that yields one array again and again, refilled, would otherwise change what was sent.
+    """
+    return Serialized(
+        [
+            segment if isinstance(segment, bytes) or _is_frozen(segment) else bytes(segment)
+            for segment in serialized.segments
+        ],
+        serialized.size_bytes,
+        serialized.by_value,
+    )
+
+
+def _is_frozen(segment: bytearray | memoryview) -> bool:
+    return isinstance(segment, memoryview) and isinstance(segment.obj, bytes)
+
+
+def content_hash(segments: Iterable[Buffer]) -> str:
+    """SHA-256 of the segments taken as one, in hexadecimal."""
+    digest = hashlib.sha256()
+    for segment in segments:
+        digest.update(segment)
+    return digest.hexdigest()
+
+
+def python_required(payload: Buffer) -> tuple[int, int] | None:
+    """The Python (major, minor) that the payload's bytecode needs, or None if it holds none.
+
+    Reads the header alone: nothing is unpickled.
+
+    Raises:
+        SerializationError: Not a payload.
+    """
+    flags, major, minor, _, _ = _header(payload, "payload")
+    return (major, minor) if flags & _BY_VALUE else None
+
+
+def _header(payload: Buffer, subject: str) -> tuple[int, int, int, int, int]:
+    if len(payload) < _HEADER.size or payload[0] != _MAGIC:
+        raise SerializationError(f"{subject} is not an achilles payload.", subject=subject, path="")
+    _, flags, major, minor, count, pickle_bytes = _HEADER.unpack_from(payload)
+    return flags, major, minor, count, pickle_bytes
+
+
+def deserialize(payload: Buffer, subject: str) -> Any:
+    """Turn a payload back into its object.
+
+    Only for payloads of peers that have proved they know the secret: unpickling runs code.
+
+    Args:
+        payload: What `serialize` made, as one buffer. Arrays in the result refer to this memory
+            and are writable if it is, so hand over a bytearray and let go of it.
+        subject: What it is, for error messages.
+
+    Raises:
+        VersionMismatch: It holds bytecode of another Python minor version.
+        SerializationError: It is malformed, or what it refers to cannot be imported here.
+    """
+    view = memoryview(payload)
+    if view.format != "B" or view.ndim != 1:
+        view = view.cast("B")
+    flags, major, minor, count, pickle_bytes = _header(view, subject)
+    if flags & _BY_VALUE and (major, minor) != _PYTHON:
+        raise VersionMismatch(
+            f"{subject} holds functions or classes sent as bytecode by Python {major}.{minor}, which "
+            f"Python {_PYTHON[0]}.{_PYTHON[1]} cannot run. Run the same minor version on the node, or move "
+            "them from the main script into a module (a file of its own), so that they travel as source.",
+            ours="{}.{}".format(*_PYTHON),
+            theirs=f"{major}.{minor}",
+        )
+    total = len(view)
+    start = _HEADER.size + 8 * count
+    end = start + pickle_bytes
+    if end > total:
+        raise _malformed(subject)
+    buffers = None
+    if count:
+        buffers = []
+        position = end
+        for (size,) in struct.iter_unpack("<Q", view[_HEADER.size : start]):
+            position += -position % _ALIGNMENT
+            if position + size > total:
+                raise _malformed(subject)
+            buffers.append(view[position : position + size])
+            position += size
+        end = position
+    if end != total:
+        raise _malformed(subject)
+    try:
+        return pickle.loads(view[start : start + pickle_bytes], buffers=buffers)
+    except VersionMismatch:
+        raise
+    except Exception as error:
+        missing = isinstance(error, (ImportError, AttributeError))
+        remedy = " Is it installed here, in the same version?" if missing else ""
+        raise SerializationError(
+            f"{subject} cannot be loaded here: {type(error).__name__}: {_text(error)}.{remedy}",
+            subject=subject,
+            path="",
+        ) from error
+
+
+def _malformed(subject: str) -> SerializationError:
+    return SerializationError(
+        f"{subject} is damaged: its length is not what its header says.", subject=subject, path=""
+    )
+
+
+# --- failures --------------------------------------------------------------------------------
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - an exception's own __str__ may do anything
+        return "<no text: its __str__ failed>"
+
+
+def serialize_failure(exc: BaseException, index: int | None) -> bytes:
+    """An exception with its traceback as a payload; never raises.
+
+    The exception is a payload of its own inside, so that a receiver that cannot load it still
+    reads what it was. One that cannot be pickled travels as its type's name, text and traceback.
+
+    Args:
+        exc: What the user's function raised.
+        index: Number of the item it was raised for, if any.
+    """
+    try:
+        trace = "".join(traceback.format_exception(exc))
+    except BaseException:  # noqa: BLE001 - never raises
+        trace = f"{type(exc).__name__}: {_text(exc)}\n"
+    inner: bytes | None = None
+    try:
+        inner = bytes(join(serialize(exc, "exception")))
+    except BaseException:  # noqa: BLE001 - never raises
+        trace += "(The exception itself could not be pickled.)\n"
+    # surrogates and the like must not stop this one
+    facts = [type(exc).__name__, _text(exc), trace]
+    facts = [str.encode(fact, "utf-8", "replace").decode() for fact in facts]
+    return bytes(join(serialize((inner, index, *facts), "failure")))
+
+
+def load_failure(payload: Buffer) -> BaseException:
+    """The exception that `serialize_failure` packed; never raises.
+
+    Returns:
+        The user's own exception, or a `RemoteError` if that cannot be rebuilt here, with a
+        `multiprocessing.pool.RemoteTraceback` as its cause.
+    """
+    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
+
+    try:
+        inner, index, type_name, text, trace = deserialize(payload, "failure")
+    except Exception as error:  # noqa: BLE001 - never raises
+        return error
+    failure: BaseException | None = None
+    if inner is not None:
+        try:
+            failure = deserialize(bytearray(inner), "exception")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - never raises
+            trace += f"(The exception itself could not be rebuilt: {_text(error)})\n"
+    if not isinstance(failure, BaseException):
+        failure = RemoteError(
+            f"{type_name}: {text}", index=index, type_name=type_name, text=text, traceback=trace
+        )
+    failure.__cause__ = RemoteTraceback(f'\n"""\n{trace}"""')
+    return failure
