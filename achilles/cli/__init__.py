@@ -1,0 +1,1 @@
+"""The ``achilles`` command: ``main.py`` is its entry, one module per group of subcommands."""

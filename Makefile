@@ -1,0 +1,45 @@
+# Everything runs in .venv, made from python3 (or PYTHON=...) when it isn't there yet.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed-test
+SEEDS ?= 20
+
+.PHONY: help demo test lint simulate clean
+
+help:  ## Show these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.installed  ## Count the words of the standard library on this machine's cores
+	$(BIN)/achilles demo
+
+test: lint  ## Check style and types, run every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults (SEEDS=20)
+	ACHILLES_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
+
+clean:  ## Remove the environment and everything built
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second run start at once. The installation is editable, so only a change of
+# the metadata calls for another one; "compat" puts this directory on the path as it is, which is
+# how Twisted finds the plugin.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit("achilles needs Python 3.11 or newer; try make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.installed: pyproject.toml setup.py | .venv/.python
+	$(INSTALL) .
+	@touch $@
+
+$(INSTALLED): pyproject.toml setup.py | .venv/.python
+	$(INSTALL) '.[test]'
+	@touch $@ .venv/.installed

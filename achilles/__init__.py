@@ -1,0 +1,98 @@
+"""multiprocessing.Pool for every core you can reach.
+
+::
+
+    from achilles import map, imap, imap_unordered
+
+The names below are imported when they are first asked for: ``import achilles`` alone starts
+nothing and loads neither Twisted nor dill, so it costs nothing to write at the top of a module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from achilles import errors
+from achilles.errors import (
+    AchillesError,
+    AuthenticationError,
+    ClusterError,
+    ConfigError,
+    NoNodesError,
+    ProtocolError,
+    RemoteError,
+    SerializationError,
+    ServerUnreachable,
+    TaskCancelled,
+    TaskError,
+    TaskTimeout,
+    UnsupportedByEngine,
+    VersionMismatch,
+    WorkerDiedError,
+)
+
+if TYPE_CHECKING:
+    from achilles.config import genConfig
+    from achilles.lineReceiver.achilles_main import (
+        getClusterStatus,
+        imap,
+        imap_unordered,
+        killCluster,
+        map,
+    )
+    from achilles.lineReceiver.achilles_node import runAchillesNode
+    from achilles.lineReceiver.achilles_server import runAchillesServer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AchillesError",
+    "AuthenticationError",
+    "ClusterError",
+    "ConfigError",
+    "NoNodesError",
+    "ProtocolError",
+    "RemoteError",
+    "SerializationError",
+    "ServerUnreachable",
+    "TaskCancelled",
+    "TaskError",
+    "TaskTimeout",
+    "UnsupportedByEngine",
+    "VersionMismatch",
+    "WorkerDiedError",
+    "__version__",
+    "errors",
+    "genConfig",
+    "getClusterStatus",
+    "imap",
+    "imap_unordered",
+    "killCluster",
+    "map",
+    "runAchillesNode",
+    "runAchillesServer",
+]
+
+_HOMES = {
+    "genConfig": "achilles.config",
+    "getClusterStatus": "achilles.lineReceiver.achilles_main",
+    "imap": "achilles.lineReceiver.achilles_main",
+    "imap_unordered": "achilles.lineReceiver.achilles_main",
+    "killCluster": "achilles.lineReceiver.achilles_main",
+    "map": "achilles.lineReceiver.achilles_main",
+    "runAchillesNode": "achilles.lineReceiver.achilles_node",
+    "runAchillesServer": "achilles.lineReceiver.achilles_server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found  # the next look-up is an ordinary one
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
