@@ -85,6 +85,7 @@ MAX_HEADER_BYTES = 16_384
 Role = Literal["node", "controller"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
 Short = Annotated[str, msgspec.Meta(max_length=255)]
+ScramText = Annotated[str, msgspec.Meta(max_length=2048)]
 Digest = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
 Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]
 
@@ -113,25 +114,25 @@ class Hello(Control):
     pid: Count = 0
     cpu_count: Count = 0
     mechanism: Short = ""
-    client_first: str | None = None
+    client_first: ScramText | None = None
 
 
 class Challenge(Control):
     """The server's half of the SCRAM exchange."""
 
-    server_first: str
+    server_first: ScramText
 
 
 class Proof(Control):
     """The client's proof that it knows the key."""
 
-    client_final: str
+    client_final: ScramText
 
 
 class Welcome(Control):
     """Authentication is over; ``server_final`` proves that the server knows the key as well."""
 
-    server_final: str | None = None
+    server_final: ScramText | None = None
     client_id: Count = 0
     open_connections: Count = 0
     version: Short = ""
@@ -295,10 +296,7 @@ class Drain(Control):
 
 Message = Control | Parcel | Results
 
-_CONTROLS = {
-    cast(str, kind.__struct_config__.tag): kind
-    for kind in Control.__subclasses__()
-}
+_CONTROLS = {cast(str, kind.__struct_config__.tag): kind for kind in Control.__subclasses__()}
 _decode = msgspec.json.Decoder(Union[tuple(_CONTROLS.values())]).decode  # noqa: UP007 - built from a tuple
 _json = msgspec.json.Encoder()
 
@@ -312,8 +310,7 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY | {Results, Fetch, Drain},
-    ("server", "controller"): _EITHER_WAY
-    | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
+    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
     ("node", "server"): _EITHER_WAY | {Parcel, Job, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, StatusReply, Killed},
@@ -373,14 +370,15 @@ def encode(message: Message, payload_bytes: int = 0) -> bytes:
     """
     message.size = payload_bytes
     if isinstance(message, Parcel):
-        header = format_parcel(message)
-        if sum([unit[1] for unit in message.units]) != payload_bytes or not 0 < len(message.units) <= MAX_UNITS:
+        units = message.units
+        if sum([unit[1] for unit in units]) != payload_bytes or not 0 < len(units) <= MAX_UNITS:
             raise ValueError(f"the units of parcel {message.parcel} do not match its payload")
+        header = format_parcel(message)
     elif isinstance(message, Results):
-        header = format_results(message)
         segments = message.segments
         if sum([segment[4] for segment in segments]) != payload_bytes or not 0 < len(segments) <= MAX_UNITS:
             raise ValueError(f"the segments of parcel {message.parcel} do not match their payload")
+        header = format_results(message)
     else:
         if payload_bytes and not message.has_payload:
             raise ValueError(f"{type(message).__name__} has no payload")

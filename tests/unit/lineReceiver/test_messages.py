@@ -58,7 +58,9 @@ def parcels(draw: st.DrawFn) -> m.Parcel:
 @st.composite
 def results(draw: st.DrawFn) -> m.Results:
     segment = st.tuples(counts, counts, st.integers(0, 2), counts, small)
-    return m.Results(draw(counts), draw(counts), draw(counts), draw(st.lists(segment, min_size=1, max_size=20)))
+    return m.Results(
+        draw(counts), draw(counts), draw(counts), draw(st.lists(segment, min_size=1, max_size=20))
+    )
 
 
 def payload_bytes(message: m.Message) -> int:
@@ -95,7 +97,12 @@ def test_any_other_line_is_refused_in_a_short_ascii_sentence(line: bytes) -> Non
         assert len(str(error)) < 600
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_other_json_is_refused(value: Any) -> None:
     with pytest.raises(ProtocolError):
         m.parse_header(json.dumps(value).encode())
