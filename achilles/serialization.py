@@ -27,9 +27,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from achilles.by_value import Pickler
+from achilles.by_value import Pickler, find_unpicklable
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
-from achilles.unpicklable import find_unpicklable
 
 __all__ = [
     "Buffer",
@@ -83,7 +82,7 @@ def serialize(obj: Any, subject: str) -> Serialized:
     """Turn an object into a payload.
 
     A callable, or a tuple that starts with one, is taken for a job's function: classes in it
-    replace what the receiver knows of them (see `achilles.class_by_value`).
+    replace what the receiver knows of them (see `achilles.by_value.classes`).
 
     Args:
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from achilles.by_value import Pickler, global_names
-from achilles.class_by_value import travels_by_reference
+from achilles.by_value.functions import global_names
+from achilles.by_value.identity import travels_by_reference
+from achilles.by_value.pickler import Pickler
 
 __all__ = ["find_unpicklable"]
 

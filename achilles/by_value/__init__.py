@@ -1,0 +1,6 @@
+"""What plain pickle cannot send: functions and classes by value, and where a failure lies."""
+
+from achilles.by_value.pickler import Pickler
+from achilles.by_value.unpicklable import find_unpicklable
+
+__all__ = ["Pickler", "find_unpicklable"]
