@@ -1,0 +1,269 @@
+"""``map``, ``imap`` and ``imap_unordered``: one call, one job, wherever it runs.
+
+All three cut the arguments into packets of ``cpu_count × chunksize`` for the node that runs them
+and return results by packets. Where they run is settled by the arguments, the environment and
+``.env`` files (`achilles.config`); with nothing configured, on this machine's cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from .config import load_settings
+from .engines.choice import engine_for
+from .engines.job import Job, JobSpec
+from .engines.outcomes import Packet, packets_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Packets", "imap", "imap_unordered", "map"]
+
+Args = Iterable[Any] | Callable[[], Iterable[Any]]
+
+
+def map(  # noqa: A001 - the name is the interface
+    func: Callable[[Any], Any],
+    args: Args,
+    callback: Callable[[Any], Any] | None = None,
+    chunksize: int = 1,
+    host: str | None = None,
+    port: int | None = None,
+    username: str | None = None,
+    secret_key: str | None = None,
+    *,
+    reducer: Callable[[list[Any]], Any] | None = None,
+    error_callback: Callable[[BaseException], Any] | None = None,
+    on_error: str = "raise",
+    progress: bool = False,
+    address: str | None = None,
+    startup_timeout: float | None = 60.0,
+) -> list[Any]:
+    """Apply ``func`` to every argument and return all results, packet by packet.
+
+    Blocks until everything is done. With Ctrl-C, or when it raises, the job is cancelled.
+
+    Args:
+        func: The function of one argument. It may come from ``__main__``, a notebook or a closure.
+        args: A list, a list of lists (each list is then one packet), a generator function (called
+            in this process, drawn as far as there is room) or any other iterable.
+        callback: Applied on the nodes to each result, and replaces it.
+        chunksize: Tasks in each worker's share of a packet. Not used when arguments are lists.
+        host: The server's host; together with ``port`` another way to say ``address``.
+        port: The server's port (9999 by default).
+        username: Who asks, for the server.
+        secret_key: The server's secret key.
+        reducer: Applied on the nodes once per packet to the list of its results, and replaces it.
+        error_callback: Called in this process with the exception of every failed item.
+        on_error: ``"raise"`` the first failed item's exception; ``"return"`` exceptions in place of
+            results; ``"skip"`` failed items.
+        progress: Show a progress bar (tqdm) on standard error.
+        address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server.
+        startup_timeout: Seconds to wait for a node when the server has none; None: for ever.
+
+    Returns:
+        A list of packets in the order of the arguments, each the list of its results (or its
+        reduced value): not flattened.
+
+    Raises:
+        Exception: Whatever ``func``, ``callback`` or ``reducer`` raised on a node, as itself, with
+            the remote traceback as its cause; or what the iterable of arguments raised.
+        AchillesError: See `achilles.errors`: what is wrong with the cluster or the objects.
+        TypeError: An argument of this call has the wrong type.
+        ValueError: An argument of this call has an impossible value.
+    """
+    spec = JobSpec(
+        func,
+        args,
+        callback,
+        reducer,
+        chunksize,
+        True,
+        on_error,
+        startup_timeout,
+    )
+    settings = (host, port, username, secret_key, address)
+    packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
+    with closing(packets):
+        return [packet.result for packet in packets.run()]
+
+
+def imap(
+    func: Callable[[Any], Any],
+    args: Args,
+    callback: Callable[[Any], Any] | None = None,
+    chunksize: int = 1,
+    host: str | None = None,
+    port: int | None = None,
+    username: str | None = None,
+    secret_key: str | None = None,
+    *,
+    reducer: Callable[[list[Any]], Any] | None = None,
+    error_callback: Callable[[BaseException], Any] | None = None,
+    on_error: str = "raise",
+    progress: bool = False,
+    address: str | None = None,
+    startup_timeout: float | None = 60.0,
+) -> Packets:
+    """Apply ``func`` to every argument and yield the packets in order, as they are done.
+
+    Returns at once; ``next`` blocks until the next packet is there. Arguments are drawn, in a
+    thread of this process, only as far ahead as the nodes and this reader keep up with. Leaving the
+    loop early, or dropping the iterator, cancels the job. When an item failed, ``next`` raises its
+    exception in place of its packet, and the packets after it can still be read.
+
+    Args: as of `map`.
+
+    Yields:
+        ``{'ARGS_COUNTER': i, 'RESULT': [...]}``, where ``i`` is the 0-based index of the packet's
+        first argument, or the packet's number when the arguments are lists.
+
+    Raises: as `map`; what concerns one packet, when it is its turn.
+    """
+    spec = JobSpec(func, args, callback, reducer, chunksize, True, on_error, startup_timeout)
+    return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
+
+
+def imap_unordered(
+    func: Callable[[Any], Any],
+    args: Args,
+    callback: Callable[[Any], Any] | None = None,
+    chunksize: int = 1,
+    host: str | None = None,
+    port: int | None = None,
+    username: str | None = None,
+    secret_key: str | None = None,
+    *,
+    reducer: Callable[[list[Any]], Any] | None = None,
+    error_callback: Callable[[BaseException], Any] | None = None,
+    on_error: str = "raise",
+    progress: bool = False,
+    address: str | None = None,
+    startup_timeout: float | None = 60.0,
+) -> Packets:
+    """Apply ``func`` to every argument and yield the packets as they come in, in any order.
+
+    The fastest way to read results. Everything else is as with `imap`.
+    """
+    spec = JobSpec(func, args, callback, reducer, chunksize, False, on_error, startup_timeout)
+    return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
+
+
+class Packets(Iterator[dict[str, Any]]):
+    """The results of one job, as an iterator that owns it.
+
+    Close it, leave its ``with`` block or drop it to cancel what is still running.
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        settings: tuple[str | None, int | None, str | None, str | None, str | None],
+        error_callback: Callable[[BaseException], Any] | None,
+        progress: bool,
+        *,
+        feed_in_thread: bool = True,
+    ) -> None:
+        self._job: Job | None = None
+        spec.check()
+        host, port, username, secret_key, address = settings
+        engine = engine_for(
+            load_settings(host=host, port=port, username=username, secret_key=secret_key, address=address)
+        )
+        self._reduces = spec.reducer is not None
+        self._on_error = spec.on_error
+        self._error_callback = error_callback
+        self._packets: Iterator[Packet] = iter(())
+        self._bar = _progress_bar(spec.args) if progress else None
+        try:
+            self._job = Job(spec, engine)
+            self._job.start()
+        except BaseException:
+            self.close()
+            engine.release()
+            raise
+        self._engine = engine
+        if feed_in_thread:
+            self._job.start_feeder()
+
+    def __iter__(self) -> Packets:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        packet = self._next(feed=False)
+        if packet is None:
+            raise StopIteration
+        return {"ARGS_COUNTER": packet.counter, "RESULT": packet.result}
+
+    def __enter__(self) -> Packets:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is not done, and let go of everything. Harmless when repeated."""
+        job, self._job = self._job, None
+        self._packets = iter(())
+        if job is not None:
+            job.cancel()
+            self._engine.release()
+        bar, self._bar = getattr(self, "_bar", None), None
+        if bar is not None:
+            bar.close()
+
+    def run(self) -> Iterator[Packet]:
+        """All packets, with the arguments drawn in this thread while it waits."""
+        while (packet := self._next(feed=True)) is not None:
+            yield packet
+
+    def _next(self, *, feed: bool) -> Packet | None:
+        while True:
+            packet = next(self._packets, None)
+            if packet is None:
+                if not self._next_parcel(feed):
+                    return None
+                continue
+            if self._bar is not None:
+                self._bar.update(packet.tasks)
+            for failure in packet.failures:
+                if self._error_callback is not None:
+                    self._error_callback(failure)
+            if packet.failures and self._on_error == "raise":
+                raise packet.failures[0]
+            if not packet.dropped:
+                return packet
+
+    def _next_parcel(self, feed: bool) -> bool:
+        job = self._job
+        if job is None:
+            return False
+        parcel = None
+        if feed:
+            while (parcel := job.next_parcel(block=False)) is None and job.feed_once(or_read=True):
+                if job.input_failed:
+                    # Nobody will see the results, so don't wait for them.
+                    job.raise_input_error()
+        if parcel is None:
+            parcel = job.next_parcel()
+        if parcel is None:
+            self.close()
+            return False
+        self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
+        return True
+
+
+def _progress_bar(args: Args) -> Any:
+    from tqdm.auto import tqdm
+
+    total = len(args) if hasattr(args, "__len__") else None
+    if isinstance(args, list) and args and isinstance(args[0], list):
+        total = sum(len(packet) for packet in args)
+    return tqdm(total=total, unit="item")

@@ -1,0 +1,32 @@
+"""Which engine an address stands for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..config import Settings
+from .job import Engine
+
+__all__ = ["CallEngine", "engine_for"]
+
+
+class CallEngine(Engine, Protocol):
+    """An engine held for the length of one call."""
+
+    def release(self) -> None:
+        """Let it go: a connection made for this call is closed."""
+
+
+def engine_for(settings: Settings) -> CallEngine:
+    """The engine behind the settings: this machine's cores, or a connection to a server.
+
+    Raises:
+        ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
+    """
+    if settings.is_local:
+        from .local import local_engine
+
+        return local_engine()
+    from .cluster import ClusterEngine
+
+    return ClusterEngine(settings)

@@ -1,0 +1,186 @@
+"""Draws arguments from the caller's iterable and serializes them, unit by unit.
+
+Runs in the caller's thread or a feeder thread, never in an engine's loop: the iterable is the
+user's code and may take as long as it likes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
+from ..core.submission import DrawPlan
+from ..serialization import Buffer, Serialized, serialize
+
+__all__ = ["Draw", "Drawer", "iterate"]
+
+# A parcel is sent once so much was drawn, or drawing took so long, at the end of a packet.
+PARCEL_BYTES = 4 * 1024 * 1024
+DRAW_NS = 5_000_000
+
+
+@dataclass(slots=True)
+class Draw:
+    """One parcel's worth of arguments, serialized. ``first`` is the index of its first task."""
+
+    first: int = 0
+    unit_tasks: list[int] = field(default_factory=list)
+    units: list[list[Buffer]] = field(default_factory=list)
+    tasks: int = 0
+    packets: int = 0
+    packet_tasks: int = 0
+    size_bytes: int = 0
+    draw_ns: int = 0
+    ended: bool = False
+    error: BaseException | None = None
+
+
+def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """An iterator over the arguments: any iterable, or a generator function, which is called here.
+
+    Raises:
+        TypeError: ``args`` is neither.
+    """
+    if callable(args) and not hasattr(args, "__iter__"):
+        made = args()
+        if not hasattr(made, "__iter__"):
+            raise TypeError(
+                f"args is a function that returned {type(made).__name__}; pass a list, another "
+                f"iterable, or a generator function without parameters"
+            )
+        return iter(made)
+    try:
+        return iter(args)
+    except TypeError:
+        raise TypeError(
+            f"args must be a list, another iterable, or a generator function, not "
+            f"{type(args).__name__}: to run the function on one argument, pass [argument]"
+        ) from None
+
+
+class Drawer:
+    """Takes arguments from an iterator as `Submission` plans it.
+
+    Args:
+        iterator: The arguments.
+    """
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self._iterator = iterator
+        self._ahead: list[Any] = []
+        self.lists: bool | None = None
+
+    def look(self) -> BaseException | None:
+        """Draw the first argument to learn whether arguments are lists; returns what it raised."""
+        try:
+            self._ahead = [next(self._iterator)]
+        except StopIteration:
+            self.lists = False
+            self._iterator = iter(())
+        except BaseException as error:  # noqa: BLE001 - the caller's code: what it raises is theirs
+            self.lists = False
+            self._iterator = iter(())
+            return error
+        else:
+            self.lists = isinstance(self._ahead[0], list)
+        return None
+
+    def draw(self, plan: DrawPlan, first: int) -> Draw:
+        """Draw one parcel; ``first`` is the index of its first task."""
+        draw = Draw(first, packet_tasks=plan.packet_tasks)
+        if self.lists:
+            self._draw_list(plan, draw, first)
+        else:
+            self._draw_packets(plan, draw, first)
+        return draw
+
+    def _draw_packets(self, plan: DrawPlan, draw: Draw, first: int) -> None:
+        started_ns = time.perf_counter_ns()
+        for length in cut_units(plan.packets, plan.packet_tasks, plan.unit_tasks):
+            items = self._take(length, draw)
+            if items:
+                self._add_unit(items, draw, first)
+            if draw.ended:
+                break
+            if draw.tasks % plan.packet_tasks == 0 and (
+                draw.size_bytes >= PARCEL_BYTES
+                or len(draw.units) >= MAX_UNITS_PER_PARCEL - plan.cpu_count
+                or time.perf_counter_ns() - started_ns > DRAW_NS
+            ):
+                break
+        draw.packets = -(-draw.tasks // plan.packet_tasks)
+
+    def _take(self, length: int, draw: Draw) -> list[Any]:
+        items, self._ahead = self._ahead, []
+        started_ns = time.perf_counter_ns()
+        try:
+            # A list keeps what it got when the iterator raises half-way.
+            items.extend(islice(self._iterator, length - len(items)))
+        except BaseException as error:  # noqa: BLE001 - as in look()
+            draw.error = error
+        draw.draw_ns += time.perf_counter_ns() - started_ns
+        if len(items) < length:
+            draw.ended = True
+        return items
+
+    def _add_unit(self, items: list[Any], draw: Draw, first: int) -> None:
+        start = first + draw.tasks
+        try:
+            unit = serialize(items, f"arguments {start} to {start + len(items) - 1}")
+        except Exception as error:  # noqa: BLE001 - user code runs while pickling
+            good, draw.error = _before_bad_item(items, start, error)
+            draw.ended = True
+            if not good:
+                return
+            items = good
+            unit = serialize(items, "arguments")
+        self._put(unit, len(items), draw)
+
+    def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
+        draw.units.append(unit.segments)
+        draw.unit_tasks.append(tasks)
+        draw.tasks += tasks
+        draw.size_bytes += unit.size_bytes
+
+    def _draw_list(self, plan: DrawPlan, draw: Draw, first: int) -> None:
+        items = self._take(1, draw)
+        if not items:
+            return
+        argument = items[0]
+        if not isinstance(argument, list):
+            draw.ended = True
+            draw.error = TypeError(
+                f"the first argument was a list, so each argument must be one (a packet of its own), "
+                f"but a later one is {type(argument).__name__}: {argument!r:.80}"
+            )
+            return
+        draw.packets = 1
+        draw.packet_tasks = len(argument)
+        start = 0
+        for length in cut_list(len(argument), plan.cpu_count, plan.task_ns):
+            part = argument[start : start + length]
+            try:
+                unit = serialize(part, f"items {start} to {start + length - 1} of a list argument")
+            except Exception as error:  # noqa: BLE001 - user code runs while pickling
+                _, draw.error = _before_bad_item(part, first + start, error)
+                draw.ended = True
+                # A packet that cannot be sent whole is not sent at all.
+                draw.units, draw.unit_tasks = [], []
+                draw.tasks = draw.packets = draw.size_bytes = 0
+                return
+            self._put(unit, length, draw)
+            start += length
+
+
+def _before_bad_item(items: list[Any], start: int, error: Exception) -> tuple[list[Any], Exception]:
+    """The items before the first that cannot be serialized, and the error that names it."""
+    for offset, item in enumerate(items):
+        try:
+            serialize([item], f"argument {start + offset}")
+        except Exception as item_error:  # noqa: BLE001 - as above
+            return items[:offset], item_error
+    return [], error

@@ -1,0 +1,377 @@
+"""One user call in the caller's process, between the caller's threads and an engine.
+
+The body around `Submission`. Three parties meet here under one lock:
+
+- the engine reports demands, results and failures (`granted`, `results`, …), from its own thread;
+- whoever feeds (`feed_once`: the caller's thread in ``map``, a feeder thread in ``imap``) draws and
+  serializes arguments;
+- whoever reads (`next_parcel`, in the caller's thread) takes delivered parcels and unpickles them.
+
+Rules: user code never runs in the engine's thread; nothing calls the engine while holding the job's
+lock, so the engine may hold its own lock while it reports.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core import submission_events as ev
+from ..core.submission import Submission
+from ..errors import NoNodesError, TaskCancelled, WorkerDiedError
+from ..serialization import Buffer, Serialized, serialize
+from .drawing import Draw, Drawer, iterate
+from .outcomes import ParcelResults, Segment
+
+__all__ = ["Engine", "Job", "JobSpec"]
+
+# Payload that may be out or unread for one job before drawing pauses.
+BUDGET_BYTES = 256 * 1024 * 1024
+# How long a job waits for a first node before it says so.
+NO_NODES_WARNING_S = 3.0
+
+
+@dataclass(slots=True)
+class JobSpec:
+    """What the caller asked for."""
+
+    func: Callable[[Any], Any]
+    args: Iterable[Any] | Callable[[], Iterable[Any]]
+    callback: Callable[[Any], Any] | None = None
+    reducer: Callable[[list[Any]], Any] | None = None
+    chunksize: int = 1
+    ordered: bool = True
+    on_error: str = "raise"
+    startup_timeout_s: float | None = 60.0
+    budget_bytes: int = BUDGET_BYTES
+
+    def check(self) -> None:
+        """Raise a clear error for arguments that cannot work."""
+        if not callable(self.func):
+            raise TypeError(f"func must be callable, not {type(self.func).__name__}")
+        for name in ("callback", "reducer"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
+        if isinstance(self.chunksize, bool) or not isinstance(self.chunksize, int):
+            raise TypeError(f"chunksize must be an int, not {type(self.chunksize).__name__}")
+        if self.chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, not {self.chunksize}")
+        if self.on_error not in ("raise", "return", "skip"):
+            raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
+
+    def function(self) -> Serialized:
+        """What workers need to run a task."""
+        name = getattr(self.func, "__qualname__", type(self.func).__name__)
+        functions = (self.func, self.callback, self.reducer, self.on_error)
+        return serialize(functions, f"the function {name}, its callback or its reducer")
+
+
+class Engine(Protocol):
+    """Where packets run. Thread-safe; results come back through the job's methods."""
+
+    def submit(self, job: Job) -> None:
+        """Take the job on; demands follow."""
+
+    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+        """Send a parcel of the job."""
+
+    def end_input(self, job: Job) -> None:
+        """No more parcels will come."""
+
+    def cancel(self, job: Job) -> None:
+        """Stop the job; nothing more is heard of it."""
+
+    def no_nodes_reason(self) -> str:
+        """What to tell a caller who waits for nodes: the address and what to do."""
+
+
+class Job:
+    """One call in progress.
+
+    Args:
+        spec: What the caller asked for, already checked.
+        engine: Where it runs.
+
+    Raises:
+        SerializationError: The function cannot travel.
+        TypeError: The arguments are not iterable.
+    """
+
+    def __init__(self, spec: JobSpec, engine: Engine) -> None:
+        self.spec = spec
+        self.number = 0  # the engine's name for it
+        self.function = spec.function()
+        self._engine = engine
+        self._changed = threading.Condition()
+        self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
+        self._drawer = Drawer(iterate(spec.args))
+        self._draws: dict[int, Draw] = {}
+        self._segments: dict[int, list[Segment]] = {}
+        self._lost: dict[int, BaseException] = {}
+        self._ready: deque[int] = deque()
+        self._to_engine: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._passing_on = False
+        self._input_error: BaseException | None = None
+        self._failure: BaseException | None = None
+        self._cancelled = False
+        self._nodes: int | None = None
+        self._waiting_since_s = time.monotonic()
+        self._warned = False
+
+    @property
+    def reduces(self) -> bool:
+        """Whether each packet becomes one value."""
+        return self.spec.reducer is not None
+
+    def start(self) -> None:
+        """Look at the first argument and hand the job to the engine."""
+        error = self._drawer.look()
+        with self._changed:
+            self._do(self._brain.handle(ev.InputStarted(bool(self._drawer.lists))))
+            self._input_error = error
+        self._engine.submit(self)
+        self._pass_on()
+
+    def start_feeder(self) -> None:
+        """Draw arguments in a thread of the job's own from now on."""
+        threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
+
+    # What the engine reports.
+
+    def granted(self, node: int, cpu_count: int, packets: int) -> None:
+        """A parcel is wanted."""
+        self._tell(ev.Granted(node, cpu_count, packets))
+
+    def resend(self, parcel: int, attempt: int, node: int) -> None:
+        """A parcel is wanted again."""
+        self._tell(ev.ResendAsked(parcel, attempt, node))
+
+    def results(self, parcel: int, attempt: int, segments: list[Segment]) -> None:
+        """Some ranges of a parcel are done."""
+        with self._changed:
+            state = self._brain.parcels.get(parcel)
+            if state is None or state.complete or state.attempt != attempt:
+                return
+            self._segments.setdefault(parcel, []).extend(segments)
+            size_bytes = sum(len(segment[4]) for segment in segments)
+            facts = [segment[:4] for segment in segments]
+            self._do(self._brain.handle(ev.ResultsArrived(parcel, attempt, facts, size_bytes)))
+        self._pass_on()
+
+    def parcel_failed(self, parcel: int, reason: str) -> None:
+        """A parcel was given up."""
+        with self._changed:
+            state = self._brain.parcels.get(parcel)
+            if state is None or state.complete:
+                return
+            last = state.first + max(state.tasks, 1) - 1
+            self._lost[parcel] = WorkerDiedError(
+                f"items {state.first} to {last} could not be run: {reason}; look at the nodes' logs",
+                index=state.first,
+                attempts=state.attempt,
+                exit_code=None,
+                node=None,
+            )
+            self._do(self._brain.handle(ev.ParcelFailed(parcel)))
+        self._pass_on()
+
+    def failed(self, error: BaseException) -> None:
+        """The job cannot go on."""
+        with self._changed:
+            if self._failure is None:
+                self._failure = error
+            self._changed.notify_all()
+
+    def nodes_changed(self, nodes: int) -> None:
+        """So many nodes are there now."""
+        with self._changed:
+            if not nodes and self._nodes:
+                self._waiting_since_s = time.monotonic()
+                self._warned = False
+            self._nodes = nodes
+            self._changed.notify_all()
+
+    # What feeds and reads.
+
+    def feed_once(self, *, or_read: bool = False) -> bool:
+        """Wait until something can be drawn, and draw it.
+
+        Args:
+            or_read: Return as well when a parcel can be read or the job has ended.
+
+        Returns:
+            False when there is nothing more to draw.
+        """
+        with self._changed:
+            while (plan := self._brain.plan()) is None:
+                if self._over() or self._brain.input_ended:
+                    return False
+                if or_read and (self._ready or self._brain.completed):
+                    return True
+                self._wait()
+            if self._over():
+                return False
+            first = self._brain.next_parcel()[1]
+        draw = self._drawer.draw(plan, first)
+        with self._changed:
+            if draw.error is not None:
+                self._input_error = draw.error
+            if draw.units:
+                self._draws[self._brain.next_parcel()[0]] = draw
+                event = ev.ParcelDrawn(
+                    plan.node, draw.tasks, draw.packets, draw.packet_tasks, draw.size_bytes, draw.draw_ns
+                )
+                self._do(self._brain.handle(event))
+            if draw.ended:
+                self._do(self._brain.handle(ev.InputEnded()))
+        self._pass_on()
+        return not draw.ended
+
+    def next_parcel(self, *, block: bool = True) -> ParcelResults | None:
+        """The next parcel to be read, or None at the end (or, unless ``block``, when none is ready).
+
+        Raises:
+            Whatever made the job fail, or the caller's iterable raised (after all that came before).
+        """
+        with self._changed:
+            while not self._ready:
+                if self._failure is not None:
+                    raise self._failure
+                if self._cancelled:
+                    raise TaskCancelled("the job was cancelled before its results were read")
+                if self._brain.completed:
+                    if self._input_error is not None:
+                        error, self._input_error = self._input_error, None
+                        raise error
+                    return None
+                if not block:
+                    return None
+                self._wait()
+            number = self._ready.popleft()
+            state = self._brain.parcels[number]
+            parcel = ParcelResults(
+                state.first,
+                state.tasks,
+                state.packet_tasks,
+                state.packet_number,
+                bool(self._drawer.lists),
+                self._segments.pop(number, []),
+                self._lost.pop(number, None),
+            )
+            self._do(self._brain.handle(ev.ParcelRead(number)))
+            # Reading makes room, which a feeder may be waiting for.
+            self._changed.notify_all()
+        return parcel
+
+    @property
+    def input_failed(self) -> bool:
+        """Whether the caller's iterable raised, or gave something that cannot travel."""
+        return self._input_error is not None
+
+    def raise_input_error(self) -> None:
+        """Raise what the caller's iterable raised, without waiting for what came before it."""
+        with self._changed:
+            error, self._input_error = self._input_error, None
+        if error is not None:
+            raise error
+
+    def cancel(self) -> None:
+        """Drop the job; harmless when it is over."""
+        with self._changed:
+            over = self._brain.completed or self._cancelled
+            self._cancelled = True
+            self._draws.clear()
+            self._segments.clear()
+            self._ready.clear()
+            self._changed.notify_all()
+        if not over:
+            self._engine.cancel(self)
+
+    def _feed(self) -> None:
+        try:
+            while self.feed_once():
+                pass
+        except Exception as error:  # noqa: BLE001 - a feeder that dies in silence would hang the reader
+            self.failed(error)
+
+    def _over(self) -> bool:
+        return self._cancelled or self._failure is not None
+
+    def _wait(self) -> None:
+        """Wait for a change; without nodes, only so long."""
+        if self._nodes != 0:
+            self._changed.wait()
+            return
+        waited_s = time.monotonic() - self._waiting_since_s
+        limit_s = self.spec.startup_timeout_s
+        if not self._warned and waited_s >= NO_NODES_WARNING_S:
+            self._warned = True
+            patience = "for as long as it takes" if limit_s is None else f"up to {limit_s:g} s"
+            warnings.warn(
+                f"{self._engine.no_nodes_reason()} Waiting {patience}.", RuntimeWarning, stacklevel=2
+            )
+        if limit_s is not None and waited_s >= limit_s:
+            self._failure = NoNodesError(
+                f"{self._engine.no_nodes_reason()} Gave up after {limit_s:g} s.", waited_s=waited_s
+            )
+            self._to_engine.append((self._engine.cancel, (self,)))
+            self._changed.notify_all()
+            return
+        next_s = limit_s if limit_s is not None and self._warned else NO_NODES_WARNING_S
+        self._changed.wait(None if self._warned and limit_s is None else max(next_s - waited_s, 0.01))
+
+    def _tell(self, event: ev.Event) -> None:
+        with self._changed:
+            self._do(self._brain.handle(event))
+            self._changed.notify_all()
+        self._pass_on()
+
+    def _do(self, commands: list[ev.Command]) -> None:
+        """Obey the brain; what concerns the engine waits until the lock is free."""
+        engine = self._engine
+        for command in commands:
+            match command:
+                case ev.SendParcel():
+                    draw = self._draws.get(command.parcel)
+                    if draw is not None:
+                        arguments = (self, command.parcel, command.attempt, command.node, draw)
+                        self._to_engine.append((engine.send_parcel, arguments))
+                case ev.Deliver():
+                    self._ready.append(command.parcel)
+                    self._changed.notify_all()
+                case ev.DropUnits():
+                    self._draws.pop(command.parcel, None)
+                case ev.DropResults():
+                    self._segments.pop(command.parcel, None)
+                case ev.EndInput():
+                    self._to_engine.append((engine.end_input, (self,)))
+                case ev.Complete():
+                    self._changed.notify_all()
+
+    def _pass_on(self) -> None:
+        """Do what concerns the engine, in order: one thread at a time, without a lock held.
+
+        A thread that finds another one at it leaves its wishes to that one.
+        """
+        with self._changed:
+            if self._passing_on:
+                return
+            self._passing_on = True
+        while True:
+            with self._changed:
+                if not self._to_engine:
+                    self._passing_on = False
+                    return
+                call, arguments = self._to_engine.popleft()
+            try:
+                call(*arguments)
+            except BaseException:
+                with self._changed:
+                    self._passing_on = False
+                raise

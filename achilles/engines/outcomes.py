@@ -1,0 +1,162 @@
+"""From the result segments of a parcel to the packets that the user sees.
+
+A segment is a range of tasks with a status: 0, its payload is the list of results; 1, some items
+failed; 2, all did (`achilles/workers/worker_main.py` defines the payloads). When the job reduces, a
+segment that covers whole packets holds one value for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from ..serialization import Buffer, deserialize, load_failure
+
+__all__ = ["OnError", "Packet", "ParcelResults", "packets_of"]
+
+OnError = str
+# (first index, tasks, status, busy_us, payload)
+Segment = tuple[int, int, int, int, Buffer]
+
+
+class Packet(NamedTuple):
+    """One packet's results, or what went wrong in it.
+
+    ``counter`` is what the user sees as ``ARGS_COUNTER``. ``result`` is the list of results, or the
+    reduced value. ``failures`` are the exceptions of failed items, in order; ``dropped`` says that
+    nothing is left to deliver (``on_error="skip"`` and no value).
+    """
+
+    counter: int
+    result: Any
+    failures: list[BaseException]
+    tasks: int
+    dropped: bool = False
+
+
+@dataclass(slots=True)
+class ParcelResults:
+    """A delivered parcel: where it lies in the input, and what came back."""
+
+    first: int
+    tasks: int
+    packet_tasks: int
+    packet_number: int
+    lists: bool
+    segments: list[Segment]
+    lost: BaseException | None = None
+
+
+def packets_of(parcel: ParcelResults, *, reduces: bool, on_error: OnError) -> Iterator[Packet]:
+    """Cut a parcel's results into its packets, in order.
+
+    Args:
+        parcel: The complete parcel.
+        reduces: Whether the job has a reducer.
+        on_error: ``"raise"``, ``"return"`` (exceptions stand where results would) or ``"skip"``.
+    """
+    if parcel.lost is not None:
+        yield from _lost_packets(parcel, on_error)
+    elif reduces:
+        yield from _reduced_packets(parcel, on_error)
+    else:
+        yield from _plain_packets(parcel, on_error)
+
+
+def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:
+    """(counter, start, end) of each packet; start and end count from the parcel's first task."""
+    if parcel.lists or not parcel.packet_tasks:
+        yield (parcel.packet_number if parcel.lists else parcel.first), 0, parcel.tasks
+        return
+    for start in range(0, parcel.tasks, parcel.packet_tasks):
+        yield parcel.first + start, start, min(start + parcel.packet_tasks, parcel.tasks)
+
+
+def _lost_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packet]:
+    lost = parcel.lost
+    assert lost is not None
+    for counter, start, end in _bounds(parcel):
+        if on_error == "return":
+            yield Packet(counter, [lost] * (end - start), [lost], end - start)
+        else:
+            yield Packet(counter, [], [lost], end - start, dropped=True)
+
+
+def _plain_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packet]:
+    values: list[Any] = []
+    failures: dict[int, BaseException] = {}
+    for segment in sorted(parcel.segments, key=_first):
+        values += _load(segment, failures)
+    for counter, start, end in _bounds(parcel):
+        whole = start == 0 and end == len(values)
+        result = values if whole else values[start:end]
+        if not failures:
+            yield Packet(counter, result, [], end - start)
+            continue
+        low = parcel.first + start
+        failed = [index for index in range(low, low + end - start) if index in failures]
+        if failed:
+            if on_error == "return":
+                for index in failed:
+                    result[index - low] = failures[index]
+            else:
+                gone = {index - low for index in failed}
+                result = [value for place, value in enumerate(result) if place not in gone]
+        yield Packet(counter, result, [failures[index] for index in failed], end - start)
+
+
+def _reduced_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packet]:
+    """Whole-packet segments hold reduced values; anything smaller belongs to a packet that failed."""
+    segments = sorted(parcel.segments, key=_first)
+    failures: dict[int, BaseException] = {}
+    reduced: dict[int, Any] = {}
+    for segment in segments:
+        offset = segment[0] - parcel.first
+        starts = _whole_packets(parcel, offset, segment[1])
+        if segment[2] == 2:
+            failures[segment[0]] = load_failure(segment[4])
+            for start in starts[1:]:
+                failures[parcel.first + start] = failures[segment[0]]
+        else:
+            reduced.update(zip(starts, _load(segment, failures), strict=False))
+    for counter, start, end in _bounds(parcel):
+        low, high = parcel.first + start, parcel.first + max(end, start + 1)
+        errors = [failures[index] for index in sorted(failures) if low <= index < high]
+        value = reduced.get(start)
+        if not errors:
+            yield Packet(counter, value, [], end - start)
+        elif on_error == "raise" or value is None:
+            returned = errors[0] if on_error == "return" else None
+            yield Packet(counter, returned, errors, end - start, dropped=on_error != "return")
+        else:
+            yield Packet(counter, value, errors, end - start)
+
+
+def _whole_packets(parcel: ParcelResults, offset: int, tasks: int) -> list[int]:
+    """Starts of the packets that a segment covers, when it covers whole ones."""
+    if parcel.lists or not parcel.packet_tasks:
+        return [0] if tasks == parcel.tasks else []
+    length = parcel.packet_tasks
+    end = offset + tasks
+    if offset % length or (end % length and end != parcel.tasks):
+        return []
+    return list(range(offset, end, length))
+
+
+def _first(segment: Segment) -> int:
+    return segment[0]
+
+
+def _load(segment: Segment, failures: dict[int, BaseException]) -> list[Any]:
+    first, tasks, status, _, payload = segment
+    if status == 1:
+        payload, failed = deserialize(payload, "failed items")
+        for index, blob in failed:
+            failures[index] = load_failure(blob)
+    if status < 2:
+        return cast(list[Any], deserialize(payload, f"the results of items {first} to {first + tasks - 1}"))
+    error = load_failure(payload)
+    for index in range(first, first + max(tasks, 1)):
+        failures[index] = error
+    return [None] * tasks

@@ -1,0 +1,355 @@
+"""The workers of one node, fed as `Slots` decides.
+
+The body around the slots' brain: it owns the worker processes, the payloads of parcels that are not
+complete, and results that wait for the rest of their parcel. It never decides and never unpickles.
+A node runs it on Twisted's reactor, the embedded engine on its own loop.
+
+Every worker that ends is replaced while the crew is open. One that ends before it was ready was
+never any use, so its replacement waits longer each time.
+
+Not thread-safe by itself: callers hold ``lock``, and so do the workers' reports.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import struct
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, Protocol
+
+from ..core import slots_events as ev
+from ..core.slots import Slots
+from ..errors import WorkerDiedError
+from ..serialization import Buffer, serialize_failure
+from . import channel
+from .loop import Loop
+from .module_source import ModuleSource
+from .worker import Worker
+
+__all__ = ["Crew", "CrewListener", "ResultSegment"]
+
+_log = logging.getLogger("achilles.workers")
+
+# (first index, tasks, status, busy_us, payload)
+ResultSegment = tuple[int, int, int, int, Buffer]
+
+RESTART_DELAY_S = 0.2
+RESTART_DELAY_MAX_S = 10.0
+# Sessions whose modules are remembered although no job of theirs runs.
+IDLE_SESSIONS = 8
+
+
+class CrewListener(Protocol):
+    """Whoever sends the results on, and knows where modules come from."""
+
+    def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
+        """These ranges of a parcel are done."""
+
+    def module_wanted(self, job: int, request: int, name: str) -> None:
+        """A worker imports a module; answer with `Crew.module_arrived`."""
+
+
+class Crew:
+    """Starts, feeds, watches and ends ``cpu_count`` workers.
+
+    Args:
+        loop: Twisted's reactor, or a `SelectorLoop`.
+        cpu_count: Number of workers.
+        listener: Hears of results and of modules that workers want.
+        sys_path: Where workers import from.
+        own_modules: See `Worker`.
+        node_name: How errors name this machine.
+        lock: Held while workers report; the embedded engine's.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        cpu_count: int,
+        listener: CrewListener,
+        *,
+        sys_path: Sequence[str],
+        own_modules: Literal["local", "controller"] = "controller",
+        node_name: str = "this machine",
+        lock: AbstractContextManager[Any] | None = None,
+        max_attempts: int = 3,
+    ) -> None:
+        self.cpu_count = cpu_count
+        self._loop = loop
+        self._listener = listener
+        self._sys_path = list(sys_path)
+        self._own_modules: Literal["local", "controller"] = own_modules
+        self._node_name = node_name
+        self._lock: AbstractContextManager[Any] = lock or nullcontext()
+        self._slots = Slots(max_attempts)
+        self._workers: dict[int, Worker] = {}
+        self._at_worker: dict[int, deque[int]] = {}
+        self._last_exit: dict[int, int] = {}
+        self._early_deaths = 0
+        self._functions: dict[int, tuple[list[Buffer], str]] = {}
+        self._units: dict[ev.ParcelKey, list[list[Buffer]]] = {}
+        self._kept: dict[int, Buffer] = {}
+        self._sessions: OrderedDict[str, int] = OrderedDict()
+        self._session_serial = 0
+        self._modules: dict[tuple[str, str], ModuleSource] = {}
+        self._fetching: dict[int, tuple[str, str, list[tuple[int, int, int]]]] = {}
+        self._fetch_serial = 0
+        self._closing = False
+        self._on_closed: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Start all workers."""
+        for slot in range(self.cpu_count):
+            self._start_worker(slot)
+
+    def introduce(self, job: int, function: list[Buffer], session: str, reduces: bool) -> None:
+        """Make a job's function known. ``session`` names the process whose modules it imports."""
+        self._functions[job] = (function, session)
+        if session not in self._sessions:
+            self._session_serial += 1
+            self._sessions[session] = self._session_serial
+        self._sessions.move_to_end(session)
+        self._forget_old_sessions()
+        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces))
+
+    def receive(
+        self,
+        job: int,
+        parcel: int,
+        attempt: int,
+        first: int,
+        packet_tasks: int,
+        unit_tasks: list[int],
+        units: list[list[Buffer]],
+    ) -> None:
+        """Take a parcel in: the length of each unit, and each unit's serialized arguments."""
+        if job not in self._functions:
+            return
+        self._units[job, parcel, attempt] = units
+        self._tell(
+            ev.ParcelReceived(time.monotonic_ns(), job, parcel, attempt, first, unit_tasks, packet_tasks)
+        )
+
+    def forget(self, job: int) -> None:
+        """Drop all that is here of a job; workers busy with it are stopped soon."""
+        self._functions.pop(job, None)
+        self._tell(ev.JobForgotten(time.monotonic_ns(), job))
+
+    def module_arrived(self, request: int, module: ModuleSource) -> None:
+        """Answer `CrewListener.module_wanted`."""
+        session, name, waiting = self._fetching.pop(request, ("", "", []))
+        if session in self._sessions:
+            self._modules[session, name] = module
+        for slot, job, worker_request in waiting:
+            worker = self._workers.get(slot)
+            if worker is not None:
+                worker.send_module(job, worker_request, module)
+
+    def close(self, grace_s: float, on_closed: Callable[[], None]) -> None:
+        """End all workers; call back when the last is gone."""
+        self._closing = True
+        self._on_closed.append(on_closed)
+        for worker in list(self._workers.values()):
+            worker.close(grace_s)
+        self._closed_if_empty()
+
+    def kill(self) -> None:
+        """End all workers at once, for a process that cannot wait."""
+        self._closing = True
+        for worker in list(self._workers.values()):
+            worker.kill()
+
+    @property
+    def pids(self) -> list[int]:
+        """Process numbers of the live workers."""
+        return [worker.pid for worker in self._workers.values()]
+
+    def _start_worker(self, slot: int) -> None:
+        if self._closing:
+            return
+        worker = Worker(
+            self._loop, slot, self, self._sys_path, slots=self.cpu_count, own_modules=self._own_modules
+        )
+        try:
+            worker.start()
+        except OSError as error:
+            _log.error("worker %d could not be started: %s", slot, error)
+            self._restart_later(slot)
+            return
+        self._workers[slot] = worker
+        self._at_worker[slot] = deque()
+
+    def _restart_later(self, slot: int) -> None:
+        delay_s = min(RESTART_DELAY_S * 2.0**self._early_deaths, RESTART_DELAY_MAX_S)
+        self._early_deaths += 1
+        self._loop.callLater(delay_s, self._restart, slot)
+
+    def _restart(self, slot: int) -> None:
+        with self._lock:
+            self._start_worker(slot)
+
+    def worker_ready(self, worker: Worker) -> None:
+        """A worker waits for its first piece."""
+        with self._lock:
+            self._early_deaths = 0
+            self._tell(ev.WorkerStarted(time.monotonic_ns(), worker.slot))
+
+    def worker_message(
+        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray
+    ) -> None:
+        """A worker answered or wants a module."""
+        with self._lock:
+            if kind == channel.RESULT:
+                piece = self._at_worker[worker.slot].popleft()
+                self._kept[piece] = payload
+                self._tell(
+                    ev.PieceFinished(
+                        time.monotonic_ns(), worker.slot, piece, status, c, len(payload)
+                    )
+                )
+            elif kind == channel.FETCH:
+                self._fetch(worker, job, a, payload.decode())
+
+    def worker_died(self, worker: Worker, exit_code: int) -> None:
+        """A worker is gone; all it had written was heard before."""
+        with self._lock:
+            del self._workers[worker.slot]
+            self._at_worker[worker.slot].clear()
+            self._last_exit[worker.slot] = exit_code
+            running = worker.progress() - 1
+            self._tell(
+                ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None)
+            )
+            if self._closing:
+                self._closed_if_empty()
+            elif worker.ready:
+                self._start_worker(worker.slot)
+            else:
+                _log.error("worker %d ended before it was ready, exit code %d", worker.slot, exit_code)
+                self._restart_later(worker.slot)
+
+    def _closed_if_empty(self) -> None:
+        if not self._workers:
+            waiting, self._on_closed = self._on_closed, []
+            for on_closed in waiting:
+                on_closed()
+
+    def _fetch(self, worker: Worker, job: int, worker_request: int, name: str) -> None:
+        entry = self._functions.get(job)
+        if entry is None:
+            worker.send_module(job, worker_request, ModuleSource.missing(name))
+            return
+        session = entry[1]
+        known = self._modules.get((session, name))
+        if known is not None:
+            worker.send_module(job, worker_request, known)
+            return
+        waiter = (worker.slot, job, worker_request)
+        for asked_session, asked_name, waiting in self._fetching.values():
+            if (asked_session, asked_name) == (session, name):
+                waiting.append(waiter)
+                return
+        self._fetch_serial += 1
+        self._fetching[self._fetch_serial] = (session, name, [waiter])
+        self._listener.module_wanted(job, self._fetch_serial, name)
+
+    def _forget_old_sessions(self) -> None:
+        busy = {session for _, session in self._functions.values()}
+        for session in list(self._sessions):
+            if len(self._sessions) <= IDLE_SESSIONS + len(busy):
+                break
+            if session not in busy:
+                del self._sessions[session]
+                for key in [key for key in self._modules if key[0] == session]:
+                    del self._modules[key]
+
+    def _tell(self, event: ev.Event) -> None:
+        for command in self._slots.handle(event):
+            self._obey(command)
+
+    def _obey(self, command: ev.Command) -> None:
+        match command:
+            case ev.RunPiece():
+                self._at_worker[command.worker].append(command.piece)
+                self._workers[command.worker].send(
+                    channel.UNIT,
+                    0,
+                    command.key[0],
+                    command.first,
+                    command.skip << 32 | command.tasks,
+                    command.packet_tasks,
+                    self._units[command.key][command.unit],
+                )
+            case ev.SendResults():
+                segments: list[ResultSegment] = [
+                    (first, tasks, status, busy_us, self._kept[piece])
+                    for piece, first, tasks, status, busy_us in command.segments
+                ]
+                self._listener.results_ready(*command.key, segments)
+            case ev.DropPiece():
+                self._kept.pop(command.piece, None)
+            case ev.DropParcel():
+                self._units.pop(command.key, None)
+            case ev.TeachJob():
+                function, session = self._functions[command.job]
+                self._workers[command.worker].send(
+                    channel.FUNCTION, 0, command.job, self._sessions[session], 0, 0, function
+                )
+            case ev.UnteachJob():
+                worker = self._workers.get(command.worker)
+                if worker is not None:
+                    worker.send(channel.FORGET, 0, command.job)
+            case ev.RunReduce():
+                parts = [self._kept[piece] for piece in command.parts]
+                sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
+                self._at_worker[command.worker].append(command.piece)
+                self._workers[command.worker].send(
+                    channel.REDUCE,
+                    0,
+                    command.key[0],
+                    command.first,
+                    command.tasks,
+                    len(parts),
+                    [sizes, *parts],
+                )
+            case ev.ReportDeath():
+                self._kept[command.piece] = self._death(command)
+            case ev.StopWorker():
+                self._stop(command.worker)
+            case ev.WakeAt():
+                delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
+                self._loop.callLater(delay_s, self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._tell(ev.TimePassed(time.monotonic_ns()))
+
+    def _stop(self, slot: int) -> None:
+        worker = self._workers.get(slot)
+        if worker is not None:
+            worker.terminate()
+            self._loop.callLater(1.0, worker.kill)
+
+    def _death(self, command: ev.ReportDeath) -> bytes:
+        exit_code = self._last_exit.get(command.worker, 0)
+        if exit_code < 0:
+            try:
+                how = f"was killed by {signal.Signals(-exit_code).name}"
+            except ValueError:
+                how = f"was killed by signal {-exit_code}"
+        else:
+            how = f"ended with exit code {exit_code}"
+        error = WorkerDiedError(
+            f"the worker process that ran item {command.index} on {self._node_name} {how}, "
+            f"on each of {command.attempts} attempts; look there for a crash in native code, "
+            f"os._exit or too little memory",
+            index=command.index,
+            attempts=command.attempts,
+            exit_code=exit_code,
+            node=self._node_name,
+        )
+        return serialize_failure(error, command.index)
