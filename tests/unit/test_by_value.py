@@ -1,0 +1,606 @@
+"""Functions and classes of ``__main__`` in processes that have another ``__main__``.
+
+Each scenario is a script run as a main program; its ``Remote`` is a fresh process that knows nothing
+of it but the payloads it is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WORKER = """
+import struct, sys
+from achilles.serialization import deserialize, join, load_failure, serialize, serialize_failure
+channel, out = sys.stdin.buffer, sys.stdout.buffer
+sys.stdout = sys.stderr
+def receive():
+    size = struct.unpack("<Q", channel.read(8))[0]
+    return deserialize(bytearray(channel.read(size)), "payload")
+def reply(blob):
+    out.write(struct.pack("<Q", len(blob)) + blob)
+    out.flush()
+kept = {}
+while True:
+    kind, key = receive()
+    if kind == "exit":
+        break
+    try:
+        if kind == "keep":
+            kept[key] = receive()
+            reply(join(serialize(("ok", None), "result")))
+        else:
+            function = kept[key][0] if key else receive()
+            arguments = receive()
+            reply(join(serialize(("ok", function(*arguments)), "result")))
+    except BaseException as error:
+        reply(join(serialize(("failed", serialize_failure(error, 7)), "failure")))
+"""
+
+PRELUDE = """
+import struct, subprocess, sys
+from achilles.serialization import deserialize, join, load_failure, serialize, serialize_failure
+
+class Remote:
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+    def __enter__(self):
+        return self
+    def __exit__(self, *exc):
+        self.send(("exit", None))
+        self.process.stdin.close()
+        self.process.stdout.close()
+        assert self.process.wait(60) == 0
+    def send(self, obj):
+        blob = join(serialize(obj, "payload"))
+        self.process.stdin.write(struct.pack("<Q", len(blob)) + blob)
+        self.process.stdin.flush()
+    def receive(self):
+        size = struct.unpack("<Q", self.process.stdout.read(8))[0]
+        status, value = deserialize(bytearray(self.process.stdout.read(size)), "reply")
+        if status == "failed":
+            raise load_failure(value)
+        return value
+    def __call__(self, function, *arguments):
+        self.send(("call", None)); self.send(function); self.send(list(arguments))
+        return self.receive()
+    def keep(self, key, *functions):
+        self.send(("keep", key)); self.send(functions)
+        return self.receive()
+    def call(self, key, *arguments):
+        self.send(("call", key)); self.send(list(arguments))
+        return self.receive()
+
+def raised(function, *arguments):
+    try:
+        function(*arguments)
+    except BaseException as error:
+        return error
+    raise AssertionError("nothing was raised")
+"""
+
+
+def run_script(body: str, cwd: Path) -> str:
+    script = f"WORKER = {WORKER!r}\n{PRELUDE}\n{textwrap.dedent(body)}\nprint('finished')\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment, cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("finished\n"), done.stderr
+    return done.stdout
+
+
+def test_functions_use_their_imports_constants_and_one_another(tmp_path: Path) -> None:
+    run_script(
+        """
+        import functools
+        import math
+        import os.path as path
+        import xml.dom.minidom
+        from collections import Counter
+
+        SCALE = 3
+        REGISTRY = {}
+        total = 0
+
+        def scaled(x):
+            return math.sqrt(x) * SCALE
+        def work(x):
+            return Counter([scaled(x)]), path.join("a", "b"), xml.dom.minidom.__name__
+        def is_even(n):
+            return True if n == 0 else is_odd(n - 1)
+        def is_odd(n):
+            return False if n == 0 else is_even(n - 1)
+        def factorial(n):
+            return 1 if n < 2 else n * factorial(n - 1)
+        def outer():
+            def inner(n):
+                return 0 if n == 0 else n + inner(n - 1)
+            return inner
+        def count(step):
+            global total
+            total += step
+            return total
+        def counted():
+            return total
+        def shared_counter():
+            n = 0
+            def up():
+                nonlocal n
+                n += 1
+            return up, lambda: n
+        def with_defaults(a, b=SCALE, *, c=[1]):
+            "doc"
+            return a, b, c
+        with_defaults.mark = "marked"
+        @functools.lru_cache(maxsize=17)
+        def cached(x):
+            return x + SCALE
+        @functools.wraps(scaled)
+        def wrapper(*args):
+            return scaled(*args)
+        def main_name():
+            return __name__, main_name.__module__
+        def use_builtins(xs):
+            return eval("len(xs)", {"xs": xs}), sorted(xs), isinstance(xs, list)
+        def late_import(x):
+            import json
+            return json.dumps([json.loads(x) for _ in range(2)])
+
+        with Remote() as remote:
+            assert remote(work, 4) == (Counter([6.0]), "a/b", "xml.dom.minidom")
+            assert remote(is_even, 10) is True
+            assert remote(factorial, 20) == factorial(20)
+            assert remote(outer(), 4) == 10
+            assert remote(lambda f, g: (f(3), f(4), g()), count, counted) == (3, 7, 7)
+            assert total == 0
+            assert remote(lambda up, n: (up(), up(), n())[2], *shared_counter()) == 2
+            assert remote(with_defaults, 1) == (1, 3, [1])
+            back = remote(lambda: with_defaults)
+            assert (back.__doc__, back.mark, back.__name__, back.__kwdefaults__) == ("doc", "marked", "with_defaults", {"c": [1]})
+            assert remote(lambda: (cached(1), cached(1), cached.cache_info().hits, cached.cache_info().maxsize)) == (4, 4, 1, 17)
+            assert remote(wrapper, 9) == 9.0
+            assert remote(functools.partial(with_defaults, 5, c=2)) == (5, 3, 2)
+            assert remote(main_name) == ("__main__", "__main__")
+            assert remote(use_builtins, [3, 1]) == (2, [1, 3], True)
+            assert remote(late_import, "1") == "[1, 1]"
+            assert remote(len, "abc") == 3
+            assert remote(lambda: [f(2) for f in (lambda x: x + SCALE, lambda x: x * SCALE)]) == [5, 6]
+        """,
+        tmp_path,
+    )
+
+
+def test_classes_keep_one_identity(tmp_path: Path) -> None:
+    run_script(
+        """
+        import abc, enum, functools, typing
+        from dataclasses import dataclass, field, fields, replace, MISSING
+
+        class Node:
+            count = 5
+            def __init__(self, value, below=()):
+                self.value, self.below = value, list(below)
+            def total(self):
+                return self.value + sum(child.total() for child in self.below)
+            def again(self):
+                return Node(self.value, self.below)
+            def leaf(self):
+                return Leaf(self.value)
+            @property
+            def double(self): return self.value * 2
+            @classmethod
+            def make(cls, v): return cls(v)
+            @staticmethod
+            def plain(x): return x + 1
+            @functools.cached_property
+            def slow(self): return self.value ** 2
+            def __eq__(self, other): return type(self) is type(other) and self.value == other.value
+            def __hash__(self): return hash(self.value)
+        class Leaf(Node):
+            def __init__(self, value):
+                super().__init__(value)
+            def total(self):
+                return super().total() + 100
+            def parent(self):
+                return Node(self.value)
+            def __private(self): return self.value
+            def private(self): return self.__private
+
+        @dataclass
+        class Point:
+            x: int
+            tags: list = field(default_factory=list)
+            def shifted(self, by): return replace(self, x=self.x + by)
+        @dataclass(frozen=True, order=True)
+        class Frozen:
+            a: int
+            b: str = "b"
+        @dataclass(slots=True)
+        class Slotted:
+            a: int
+            b: float = 2.0
+        @dataclass(frozen=True, slots=True)
+        class Both:
+            a: int
+        class HandSlots:
+            __slots__ = ("a", "__hidden")
+            def __init__(self, a): self.a, self.__hidden = a, a + 1
+            def hidden(self): return self.__hidden
+        class Shape(abc.ABC):
+            @abc.abstractmethod
+            def area(self): ...
+        class Square(Shape):
+            def __init__(self, side): self.side = side
+            def area(self): return self.side ** 2
+        @Shape.register
+        class Virtual: pass
+        class Meta(type):
+            made = 0
+            def __new__(mcls, name, bases, namespace, *, tag=None):
+                Meta.made += 1
+                cls = super().__new__(mcls, name, bases, namespace)
+                cls.tag = tag
+                return cls
+            def __init__(cls, name, bases, namespace, **keywords):
+                super().__init__(name, bases, namespace)
+            def shout(cls): return cls.__name__.upper()
+        class Made(metaclass=Meta, tag="t"):
+            pass
+        class Plugin:
+            known = []
+            def __init_subclass__(cls, *, key, **keywords):
+                super().__init_subclass__(**keywords)
+                cls.key = key
+                Plugin.known.append(cls)
+        class One(Plugin, key="one"):
+            pass
+        T = typing.TypeVar("T")
+        class Box(typing.Generic[T]):
+            def __init__(self, item: T): self.item = item
+            def get(self) -> T: return self.item
+        class IntBox(Box[int]): pass
+        @typing.runtime_checkable
+        class HasArea(typing.Protocol):
+            def area(self) -> int: ...
+        class Movie(typing.TypedDict, total=False):
+            name: str
+        class Pair(typing.NamedTuple):
+            "a pair"
+            x: int
+            y: int = 4
+            def sum(self): return self.x + self.y
+        UserId = typing.NewType("UserId", int)
+
+        with Remote() as remote:
+            for make in (lambda: Node(3, [Node(4), Leaf(5)]), lambda: Leaf(2), lambda: Point(1, ["t"]),
+                         lambda: Frozen(1), lambda: Slotted(1), lambda: Both(3), lambda: Square(4), lambda: Made(),
+                         lambda: One(), lambda: Box(3), lambda: IntBox(4), lambda: Pair(1), lambda: Virtual(),
+                         lambda: HandSlots(3)):
+                sent = make()
+                back = remote(lambda obj: obj, sent)
+                assert type(back) is type(sent), type(sent)
+                built = remote(make)
+                assert type(built) is type(sent), type(sent)
+                if type(sent).__eq__ is not object.__eq__:
+                    assert back == sent == built
+            tree = Node(3, [Node(4), Leaf(5)])
+            assert remote(lambda t: (t.total(), t.double, t.make(8), t.plain(1), t.slow, type(t).count), tree) == (112, 6, Node(8), 2, 9, 5)
+            assert type(remote(tree.again)) is Node and type(remote(tree.leaf)) is Leaf
+            assert type(remote(Leaf(1).parent)) is Node
+            assert remote(Leaf.make, 4) == Leaf(4)
+            assert remote(Leaf(6).private()) == 6
+            assert remote(lambda xs: [type(x) is Node for x in xs], [tree, tree]) == [True, True]
+            assert remote(Node, 4) == Node(4)
+            back = remote(lambda xs: xs, [tree] * 1000)
+            assert all(x is back[0] for x in back) and type(back[0]) is Node
+
+            assert remote(lambda p: p.shifted(2), Point(1, ["t"])) == Point(3, ["t"])
+            assert remote(lambda: Point(4)) == Point(4)
+            assert remote(lambda: [f.default is MISSING for f in fields(Point)]) == [True, True]
+            @dataclass
+            class Deeper(Point):
+                z: int = 9
+            assert remote(lambda: Deeper(1).shifted(1)) == Deeper(2)
+            assert remote(lambda: sorted([Frozen(2), Frozen(1)])) == [Frozen(1), Frozen(2)]
+            assert "FrozenInstanceError" in type(raised(remote, lambda f: setattr(f, "a", 2), Frozen(1))).__name__
+            assert remote(lambda s: not hasattr(s, "__dict__") and s.b, Slotted(1)) == 2.0
+            assert remote(lambda h: (h.a, h.hidden()), HandSlots(3)) == (3, 4)
+            assert remote(lambda s: s.area(), Square(4)) == 16
+            assert isinstance(raised(remote, lambda: Shape()), TypeError)
+            assert remote(lambda v: isinstance(v, Shape), Virtual()) is True
+            made_here = Meta.made
+            assert remote(lambda: (Made.shout(), Made.tag, Meta.made)) == ("MADE", "t", made_here)
+            assert remote(lambda: (One.key, Plugin.known == [One])) == ("one", True)
+            assert remote(lambda: (Box(2).get(), Box[int].__args__ == (int,), Box.__parameters__ == (T,))) == (2, True, True)
+            assert remote(lambda: T) is T
+            assert remote(lambda s: isinstance(s, HasArea), Square(1)) is True
+            assert remote(lambda: Movie(name="n")) == {"name": "n"}
+            assert remote(lambda: Movie.__optional_keys__) == {"name"}
+            assert remote(lambda: Movie) is Movie
+            assert remote(lambda p: (p.sum(), p._replace(x=9), Pair.__doc__, Pair(5), repr(p)), Pair(1)) == (
+                5, (9, 4), "a pair", (5, 4), "Pair(x=1, y=4)")
+            assert remote(lambda: UserId(4)) == 4 and remote(lambda: UserId).__name__ == "UserId"
+            assert remote(lambda: type("Local", (), {"n": 4})()).n == 4
+            def maker():
+                class Inner:
+                    def me(self): return Inner
+                return Inner()
+            first = remote(maker)
+            assert first.me() is type(first)
+            assert remote(lambda obj: type(obj) is obj.me(), first) is True
+        """,
+        tmp_path,
+    )
+
+
+def test_enums(tmp_path: Path) -> None:
+    run_script(
+        """
+        import enum, operator
+        class Colour(enum.Enum):
+            RED = 1
+            GREEN = "g"
+            ALSO_RED = 1
+            def other(self): return Colour.GREEN if self is Colour.RED else Colour.RED
+        class Level(enum.IntEnum):
+            LOW = 1
+            HIGH = 2
+        class Mode(enum.Flag):
+            R = enum.auto()
+            W = enum.auto()
+            RW = R | W
+        class Bits(enum.IntFlag, boundary=enum.KEEP):
+            A = 1
+        class Word(enum.StrEnum):
+            HELLO = enum.auto()
+        class Planet(enum.Enum):
+            EARTH = (5.97, 6.37)
+            MARS = (0.64, 3.39)
+            def __init__(self, mass, radius):
+                self.mass, self.radius = mass, radius
+            @property
+            def density(self): return self.mass / self.radius ** 3
+        class Coded(str, enum.Enum):
+            def __new__(cls, text, code):
+                member = str.__new__(cls, text)
+                member._value_ = code
+                member.code = code
+                return member
+            A = ("alpha", 1)
+            B = ("beta", 2)
+        class Operation(enum.Enum):
+            ADD = enum.member(operator.add)
+            @classmethod
+            def _missing_(cls, value): return cls.ADD
+        members = [Colour.RED, Colour.GREEN, Level.HIGH, Mode.R, Mode.RW, Bits.A, Word.HELLO,
+                   Planet.MARS, Coded.B, Operation.ADD]
+        with Remote() as remote:
+            for member in members:
+                assert remote(lambda m: m, member) is member, member
+                assert remote(lambda: member) is member, member
+            assert remote(lambda c: [x.name for x in type(c)], Colour.RED) == ["RED", "GREEN"]
+            assert remote(lambda: (Colour(1) is Colour.ALSO_RED, Colour.RED.other(), Colour["GREEN"])) == (True, Colour.GREEN, Colour.GREEN)
+            assert remote(lambda: sorted([Level.HIGH, Level.LOW])) == [Level.LOW, Level.HIGH]
+            assert remote(lambda: (Mode.R | Mode.W) is Mode.RW) is True
+            assert remote(lambda: Bits(9) & 8) == 8
+            assert remote(lambda: (Planet.MARS.mass, Planet.EARTH.density)) == (0.64, Planet.EARTH.density)
+            assert remote(lambda: (Coded(1), Coded.B.code, Coded.A.upper())) == (Coded.A, 2, "ALPHA")
+            assert remote(lambda: Operation("nothing")) is Operation.ADD
+            assert remote(lambda: f"{Word.HELLO}") == "hello"
+            assert remote(lambda: {Colour.RED: 1}) == {Colour.RED: 1}
+        """,
+        tmp_path,
+    )
+
+
+def test_exceptions(tmp_path: Path) -> None:
+    run_script(
+        """
+        import threading
+        from multiprocessing.pool import RemoteTraceback
+        from achilles.errors import RemoteError, SerializationError
+        class Plain(ValueError):
+            pass
+        class Two(Exception):
+            def __init__(self, code, reason):
+                super().__init__(f"{code}: {reason}")
+                self.code, self.reason = code, reason
+        class Keyword(Exception):
+            def __init__(self, *, where):
+                self.where = where
+                super().__init__("at " + where)
+        class Prefixed(Exception):
+            def __init__(self, text):
+                super().__init__("prefix " + text)
+        class Locked(Exception):
+            def __init__(self):
+                self.lock = threading.Lock()
+                super().__init__("has a lock")
+        class Unloadable(Exception):
+            def __reduce__(self):
+                return int, ("no number",)
+        class Mute(Exception):
+            def __str__(self): raise SystemExit
+        def throw(kind, *args, **kwargs):
+            raise kind(*args, **kwargs)
+        with Remote() as remote:
+            assert raised(remote, throw, Plain, "a", 2).args == ("a", 2)
+            error = raised(remote, throw, Two, 4, "bad")
+            assert type(error) is Two and (error.code, error.reason, str(error)) == (4, "bad", "4: bad")
+            assert isinstance(error.__cause__, RemoteTraceback) and "in throw" in str(error.__cause__)
+            error = raised(remote, lambda: throw(Keyword, where="home"))
+            assert type(error) is Keyword and error.where == "home" and str(error) == "at home"
+            assert str(raised(remote, throw, Prefixed, "x")) == "prefix x"
+            for kind, text in ((Locked, "has a lock"), (Unloadable, ""), (Mute, "<no text: its __str__ failed>")):
+                error = raised(remote, throw, kind)
+                if kind is Mute:
+                    assert type(error) is Mute
+                    continue
+                assert type(error) is RemoteError, error
+                assert (error.type_name, error.text, error.index) == (kind.__name__, text, 7)
+                assert "in throw" in error.traceback and isinstance(error.__cause__, RemoteTraceback)
+            assert type(raised(remote, throw, SystemExit, 3)) is SystemExit
+            assert raised(remote, throw, FileNotFoundError, 2, "gone", "f").filename == "f"
+            assert raised(remote, lambda: b"\\xff".decode()).reason == "invalid start byte"
+            assert type(raised(remote, throw, KeyboardInterrupt)) is KeyboardInterrupt
+            group = raised(remote, lambda: throw(ExceptionGroup, "g", [Plain(1), Two(1, 2)]))
+            assert [type(e) for e in group.exceptions] == [Plain, Two]
+            error = raised(remote, lambda: (yield_ for yield_ in ()))
+            assert type(error) is SerializationError and "generator" in str(error)
+        """,
+        tmp_path,
+    )
+
+
+def test_state_is_refreshed_per_job_and_kept_within_one(tmp_path: Path) -> None:
+    run_script(
+        """
+        SEEN = {}
+        RATE = 1
+        class Model:
+            power = 2
+            def __init__(self, n): self.n = n
+            def run(self):
+                SEEN[self.n] = True
+                return self.n ** self.power * RATE
+        def work(n):
+            Model(n).run()
+            return len(SEEN)
+        def work_on(model):
+            assert type(model) is Model
+            model.run()
+            return len(SEEN)
+        def rate(model):
+            return model.run()
+        with Remote() as remote:
+            remote.keep("one", work_on)
+            # the function and its class share the globals of the payload they came with,
+            # whatever the arguments bring along
+            assert [remote.call("one", Model(n)) for n in range(3)] == [1, 2, 3]
+            Model.power, RATE = 3, 10
+            remote.keep("two", rate)
+            assert remote.call("two", Model(2)) == 80
+            remote.keep("three", work)
+            assert [remote.call("three", n) for n in range(2)] == [1, 2]
+            # edited between jobs, reached only through the arguments
+            RATE = 1000
+            remote.keep("four", lambda m: m.run())
+            assert remote.call("four", Model(2)) == 8000
+            # a class made there and edited there is not taken back
+            def edit(model):
+                type(model).power = 99
+                return model
+            assert remote(edit, Model(1)).power == 3 and Model.power == 3
+        """,
+        tmp_path,
+    )
+
+
+def test_a_class_redefined_is_another_class(tmp_path: Path) -> None:
+    run_script(
+        """
+        with Remote() as remote:
+            class A:
+                def v(self): return 1
+            old = A()
+            assert remote(lambda: A().v()) == 1
+            class A:
+                def v(self): return 2
+            assert remote(lambda: A().v()) == 2
+            assert type(remote(lambda x: x, old)) is type(old)
+            assert type(remote(lambda x: x, old)) is not A
+            assert type(remote(lambda: A())) is A
+        """,
+        tmp_path,
+    )
+
+
+def test_weak_references_and_other_things_of_dill(tmp_path: Path) -> None:
+    run_script(
+        """
+        import collections, types, weakref
+        class Thing: pass
+        assert "dill" not in sys.modules
+        with Remote() as remote:
+            thing = Thing(); thing.me = weakref.ref(thing)
+            back = remote(lambda t: t, thing)
+            assert type(back) is Thing and type(back.me()) is Thing
+            assert "dill" in sys.modules
+            assert list(remote(lambda d: d.keys(), {1: 2})) == [1]
+            assert remote(lambda p: p, types.MappingProxyType({"a": 1})) == {"a": 1}
+            assert remote(lambda t: t, types.FunctionType) is types.FunctionType
+            assert remote(lambda: (types.GeneratorType, type(None), type(...))) == (types.GeneratorType, type(None), type(...))
+            assert remote(lambda c: (c["a"], c), collections.ChainMap({"a": 1}))[0] == 1
+        """,
+        tmp_path,
+    )
+
+
+def test_a_name_in_main_is_never_sent(tmp_path: Path) -> None:
+    run_script(
+        """
+        from achilles.errors import SerializationError
+        class Sentinel:
+            def __reduce__(self): return "ONLY"
+        ONLY = Sentinel()
+        error = raised(serialize, {"a": [ONLY]}, "argument 3")
+        assert type(error) is SerializationError and "__main__" in str(error), error
+        assert error.path == "['a'][0]" and error.subject == "argument 3", error.path
+        import __main__
+        error = raised(serialize, [__main__], "x")
+        assert type(error) is SerializationError and error.path == "[0]", error
+        """,
+        tmp_path,
+    )
+
+
+def test_arrays_in_closures(tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    run_script(
+        """
+        import numpy as np
+        table = np.arange(100_000.0)
+        def add(x):
+            table[0] += x
+            return table
+        blob = serialize(add, "function")
+        assert any(isinstance(s, memoryview) and s.nbytes == 800_000 for s in blob.segments)
+        with Remote() as remote:
+            back = remote(add, 5)
+            assert back[0] == 5 and back[-1] == 99_999 and table[0] == 0
+            back[1] = 3
+            assert remote((lambda big: lambda: big.sum())(np.ones(200_000))) == 200_000
+        """,
+        tmp_path,
+    )
+
+
+def test_a_module_beside_the_script_goes_by_reference(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import threading\nLOCK = threading.Lock()\nCALLS = []\n"
+        "def make(k):\n    def f(x):\n        with LOCK:\n            CALLS.append(x)\n        return x + k\n"
+        "    return f\ndef calls():\n    return len(CALLS)\nclass C: pass\n"
+    )
+    run_script(
+        """
+        import own
+        with Remote() as remote:
+            assert remote(lambda f: (f(1), f(2), own.calls()), own.make(10)) == (11, 12, 2)
+            assert remote(own.calls) == 2
+            assert type(remote(own.C)) is own.C
+            assert remote(lambda m: m.__name__, own) == "own"
+            assert serialize(own.C(), "c").by_value is False
+        """,
+        tmp_path,
+    )
