@@ -114,12 +114,29 @@ def _find_spec(name: str) -> ModuleSpec | None:
         if parent_spec is None or parent_spec.submodule_search_locations is None:
             return None
         path = getattr(sys.modules.get(parent), "__path__", None) or parent_spec.submodule_search_locations
+        nested = _nested_namespace(name, path)
+        if nested is not None:
+            return nested
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         found: ModuleSpec | None = find(name, path) if find is not None else None
         if found is not None:
             return found
     return None
+
+
+def _nested_namespace(name: str, path: Sequence[str]) -> ModuleSpec | None:
+    """A namespace package inside a package: the standard finder knows them once the parent is imported."""
+    last = name.rpartition(".")[2]
+    directories = [os.path.join(entry, last) for entry in path]
+    if any(os.path.isfile(os.path.join(directory, "__init__.py")) for directory in directories):
+        return None
+    directories = [directory for directory in directories if os.path.isdir(directory)]
+    if not directories or any(os.path.isfile(f"{os.path.join(entry, last)}.py") for entry in path):
+        return None
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = directories
+    return spec
 
 
 def _read(spec: ModuleSpec, origin: str) -> bytes | None:

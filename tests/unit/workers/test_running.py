@@ -1,0 +1,151 @@
+"""The answers that running a unit gives, by shape."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from achilles.errors import SerializationError
+from achilles.serialization import deserialize, join, load_failure, serialize
+from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
+from achilles.workers.running import Job, answer_reduce, answer_unit
+
+
+def make_job(function, *, callback=None, reducer=None, on_error="raise") -> Job:
+    job = Job(1, join(serialize((function, callback, reducer, on_error), "function")))
+    job.load(0)
+    return job
+
+
+def run(job, items, *, first=0, skip=0, limit=None, packet_tasks=0, progress=None):
+    progress = memoryview(bytearray(16)).cast("q") if progress is None else progress
+    limit = len(items) - skip if limit is None else limit
+    payload = join(serialize(items, "arguments"))
+    return opened(*answer_unit(job, payload, first, skip, limit, packet_tasks, progress))
+
+
+def opened(status, segments):
+    payload = bytearray().join(segments)
+    if status == OK:
+        return status, deserialize(payload, "results")
+    if status == ALL_FAILED:
+        return status, load_failure(payload)
+    values, failures = deserialize(payload, "results")
+    return status, deserialize(values, "results"), {index: load_failure(blob) for index, blob in failures}
+
+
+def halve(x):
+    if x % 2:
+        raise ValueError(f"{x} is odd")
+    return x // 2
+
+
+def total(results):
+    return sum(results)
+
+
+def names(results):
+    return [type(result).__name__ for result in results]
+
+
+def test_results_in_order_with_skip_and_limit() -> None:
+    assert run(make_job(halve), [0, 2, 4, 6, 8], first=10, skip=1, limit=3) == (OK, [1, 2, 3])
+
+
+def test_an_empty_unit_is_an_empty_list_or_one_empty_packet() -> None:
+    assert run(make_job(halve), []) == (OK, [])
+    assert run(make_job(halve, reducer=total), []) == (OK, [])
+    assert run(make_job(halve, reducer=total), [], packet_tasks=4) == (OK, [0])
+
+
+def test_progress_names_the_item_that_runs() -> None:
+    progress = memoryview(bytearray(16)).cast("q")
+    seen = []
+    job = make_job(halve)
+    job.function = lambda x: seen.append(progress[0])
+    run(job, ["a", "b", "c"], first=7, skip=1, progress=progress)
+    assert seen == [9, 10]
+
+
+def test_failures_carry_global_indices_and_leave_none() -> None:
+    status, values, errors = run(make_job(halve), [9, 1, 2, 3, 4], first=100, skip=1)
+    assert (status, values) == (SOME_FAILED, [None, 1, None, 2])
+    assert {index: str(error) for index, error in errors.items()} == {101: "1 is odd", 103: "3 is odd"}
+
+
+def test_a_callback_replaces_results_and_its_failure_is_the_items() -> None:
+    status, values, errors = run(make_job(halve, callback=halve), [4, 2, 8])
+    assert (status, values) == (SOME_FAILED, [1, None, 2])
+    assert str(errors[1]) == "1 is odd"
+
+
+@pytest.mark.parametrize(
+    ("on_error", "reducer", "expected"),
+    [
+        ("return", names, (OK, [["int", "ValueError"], ["int", "int"], ["ValueError"]])),
+        ("skip", total, (OK, [0, 3, 0])),
+    ],
+)
+def test_a_reducer_sees_failures_as_asked(on_error, reducer, expected) -> None:
+    job = make_job(halve, reducer=reducer, on_error=on_error)
+    assert run(job, [0, 1, 2, 4, 5], packet_tasks=2) == expected
+
+
+def test_packets_with_failures_are_not_reduced_when_errors_are_raised() -> None:
+    status, values, errors = run(make_job(halve, reducer=total), [2, 1, 2, 4, 5], first=10, packet_tasks=2)
+    assert (status, values) == (SOME_FAILED, [None, 3, None])
+    assert sorted(errors) == [11, 14]
+
+
+def test_a_reducer_that_fails_is_a_failure_of_its_packets_first_item() -> None:
+    def pick(results):
+        return 10 / results[0]
+
+    status, values, errors = run(make_job(halve, reducer=pick), [2, 0, 0, 2, 4], packet_tasks=2)
+    assert (status, values) == (SOME_FAILED, [10.0, None, 5.0])
+    assert isinstance(errors[2], ZeroDivisionError)
+
+
+def test_results_that_cannot_be_pickled_cost_only_themselves() -> None:
+    job = make_job(halve)
+    job.function = lambda x: threading.Lock() if x == 1 else x
+    status, values, errors = run(job, [0, 1, 2], first=5)
+    assert (status, values) == (SOME_FAILED, [0, None, 2])
+    assert isinstance(errors[6], SerializationError)
+    assert "item 6" in str(errors[6])
+
+
+def test_arguments_that_are_no_payload_fail_the_range() -> None:
+    status, segments = answer_unit(
+        make_job(halve), b"junk" * 10, 3, 0, 2, 0, memoryview(bytearray(16)).cast("q")
+    )
+    assert status == ALL_FAILED
+    assert isinstance(load_failure(segments[0]), SerializationError)
+
+
+def reduced(job, parts, first=0):
+    sizes = b"".join(len(part).to_bytes(8, "little") for part in parts)
+    return opened(*answer_reduce(job, bytearray(sizes + b"".join(parts)), first, len(parts)))
+
+
+def parts_of(job, *units):
+    progress = memoryview(bytearray(16)).cast("q")
+    parts, first = [], 0
+    for unit in units:
+        _, segments = answer_unit(job, join(serialize(unit, "arguments")), first, 0, len(unit), 0, progress)
+        parts.append(b"".join(segments))
+        first += len(unit)
+    return parts
+
+
+def test_parts_with_failures_are_reduced_as_asked() -> None:
+    for on_error, reducer, expected in (
+        ("return", names, (OK, [["int", "ValueError", "int"]])),
+        ("skip", total, (OK, [3])),
+    ):
+        job = make_job(halve, reducer=reducer, on_error=on_error)
+        assert reduced(job, parts_of(job, [2, 1], [4])) == expected
+    job = make_job(halve, reducer=total)
+    status, values, errors = reduced(job, parts_of(job, [2, 1], [4]))
+    assert (status, values, list(errors)) == (SOME_FAILED, [None], [1])
