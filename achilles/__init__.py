@@ -33,14 +33,9 @@ from achilles.errors import (
 )
 
 if TYPE_CHECKING:
+    from achilles.calls import imap, imap_unordered, map
     from achilles.config import genConfig
-    from achilles.lineReceiver.achilles_main import (
-        getClusterStatus,
-        imap,
-        imap_unordered,
-        killCluster,
-        map,
-    )
+    from achilles.lineReceiver.achilles_main import getClusterStatus, killCluster
     from achilles.lineReceiver.achilles_node import runAchillesNode
     from achilles.lineReceiver.achilles_server import runAchillesServer
 
@@ -77,10 +72,10 @@ __all__ = [
 _HOMES = {
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",
-    "imap": "achilles.lineReceiver.achilles_main",
-    "imap_unordered": "achilles.lineReceiver.achilles_main",
+    "imap": "achilles.calls",
+    "imap_unordered": "achilles.calls",
     "killCluster": "achilles.lineReceiver.achilles_main",
-    "map": "achilles.lineReceiver.achilles_main",
+    "map": "achilles.calls",
     "runAchillesNode": "achilles.lineReceiver.achilles_node",
     "runAchillesServer": "achilles.lineReceiver.achilles_server",
 }

@@ -129,7 +129,8 @@ def test_address_forms(places: Places, text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a b", ":9999", "host:", "host:x", "host:70000", "dask://h:1", "[::1", "[::1]x", "h/p", "u:k@h:1"]
+    "text",
+    ["", "a b", ":9999", "host:", "host:x", "host:70000", "dask://h:1", "[::1", "[::1]x", "h/p", "u:k@h:1"],
 )
 def test_other_addresses_are_refused(places: Places, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -199,7 +200,9 @@ def test_key_files(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cfg.load_settings(secret_key="given").secret_key == "given"
 
 
-def test_a_relative_key_file_lies_beside_its_env_file(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_key_file_lies_beside_its_env_file(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (places.user / ".env").write_text("SECRET_KEY_FILE=key\n")
     (places.user / "key").write_text("k")
     assert cfg.load_settings().secret_key == "k"
@@ -296,7 +299,7 @@ def test_genconfig_asks_for_what_is_missing(
 
     def answer(prompt: str) -> str:
         asked.append(prompt)
-        return {"PORT": "8000"}.get(prompt.split()[0], "")
+        return {"PORT": "8000"}.get(prompt.partition(" ")[0], "")
 
     monkeypatch.setattr("builtins.input", answer)
     monkeypatch.setattr("getpass.getpass", lambda prompt: "it's $ecret # \\")
@@ -304,7 +307,11 @@ def test_genconfig_asks_for_what_is_missing(
     assert written == places.package / ".env"
     assert asked == ["PORT [9999]: ", "USERNAME [achilles]: "]
     found = cfg.load_settings()
-    assert (found.endpoint, found.username, found.secret_key) == ("10.0.0.5:8000", "achilles", "it's $ecret # \\")
+    assert (found.endpoint, found.username, found.secret_key) == (
+        "10.0.0.5:8000",
+        "achilles",
+        "it's $ecret # \\",
+    )
     printed = capsys.readouterr().out
     assert str(written) in printed
     assert "ecret" not in printed
@@ -334,7 +341,9 @@ def test_genconfig_without_anybody_to_ask(places: Places, monkeypatch: pytest.Mo
     assert not (places.package / ".env").exists()
 
 
-def test_a_strangers_env_file_is_ignored_with_a_warning(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strangers_env_file_is_ignored_with_a_warning(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (places.project / ".env").write_text("HOST=evil\nSECRET_KEY=k\n")
     monkeypatch.setattr(env_files, "_left_by_stranger", lambda place: place.parent == places.project)
     with pytest.warns(RuntimeWarning, match="another user"):
