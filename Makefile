@@ -23,7 +23,7 @@ simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults
 	ACHILLES_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
 
 clean:  ## Remove the environment and everything built
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second run start at once. The installation is editable, so only a change of
