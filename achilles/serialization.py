@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from achilles.by_value import Pickler, find_unpicklable
+from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
 
 __all__ = [
@@ -81,8 +81,8 @@ class _Sink:
 def serialize(obj: Any, subject: str) -> Serialized:
     """Turn an object into a payload.
 
-    A callable, or a tuple that starts with one, is taken for a job's function: classes in it
-    replace what the receiver knows of them (see `achilles.by_value.classes`).
+    A callable, or a tuple that starts with one, is taken for a job's function: from then on
+    classes replace what receivers know of them (see `achilles.by_value.classes`).
 
     Args:
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.
@@ -101,9 +101,10 @@ def serialize(obj: Any, subject: str) -> Serialized:
         buffers.append(raw)
         return False
 
-    definitive = callable(obj) or (type(obj) is tuple and len(obj) > 0 and callable(obj[0]))
+    if callable(obj) or (type(obj) is tuple and obj and callable(obj[0])):
+        new_job()
     try:
-        pickler = Pickler(_Sink(chunks), keep, False, definitive)
+        pickler = Pickler(_Sink(chunks), keep)
         pickler.dump(obj)
     except Exception as refused:  # noqa: BLE001 - __reduce__ of anything may raise anything
         chunks.clear()
@@ -111,7 +112,7 @@ def serialize(obj: Any, subject: str) -> Serialized:
         try:
             if isinstance(refused, (RecursionError, MemoryError)):
                 raise
-            pickler = Pickler(_Sink(chunks), keep, True, definitive)
+            pickler = Pickler(_Sink(chunks), keep, with_dill=True)
             pickler.dump(obj)
         except Exception as error:
             raise _refusal(obj, subject, error) from error
@@ -142,9 +143,9 @@ def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
         path, culprit, error = find_unpicklable(obj, error)
         where = f"{path} " if path else ""
         reason = f"{where}({type(culprit).__name__}): {_text(error) or type(error).__name__}"
+    remedy = " Leave it out, or create it inside the function." if isinstance(error, TypeError) else ""
     return SerializationError(
-        f"{subject} cannot be sent to another process: {reason}. "
-        "Leave it out, or create it inside the function.",
+        f"{subject} cannot be sent to another process: {reason}.{remedy}",
         subject=subject,
         path=path,
     )

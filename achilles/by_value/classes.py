@@ -24,7 +24,7 @@ import enum
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from achilles.by_value.class_kinds import (
     TYPED_DICT_META,
@@ -40,14 +40,7 @@ __all__ = ["reduce_class", "reduce_type_variable"]
 _HEAP_TYPE = 1 << 9
 
 
-class Context(Protocol):
-    """What reducers know of the payload being written."""
-
-    by_value: bool
-    definitive: bool
-
-
-def reduce_class(context: Context, cls: type) -> Any:
+def reduce_class(context: object, cls: type) -> Any:
     """A pickle reduction of a class, or NotImplemented where its name is enough."""
     if travels_by_reference(cls) or cls is type(None) or cls in (type(NotImplemented), type(...)):
         return NotImplemented
@@ -57,9 +50,6 @@ def reduce_class(context: Context, cls: type) -> Any:
             if found is cls:
                 return getattr, (types, name)
         return NotImplemented
-    if context.definitive:
-        context.definitive = False
-        registry.advance()
     token, epoch = registry.sent(cls)
     attributes = dict(vars(cls))
     for name in ("__dict__", "__weakref__", "_abc_impl"):
@@ -132,7 +122,7 @@ def _set_class_state(
 # --- type variables --------------------------------------------------------------------------
 
 
-def reduce_type_variable(context: Context, variable: Any) -> Any:
+def reduce_type_variable(context: object, variable: Any) -> Any:
     """A reduction of a TypeVar, ParamSpec or TypeVarTuple; typing would send a bare name."""
     if travels_by_reference(variable):
         return NotImplemented

@@ -9,6 +9,7 @@ import pickle
 import sys
 import types
 import typing
+import weakref
 from typing import Any
 
 from achilles.by_value.identity import is_main, travels_by_reference
@@ -74,6 +75,19 @@ def _make_new_type(name: str, supertype: Any, module: str) -> Any:
     return made
 
 
+def _reduce_weak_reference(context: object, reference: weakref.ref[Any]) -> Any:
+    # Here rather than through dill: the referent has to be the one in this payload.
+    return _make_weak_reference, (reference(),)
+
+
+class _Gone:
+    """Referent of references that arrive dead."""
+
+
+def _make_weak_reference(referent: Any) -> weakref.ref[Any]:
+    return weakref.ref(_Gone() if referent is None else referent)
+
+
 def _reduce_module(context: object, module: types.ModuleType) -> Any:
     name = module.__name__
     if is_main(name) or sys.modules.get(name) is not module:
@@ -125,5 +139,6 @@ REDUCERS: dict[type, Any] = {
     type(dataclasses.KW_ONLY): _reduce_dataclass_marker,
     type(dataclasses._FIELD): _reduce_dataclass_marker,  # type: ignore[attr-defined]
     type(dataclasses._HAS_DEFAULT_FACTORY): _reduce_dataclass_marker,  # type: ignore[attr-defined]
+    weakref.ReferenceType: _reduce_weak_reference,
     typing.NewType: _reduce_new_type,
 }

@@ -37,8 +37,6 @@ class Pickler(pickle.Pickler):
         sink: Object whose ``write`` receives bytes.
         buffer_callback: As in `pickle.Pickler`.
         with_dill: Let dill take what would otherwise fail.
-        definitive: The payload carries a job's function: classes in it supersede what the
-            receiver has of them.
 
     ``by_value`` is true afterwards if bytecode was written.
     """
@@ -48,11 +46,9 @@ class Pickler(pickle.Pickler):
         sink: Any,
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
         with_dill: bool = False,
-        definitive: bool = False,
     ) -> None:
         super().__init__(sink, 5, buffer_callback=buffer_callback)
         self.by_value = False
-        self.definitive = definitive
         self.namespaces: dict[int, Any] = {}
         self.reducers = _Reducers(_REDUCERS)
         self.reducers.with_dill = with_dill
@@ -100,9 +96,9 @@ _NEVER = frozenset(
 
 def _is_for_dill(kind: type) -> bool:
     from dill import Pickler as DillPickler
+    from dill._dill import pickle_dispatch_copy
 
-    stock: dict[Any, Any] = pickle._Pickler.dispatch
-    return kind.__name__ not in _NEVER and kind in DillPickler.dispatch and kind not in stock
+    return kind.__name__ not in _NEVER and kind in DillPickler.dispatch and kind not in pickle_dispatch_copy
 
 
 def _reduce_with_dill(pickler: Pickler, obj: Any) -> Any:

@@ -96,7 +96,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield ".func", obj.func
         yield ".args", obj.args
         yield ".keywords", obj.keywords
-    elif isinstance(obj, type) and travels_by_reference(obj):
+    elif isinstance(obj, types.ModuleType) or (isinstance(obj, type) and travels_by_reference(obj)):
         return
     if isinstance(obj, BaseException):
         yield ".args", obj.args

@@ -167,8 +167,8 @@ def test_functions_use_their_imports_constants_and_one_another(tmp_path: Path) -
             assert remote(lambda up, n: (up(), up(), n())[2], *shared_counter()) == 2
             assert remote(with_defaults, 1) == (1, 3, [1])
             back = remote(lambda: with_defaults)
-            assert (back.__doc__, back.mark, back.__name__, back.__kwdefaults__) == ("doc", "marked", "with_defaults", {"c": [1]})
-            assert remote(lambda: (cached(1), cached(1), cached.cache_info().hits, cached.cache_info().maxsize)) == (4, 4, 1, 17)
+            assert (back.__doc__, back.mark, back.__kwdefaults__) == ("doc", "marked", {"c": [1]})
+            assert remote(lambda: (cached(1), cached(1), *cached.cache_info())) == (4, 4, 1, 1, 17, 1)
             assert remote(wrapper, 9) == 9.0
             assert remote(functools.partial(with_defaults, 5, c=2)) == (5, 3, 2)
             assert remote(main_name) == ("__main__", "__main__")
@@ -284,9 +284,9 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
 
         with Remote() as remote:
             for make in (lambda: Node(3, [Node(4), Leaf(5)]), lambda: Leaf(2), lambda: Point(1, ["t"]),
-                         lambda: Frozen(1), lambda: Slotted(1), lambda: Both(3), lambda: Square(4), lambda: Made(),
-                         lambda: One(), lambda: Box(3), lambda: IntBox(4), lambda: Pair(1), lambda: Virtual(),
-                         lambda: HandSlots(3)):
+                         lambda: Frozen(1), lambda: Slotted(1), lambda: Both(3), lambda: Square(4),
+                         lambda: Made(), lambda: One(), lambda: Box(3), lambda: IntBox(4),
+                         lambda: Pair(1), lambda: Virtual(), lambda: HandSlots(3)):
                 sent = make()
                 back = remote(lambda obj: obj, sent)
                 assert type(back) is type(sent), type(sent)
@@ -295,7 +295,8 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
                 if type(sent).__eq__ is not object.__eq__:
                     assert back == sent == built
             tree = Node(3, [Node(4), Leaf(5)])
-            assert remote(lambda t: (t.total(), t.double, t.make(8), t.plain(1), t.slow, type(t).count), tree) == (112, 6, Node(8), 2, 9, 5)
+            assert remote(lambda t: (t.total(), t.double, t.make(8)), tree) == (112, 6, Node(8))
+            assert remote(lambda t: (t.plain(1), t.slow, type(t).count), tree) == (2, 9, 5)
             assert type(remote(tree.again)) is Node and type(remote(tree.leaf)) is Leaf
             assert type(remote(Leaf(1).parent)) is Node
             assert remote(Leaf.make, 4) == Leaf(4)
@@ -313,7 +314,8 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
                 z: int = 9
             assert remote(lambda: Deeper(1).shifted(1)) == Deeper(2)
             assert remote(lambda: sorted([Frozen(2), Frozen(1)])) == [Frozen(1), Frozen(2)]
-            assert "FrozenInstanceError" in type(raised(remote, lambda f: setattr(f, "a", 2), Frozen(1))).__name__
+            error = raised(remote, lambda f: setattr(f, "a", 2), Frozen(1))
+            assert type(error).__name__ == "FrozenInstanceError"
             assert remote(lambda s: not hasattr(s, "__dict__") and s.b, Slotted(1)) == 2.0
             assert remote(lambda h: (h.a, h.hidden()), HandSlots(3)) == (3, 4)
             assert remote(lambda s: s.area(), Square(4)) == 16
@@ -322,7 +324,8 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
             made_here = Meta.made
             assert remote(lambda: (Made.shout(), Made.tag, Meta.made)) == ("MADE", "t", made_here)
             assert remote(lambda: (One.key, Plugin.known == [One])) == ("one", True)
-            assert remote(lambda: (Box(2).get(), Box[int].__args__ == (int,), Box.__parameters__ == (T,))) == (2, True, True)
+            assert remote(lambda: (Box(2).get(), Box[int].__args__ == (int,))) == (2, True)
+            assert remote(lambda: Box.__parameters__ == (T,))
             assert remote(lambda: T) is T
             assert remote(lambda s: isinstance(s, HasArea), Square(1)) is True
             assert remote(lambda: Movie(name="n")) == {"name": "n"}
@@ -390,7 +393,7 @@ def test_enums(tmp_path: Path) -> None:
                 assert remote(lambda m: m, member) is member, member
                 assert remote(lambda: member) is member, member
             assert remote(lambda c: [x.name for x in type(c)], Colour.RED) == ["RED", "GREEN"]
-            assert remote(lambda: (Colour(1) is Colour.ALSO_RED, Colour.RED.other(), Colour["GREEN"])) == (True, Colour.GREEN, Colour.GREEN)
+            assert remote(lambda: Colour(1) is Colour.ALSO_RED and Colour.RED.other() is Colour["GREEN"])
             assert remote(lambda: sorted([Level.HIGH, Level.LOW])) == [Level.LOW, Level.HIGH]
             assert remote(lambda: (Mode.R | Mode.W) is Mode.RW) is True
             assert remote(lambda: Bits(9) & 8) == 8
@@ -442,11 +445,9 @@ def test_exceptions(tmp_path: Path) -> None:
             error = raised(remote, lambda: throw(Keyword, where="home"))
             assert type(error) is Keyword and error.where == "home" and str(error) == "at home"
             assert str(raised(remote, throw, Prefixed, "x")) == "prefix x"
-            for kind, text in ((Locked, "has a lock"), (Unloadable, ""), (Mute, "<no text: its __str__ failed>")):
+            assert type(raised(remote, throw, Mute)) is Mute
+            for kind, text in ((Locked, "has a lock"), (Unloadable, "")):
                 error = raised(remote, throw, kind)
-                if kind is Mute:
-                    assert type(error) is Mute
-                    continue
                 assert type(error) is RemoteError, error
                 assert (error.type_name, error.text, error.index) == (kind.__name__, text, 7)
                 assert "in throw" in error.traceback and isinstance(error.__cause__, RemoteTraceback)
@@ -536,11 +537,13 @@ def test_weak_references_and_other_things_of_dill(tmp_path: Path) -> None:
             thing = Thing(); thing.me = weakref.ref(thing)
             back = remote(lambda t: t, thing)
             assert type(back) is Thing and type(back.me()) is Thing
-            assert "dill" in sys.modules
+            assert "dill" not in sys.modules
             assert list(remote(lambda d: d.keys(), {1: 2})) == [1]
+            assert "dill" in sys.modules
             assert remote(lambda p: p, types.MappingProxyType({"a": 1})) == {"a": 1}
             assert remote(lambda t: t, types.FunctionType) is types.FunctionType
-            assert remote(lambda: (types.GeneratorType, type(None), type(...))) == (types.GeneratorType, type(None), type(...))
+            kinds = [types.GeneratorType, type(None), type(...)]
+            assert remote(lambda: kinds) == kinds
             assert remote(lambda c: (c["a"], c), collections.ChainMap({"a": 1}))[0] == 1
         """,
         tmp_path,
