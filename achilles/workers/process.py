@@ -66,6 +66,8 @@ def thread_limits(slots: int, environment: Mapping[str, str] = os.environ) -> di
 class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
     """Launches the worker and knows how to reap it."""
 
+    returncode: int | None
+
     def _launch(self, process: WorkerProcess) -> None:
         first_line = _FIRST_LINE.format(
             root=str(Path(next(iter(achilles.__path__))).resolve().parent),
@@ -74,7 +76,7 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
             parent_pid=os.getpid(),
         )
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        self._child = subprocess.Popen(
+        child = subprocess.Popen(
             # -P: an empty first entry of sys.path would let files of the working directory
             # stand in for standard library modules.
             [os.fsdecode(spawn.get_executable() or sys.executable), *flags, "-P", "-c", first_line],
@@ -83,7 +85,8 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
             process_group=0,
             env={**os.environ, **process.environment},
         )
-        self.pid = self._child.pid
+        self.pid = child.pid
+        child.returncode = 0  # it is reaped in poll(): the object must neither wait nor warn
         self.peak_rss_bytes: int | None = None
         try:
             self.sentinel = os.pidfd_open(self.pid)
@@ -92,22 +95,17 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         if self.returncode is not None:
-            return int(self.returncode)
+            return self.returncode
         try:
             pid, status, usage = os.wait4(self.pid, flag)
         except ChildProcessError:
-            self._set_exit_code(UNKNOWN_EXIT_CODE)
+            self.returncode = UNKNOWN_EXIT_CODE
             return UNKNOWN_EXIT_CODE
         if pid != self.pid:
             return None
         self.peak_rss_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        exit_code = os.waitstatus_to_exitcode(status)
-        self._set_exit_code(exit_code)
-        return exit_code
-
-    def _set_exit_code(self, exit_code: int) -> None:
-        self.returncode = exit_code
-        self._child.returncode = exit_code  # or its destructor would wait for a foreign process
+        self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
 
     def close(self) -> None:
         sentinel, self.sentinel = self.sentinel, -1
@@ -160,6 +158,15 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
                     os.kill(pid, number)
             except (ProcessLookupError, PermissionError):
                 pass
+
+    def has_ended(self) -> bool:
+        """Whether it has ended, without reaping it."""
+        if not hasattr(os, "waitid"):
+            return self.reap() is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True  # and somebody else has reaped it
 
     def reap(self) -> int | None:
         """The exit code if the process has ended (negative: a signal's number), else None."""

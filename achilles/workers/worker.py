@@ -98,7 +98,9 @@ class Worker:
         self.pid = 0
         self._loop = loop
         self._owner = owner
-        self._start_facts = {"sys_path": list(sys_path), "own_modules": own_modules}
+        # An empty entry means the working directory, which is the parent's own affair.
+        path = [entry or _working_directory() for entry in sys_path]
+        self._start_facts = {"sys_path": path, "own_modules": own_modules}
         self._environment = {
             **thread_limits(available_cores() if slots is None else slots),
             **(environment or {}),
@@ -242,15 +244,14 @@ class Worker:
         process, link = self._process, self._channel
         if process is None or link is None or self.exit_code is not None:
             return
-        # Without a pidfd reaping is the only way to know, so the group cannot be killed before it.
-        if self._watch is None and process.reap() is None:
-            return
+        if not process.has_ended():
+            return  # a reactor that stops says "connection lost" to all it watches
         # While it is not reaped its number still names its group, and only its group.
         process.signal_group(signal.SIGKILL)
         link.drain()
         exit_code = process.reap()
         if exit_code is None:
-            return  # woken too early; the pidfd stays readable
+            return
         self.exit_code = exit_code
         if process.peak_rss_bytes is not None and process.peak_rss_bytes > self._rss_floor_bytes:
             self.peak_rss_bytes = process.peak_rss_bytes
@@ -291,6 +292,13 @@ class _DeathWatch:
 
     def logPrefix(self) -> str:
         return "worker death"
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
 
 
 def _enlarge_buffers(end: socket.socket) -> None:

@@ -246,7 +246,10 @@ def _own_descriptor(fd: int) -> int:
     """The channel under a number beyond those that user code closes or reuses by habit."""
     import fcntl
 
-    own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+    try:
+        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+    except OSError:  # fewer descriptors than that are allowed
+        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(fd)
     return own
 

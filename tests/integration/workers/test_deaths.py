@@ -104,7 +104,8 @@ worker.start()
 worker.send(channel.FUNCTION, 0, 1, 1, 0, 0, serialize(({function}, None, None, "raise"), "f").segments)
 worker.send(channel.UNIT, 0, 1, 0, {items}, 0, serialize(["return"] * {items}, "a").segments)
 if {busy}:
-    worker.send(channel.FUNCTION, 0, 2, 1, 0, 0, serialize((tasks.wait_forever, None, None, "raise"), "f").segments)
+    function = serialize((tasks.wait_forever, None, None, "raise"), "function")
+    worker.send(channel.FUNCTION, 0, 2, 1, 0, 0, function.segments)
     worker.send(channel.UNIT, 0, 2, 0, 1, 0, serialize([0], "a").segments)
 if {fork}:
     # A child that holds the parent's end of the channel open.

@@ -92,12 +92,19 @@ def test_tracebacks_show_the_lines_of_fetched_modules(parent, project) -> None:
     assert values[0][1] == str(path / "heron_things.py")
 
 
+VERSION_ONE = b"""
+VALUE = 'one'
+RUNS = []
+def f(x):
+    import heron_things
+    RUNS.append(x)
+    return VALUE, heron_things.VALUE, len(RUNS)
+"""
+
+
 def test_two_sessions_each_see_their_own_version(parent) -> None:
     worker = worker_without(parent, None, own_modules="controller")
-    versions = {
-        1: b"VALUE = 'one'\nRUNS = []\ndef f(x):\n    import heron_things\n    RUNS.append(x)\n    return VALUE, heron_things.VALUE, len(RUNS)\n",
-    }
-    versions[2] = versions[1].replace(b"one", b"two")
+    versions = {1: VERSION_ONE, 2: VERSION_ONE.replace(b"one", b"two")}
     parent.find = lambda job, name: (
         ModuleSource(True, False, "/there/heron_things.py", "", versions[job], name=name)
         if name == "heron_things"
