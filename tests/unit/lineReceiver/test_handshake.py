@@ -72,8 +72,8 @@ def test_the_right_key_on_a_unix_socket_is_checked_even_for_a_trusted_peer() -> 
         server = ServerHandshake(VERIFIERS, peer_trusted=trusted)
         converse(dialler, server)
         assert dialler.done and server.done and server.username == "foo"
+    server = ServerHandshake(VERIFIERS, peer_trusted=True)
     with pytest.raises(AuthenticationError, match="secret_key is wrong"):
-        server = ServerHandshake(VERIFIERS, peer_trusted=True)
         converse(client(secret_key="wrong", binding=None, trusted=True), server)
 
 

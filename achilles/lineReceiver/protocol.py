@@ -1,0 +1,207 @@
+"""The line protocol on Twisted: what servers and nodes build their connections on.
+
+:class:`AchillesProtocol` is a ``LineReceiver`` whose ``dataReceived`` is its own: Twisted's splits and
+copies its buffer for every line, which is quadratic for large payloads and slow for small frames.
+
+Rules:
+
+* Nothing is assumed on ``connectionMade``: over TLS it comes before the peer's certificate is known.
+  Override :meth:`AchillesProtocol.connection_ready`.
+* A cluster error raised while a frame is taken ends the connection with one ``error`` frame.
+* A connection that is being closed takes no more frames. It lingers, reading and dropping, until
+  the peer has closed or two seconds have passed: closing a socket with unread bytes resets it, and
+  the peer would lose the error frame that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from typing import Protocol as Structure
+
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer  # type: ignore[import-untyped] # ships no types
+
+from achilles.errors import ClusterError
+from achilles.lineReceiver.handshake import error_frame
+from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message
+from achilles.lineReceiver.wire import (
+    BEFORE_AUTHENTICATION_LIMITS,
+    Buffer,
+    FrameParser,
+    Limits,
+    frame_segments,
+)
+
+__all__ = ["AchillesProtocol", "Clock", "DelayedCall", "Lingering", "reactor_time"]
+
+READ_BYTES = 1 << 20
+"""Bytes per read and per write; Twisted's 64 and 128 KiB cost a third of the throughput."""
+
+LINGER_S = 2.0
+
+
+class DelayedCall(Structure):
+    """Twisted's ``IDelayedCall``, for type checkers, which cannot read zope's interfaces."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Structure):
+    """Twisted's ``IReactorTime``, likewise."""
+
+    @property
+    def callLater(self) -> Callable[..., DelayedCall]: ...
+
+
+def reactor_time(clock: Clock | None) -> Clock:
+    """The clock, or else the global reactor's, which is imported (and so installed) only now."""
+    if clock is not None:
+        return clock
+    from twisted.internet import reactor
+
+    time: Any = reactor
+    return time  # type: ignore[no-any-return] # Twisted types the module, not the object in its place
+
+
+class Lingering:
+    """Closes a connection so that the peer can still read what was written last.
+
+    Args:
+        clock: Where the two seconds are counted.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self._deadline: DelayedCall | None = None
+        self.closing = False
+
+    def close(self, transport: Any) -> None:
+        """Send what is queued, then the end of the stream; abort if the peer does not close as well."""
+        if self.closing:
+            return
+        self.closing = True
+        self._deadline = reactor_time(self._clock).callLater(LINGER_S, self._abort, transport)
+        half_close = getattr(transport, "loseWriteConnection", None)
+        # TLS waits for the peer's close by itself, and would hand a half-close to the TCP below it.
+        if half_close is None or isinstance(transport, TLSMemoryBIOProtocol):
+            transport.loseConnection()
+        else:
+            half_close()
+
+    def _abort(self, transport: Any) -> None:
+        self._deadline = None
+        transport.abortConnection()
+
+    def closed(self) -> None:
+        """The connection is lost: nothing is left to wait for."""
+        self.closing = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+@implementer(IHandshakeListener)
+class AchillesProtocol(LineReceiver):
+    """One connection that speaks the line protocol.
+
+    Subclasses override :meth:`connection_ready` and :meth:`frame_received`, and call this class's
+    ``connectionMade`` and ``connectionLost`` if they override those.
+
+    Args:
+        clock: For the lingering close; the global reactor if None.
+    """
+
+    MAX_LENGTH = MAX_HEADER_BYTES
+    transport: Any  # zope's interfaces say nothing to a type checker
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._parser = FrameParser(BEFORE_AUTHENTICATION_LIMITS)
+        self._lingering = Lingering(clock)
+
+    # -- to override ----------------------------------------------------------------------------
+
+    def connection_ready(self) -> None:
+        """Frames can be exchanged, and over TLS the peer's certificate is known."""
+
+    def frame_received(self, message: Message, chunks: list[Buffer]) -> None:
+        """Take a frame; its payload comes as received, in order (:func:`~.wire.gather` joins it).
+
+        A :class:`~achilles.errors.ClusterError` raised here ends the connection.
+        """
+        raise NotImplementedError
+
+    def protocol_failed(self, error: ClusterError) -> None:
+        """The peer broke the protocol, or a frame was refused: tell it why, and close."""
+        self.close(error)
+
+    # -- to call --------------------------------------------------------------------------------
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is closed, or about to be: frames are neither taken nor sent."""
+        return self._lingering.closing
+
+    def set_limits(self, limits: Limits) -> None:
+        """Take larger (or smaller) frames from the next one on, also among bytes already read."""
+        self._parser.limits = limits
+
+    def send(self, message: Message, segments: Iterable[Buffer] = ()) -> None:
+        """Send a frame; once the connection is closing, silently nothing.
+
+        Args:
+            message: Its ``size`` is filled in.
+            segments: The payload's parts. They must not change until they are sent.
+        """
+        if self._lingering.closing or self.transport is None:
+            return
+        frame = frame_segments(message, segments)
+        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+            # Twisted's sockets take bytes alone; most chunks that a relay sends on are such.
+            frame = [part if isinstance(part, bytes) else bytes(part) for part in frame]
+        self.transport.writeSequence(frame)  # TLS joins any buffers
+
+    def close(self, error: ClusterError | None = None) -> None:
+        """Close the connection once all is sent; with an error, after a frame that tells it."""
+        if error is not None:
+            self.send(error_frame(error))
+        if self.transport is not None:
+            self._lingering.close(self.transport)
+
+    # -- Twisted's side -------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            _enlarge(transport.transport)
+        else:
+            _enlarge(transport)
+            self.connection_ready()
+
+    def handshakeCompleted(self) -> None:  # noqa: N802 - Twisted's name
+        """TLS is established (from Twisted)."""
+        self.connection_ready()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.closing:
+            return
+        lingering = self._lingering
+        try:
+            for message, chunks in self._parser.frames(data):
+                self.frame_received(message, chunks)
+                if lingering.closing:
+                    return
+        except ClusterError as error:
+            self.protocol_failed(error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lingering.closed()
+
+
+def _enlarge(transport: Any) -> None:
+    if hasattr(transport, "bufferSize") and hasattr(transport, "SEND_LIMIT"):
+        transport.bufferSize = transport.SEND_LIMIT = READ_BYTES
