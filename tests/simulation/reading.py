@@ -1,0 +1,57 @@
+"""What the user would see of a parcel, checked task by task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulation.scenario import JobPlan
+
+
+@dataclass
+class Results:
+    """One segment: a range of tasks and what became of it."""
+
+    first: int
+    tasks: int
+    status: int
+    busy_us: int
+    size_bytes: int
+    reduced: bool = False  # one value for each packet of the range
+    death_of: int | None = None  # the item that killed its workers
+
+
+def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool) -> None:
+    """Every task of the parcel exactly once; every packet reduced, or failed for a stated cause."""
+    first, tasks, packet_tasks = shape
+    if failed:
+        return
+    ordered = sorted(results, key=lambda part: part.first)
+    at = first
+    for part in ordered:
+        assert part.first == at, f"gap or overlap at {at}: next segment starts at {part.first}"
+        at += part.tasks
+        if part.death_of is not None:
+            assert part.status == 2
+            # A reducer that kills its worker takes the packet it was reducing.
+            reducing = job.reduces and (part.first - first) % (packet_tasks or 1) == 0
+            assert part.tasks <= 1 or (reducing and part.tasks <= packet_tasks), "a death took innocents along"
+    assert at == first + tasks, f"results end at {at}, not at {first + tasks}"
+    assert ordered, "delivered without any result"
+    if not job.reduces:
+        assert not any(part.reduced for part in ordered)
+        return
+    if not packet_tasks:
+        assert len(ordered) == 1 and (ordered[0].reduced or ordered[0].status == 2)
+        return
+    for start in range(first, first + tasks, packet_tasks):
+        end = min(start + packet_tasks, first + tasks)
+        parts = [part for part in ordered if part.first < end and part.first + part.tasks > start]
+        if len(parts) == 1 and parts[0].reduced:
+            whole = parts[0]
+            assert (whole.first - first) % packet_tasks == 0, "a reduced range starts within a packet"
+            stop = whole.first + whole.tasks - first
+            assert stop % packet_tasks == 0 or stop == tasks, "a reduced range ends within a packet"
+        else:
+            assert any(part.status == 2 for part in parts), f"packet {start}..{end} was not reduced"
+            assert all(start <= part.first and part.first + part.tasks <= end for part in parts)
+            assert not any(part.reduced for part in parts)

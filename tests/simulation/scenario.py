@@ -1,0 +1,194 @@
+"""What a simulated run consists of, drawn from one seed.
+
+A scenario says everything that is decided beforehand: machines, networks, jobs, and the faults that
+will happen. What remains to chance (durations, jitter) comes from the same seed, in the order in which
+the world asks for it, so a seed always plays the same run.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+MIB = 1024 * 1024
+
+
+@dataclass
+class NodePlan:
+    """One machine, and what happens to it."""
+
+    node: int
+    cpu_count: int
+    python: tuple[int, int] = (3, 11)
+    join_ns: int = 0
+    latency_ns: int = MS // 10
+    slowness: float = 1.0
+    lost_ns: int | None = None
+    partitioned: bool = False  # when lost, its results still arrive, twice
+    drain_ns: int | None = None
+    kills_ns: list[int] = field(default_factory=list)  # a worker is killed at these times
+
+
+@dataclass
+class JobPlan:
+    """One user call. ``tasks`` is None for an iterable without end."""
+
+    job: int
+    controller: int
+    tasks: int | None
+    submit_ns: int = 0
+    chunksize: int = 1
+    lists: list[int] | None = None
+    ordered: bool = True
+    reduces: bool = False
+    python: tuple[int, int] | None = None
+    weight: float = 1.0
+    task_ns: float = MS
+    spread: float = 0.3
+    task_bytes: int = 100
+    result_bytes: int = 100
+    draw_ns: float = 500.0
+    read_ns: float = 10_000.0
+    budget_bytes: int = 64 * MIB
+    killers: frozenset[int] = frozenset()
+    hangs: frozenset[int] = frozenset()
+    failing: int = 0  # every so many items raises
+    stop_reading_after: int | None = None  # parcels; then the reader stands still for good
+    leave_after: int | None = None  # parcels; then the reader leaves
+    cancel_ns: int | None = None
+
+
+@dataclass
+class ControllerPlan:
+    """One client, and when it is lost."""
+
+    controller: int
+    latency_ns: int = MS // 10
+    lost_ns: int | None = None
+
+
+@dataclass
+class Scenario:
+    """A whole run."""
+
+    seed: int
+    nodes: list[NodePlan]
+    controllers: list[ControllerPlan]
+    jobs: list[JobPlan]
+    max_attempts: int = 3
+
+
+def small(seed: int) -> Scenario:
+    """A few machines and jobs, with every kind of fault."""
+    rng = random.Random(seed)
+    calm = rng.random() < 0.25
+    pythons = [(3, 11)] if rng.random() < 0.7 else [(3, 11), (3, 12)]
+    nodes = [_node(rng, number, pythons, calm) for number in range(rng.choice([1, 1, 2, 3, 5]))]
+    if not calm and rng.random() < 0.7:
+        # Mostly somebody is left to do the work.
+        nodes.append(NodePlan(len(nodes), rng.randint(1, 4), rng.choice(pythons), rng.randrange(SECOND)))
+    controllers = [
+        ControllerPlan(
+            number,
+            rng.choice([0, MS // 20, MS, 20 * MS]),
+            None if calm or rng.random() < 0.9 else rng.randrange(300 * MS),
+        )
+        for number in range(rng.choice([1, 1, 2]))
+    ]
+    jobs = [_job(rng, number, rng.choice(controllers).controller, pythons, calm) for number in range(rng.choice([1, 1, 2, 3]))]
+    return Scenario(seed, nodes, controllers, jobs, max_attempts=rng.choice([2, 3, 3]))
+
+
+def _node(rng: random.Random, number: int, pythons: list[tuple[int, int]], calm: bool) -> NodePlan:
+    node = NodePlan(
+        number,
+        rng.choice([1, 2, 3, 4, 8]),
+        rng.choice(pythons),
+        join_ns=rng.choice([0, 0, rng.randrange(200 * MS)]),
+        latency_ns=rng.choice([0, MS // 20, MS, 30 * MS]),
+        slowness=rng.choice([1.0, 1.0, 1.3, 8.0]),
+    )
+    if calm:
+        return node
+    if rng.random() < 0.35:
+        node.lost_ns = node.join_ns + rng.randrange(1, 200 * MS)
+        node.partitioned = rng.random() < 0.4
+    elif rng.random() < 0.15:
+        node.drain_ns = node.join_ns + rng.randrange(1, 100 * MS)
+    node.kills_ns = [node.join_ns + rng.randrange(150 * MS) for _ in range(rng.choice([0, 0, 1, 4]))]
+    return node
+
+
+def _job(
+    rng: random.Random, number: int, controller: int, pythons: list[tuple[int, int]], calm: bool
+) -> JobPlan:
+    tasks = rng.choice([0, 1, 7, 30, 90])
+    job = JobPlan(
+        number,
+        controller,
+        tasks,
+        submit_ns=rng.choice([0, rng.randrange(50 * MS)]),
+        chunksize=rng.choice([1, 1, 2, 5, 40]),
+        ordered=rng.random() < 0.5,
+        reduces=rng.random() < 0.4,
+        python=rng.choice(pythons) if len(pythons) > 1 and rng.random() < 0.6 else None,
+        weight=rng.choice([1.0, 1.0, 3.0]),
+        task_ns=rng.choice([1_000.0, 50_000.0, 2.0 * MS, 20.0 * MS]),
+        spread=rng.choice([0.0, 0.3, 1.5]),
+        task_bytes=rng.choice([0, 100, MIB, 20 * MIB]),
+        result_bytes=rng.choice([0, 100, MIB]),
+        draw_ns=rng.choice([100.0, 100.0, 3.0 * MS, 150.0 * MS if tasks < 20 else 100.0]),
+        read_ns=rng.choice([1_000.0, 20.0 * MS]),
+        budget_bytes=rng.choice([2 * MIB, 64 * MIB]),
+        failing=rng.choice([0, 0, 5]),
+    )
+    if rng.random() < 0.25:
+        job.lists = [rng.choice([0, 1, 3, 10, 25]) for _ in range(rng.choice([0, 1, 4, 10]))]
+        job.tasks = tasks = sum(job.lists)
+    if calm:
+        return job
+    if tasks and rng.random() < 0.3:
+        job.killers = frozenset(rng.randrange(tasks) for _ in range(rng.choice([1, 1, 3])))
+    chance = rng.random()
+    if chance < 0.1:
+        job.cancel_ns = job.submit_ns + rng.randrange(300 * MS)
+        if rng.random() < 0.5:
+            job.hangs = frozenset([rng.randrange(tasks or 1)])
+    elif chance < 0.2:
+        job.tasks = None if job.lists is None else job.tasks
+        job.leave_after = rng.randrange(1, 5)
+    elif chance < 0.25:
+        job.stop_reading_after = rng.randrange(3)
+        job.tasks = None if job.lists is None else job.tasks
+    return job
+
+
+def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> Scenario:
+    """Many machines at once, some lost, some late."""
+    rng = random.Random(seed)
+    nodes = []
+    for number in range(node_count):
+        node = NodePlan(number, rng.choice([1, 2, 4]), latency_ns=rng.choice([MS // 10, MS, 10 * MS]))
+        node.join_ns = rng.choice([0, 0, 0, rng.randrange(50 * MS)])
+        if rng.random() < 0.1:
+            node.lost_ns = node.join_ns + rng.randrange(1, 60 * MS)
+            node.partitioned = rng.random() < 0.3
+        nodes.append(node)
+    nodes[0] = NodePlan(0, 2)
+    jobs = [
+        JobPlan(
+            number,
+            0,
+            tasks,
+            submit_ns=rng.randrange(20 * MS),
+            chunksize=rng.choice([1, 2]),
+            ordered=rng.random() < 0.5,
+            reduces=rng.random() < 0.3,
+            task_ns=rng.choice([1.0 * MS, 10.0 * MS]),
+            read_ns=1_000.0,
+        )
+        for number in range(job_count)
+    ]
+    return Scenario(seed, nodes, [ControllerPlan(0)], jobs)
