@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from achilles.by_value.identity import registry
+from achilles.by_value.identity import HEAP_TYPE, registry
 
 __all__ = ["TYPED_DICT_META", "create", "enum_skeleton", "make_typed_dict", "named_tuple_skeleton"]
 
@@ -27,7 +27,6 @@ _NAMED_TUPLE_INTERNALS = frozenset(
     " __match_args__".split()
 )
 _MEMBER_INTERNALS = frozenset(["_value_", "_name_", "__objclass__", "_sort_order_"])
-_HEAP_TYPE = 1 << 9
 # Called with what no type checker could know.
 _named_tuple: Any = collections.namedtuple
 _typed_dict: Any = typing.TypedDict
@@ -87,7 +86,7 @@ def create(metaclass: Any, name: str, bases: tuple[type, ...], namespace: Any, *
         # Most likely an __init_subclass__ that insists on the keywords of the class statement,
         # which no class remembers. What it did to the class is part of the state.
         owner = next((b for base in bases for b in base.__mro__ if "__init_subclass__" in vars(b)), object)
-        if owner is object or not owner.__flags__ & _HEAP_TYPE:
+        if owner is object or not owner.__flags__ & HEAP_TYPE:
             raise
         kept = vars(owner)["__init_subclass__"]
         type.__setattr__(owner, "__init_subclass__", classmethod(lambda cls, **keywords: None))

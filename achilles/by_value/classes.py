@@ -33,18 +33,16 @@ from achilles.by_value.class_kinds import (
     make_typed_dict,
     named_tuple_skeleton,
 )
-from achilles.by_value.identity import registry, travels_by_reference
+from achilles.by_value.identity import HEAP_TYPE, registry, travels_by_reference
 
 __all__ = ["reduce_class", "reduce_type_variable"]
-
-_HEAP_TYPE = 1 << 9
 
 
 def reduce_class(context: object, cls: type) -> Any:
     """A pickle reduction of a class, or NotImplemented where its name is enough."""
     if travels_by_reference(cls) or cls is type(None) or cls in (type(NotImplemented), type(...)):
         return NotImplemented
-    if not cls.__flags__ & _HEAP_TYPE:
+    if not cls.__flags__ & HEAP_TYPE:
         # A type of the interpreter whose name is not where it says, such as types.FunctionType.
         for name, found in vars(types).items():
             if found is cls:

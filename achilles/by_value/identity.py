@@ -6,14 +6,15 @@ import collections
 import sys
 import threading
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
-__all__ = ["is_main", "registry", "travels_by_reference"]
+__all__ = ["HEAP_TYPE", "is_main", "registry", "travels_by_reference"]
 
 # --- what needs no value ---------------------------------------------------------------------
 
+HEAP_TYPE = 1 << 9  # bit of a class's __flags__: made by a class statement, not by the interpreter
 _MAIN_NAMES = ("__main__", "__mp_main__")
 
 
@@ -45,46 +46,38 @@ _HALF_BUILT = -1
 
 
 class _Record:
-    __slots__ = ("epoch", "token")
+    __slots__ = ("epoch", "ref", "token")
 
-    def __init__(self, token: bytes, epoch: int) -> None:
+    def __init__(self, token: bytes, epoch: int, ref: weakref.ref[Any]) -> None:
         self.token = token
         self.epoch = epoch
+        self.ref = ref
 
 
 class _Registry:
     """Tokens of the types that this process sent or received.
 
-    Weak on both sides; the most recent arrivals are held a while, so that a class that only
-    appears inside packets is not rebuilt for each of them.
+    Holds types weakly, by identity (a metaclass may make them unhashable); only the most recent
+    arrivals are kept alive, so that a class that just appears inside packets is not rebuilt for each.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._records: WeakKeyDictionary[Any, _Record] = WeakKeyDictionary()
-        self._types: WeakValueDictionary[bytes, Any] = WeakValueDictionary()
+        self._records: dict[int, _Record] = {}
+        self._types: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
         self._recent: collections.deque[Any] = collections.deque(maxlen=256)
         self._epoch = 1
 
     def advance(self) -> None:
+        """A new job: from now on own classes are sent with a newer epoch."""
         with self._lock:
             self._epoch += 1
 
     def sent(self, cls: Any) -> tuple[bytes, int]:
         """The token of a type about to be sent, and the epoch of the definition sent with it."""
         with self._lock:
-            try:
-                record = self._records.get(cls)
-            except TypeError:  # a metaclass without a hash: this type cannot be told from others
-                return uuid.uuid4().bytes, self._epoch
-            if record is None:
-                record = _Record(uuid.uuid4().bytes, _OWN)
-                self._records[cls] = record
-                self._types[record.token] = cls
+            record = self._records.get(id(cls)) or self._enter(uuid.uuid4().bytes, cls, _OWN)
             return record.token, self._epoch if record.epoch == _OWN else record.epoch
-
-    def known(self, token: bytes) -> Any:
-        return self._types.get(token)
 
     def adopt(self, token: bytes, make: Callable[[], Any]) -> Any:
         """The type with this token; ``make`` builds its skeleton the first time."""
@@ -92,26 +85,30 @@ class _Registry:
             cls = self._types.get(token)
             if cls is None:
                 cls = make()
-                self._types[token] = cls
-                try:
-                    self._records[cls] = _Record(token, _HALF_BUILT)
-                except TypeError:
-                    del self._types[token]
+                self._enter(token, cls, _HALF_BUILT)
                 self._recent.append(cls)
             return cls
 
+    def _enter(self, token: bytes, cls: Any, epoch: int) -> _Record:
+        key = id(cls)
+        # The callback runs before the memory, and with it the id, is used again.
+        ref = weakref.ref(cls, lambda _: self._records.pop(key, None))
+        record = self._records[key] = _Record(token, epoch, ref)
+        self._types[token] = cls
+        return record
+
     def is_by_value(self, cls: Any) -> bool:
-        try:
-            return cls in self._records
-        except TypeError:
-            return False
+        """Whether this type came or went by value."""
+        return id(cls) in self._records
 
     def wants(self, cls: Any, epoch: int) -> bool:
-        record = self._records.get(cls)
+        """Whether a definition of this epoch is news."""
+        record = self._records.get(id(cls))
         return record is None or record.epoch < epoch
 
     def applied(self, cls: Any, epoch: int) -> None:
-        record = self._records.get(cls)
+        """Note that the type has the definition of this epoch."""
+        record = self._records.get(id(cls))
         if record is not None:
             record.epoch = epoch
 

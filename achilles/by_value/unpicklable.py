@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from achilles.by_value.functions import global_names
-from achilles.by_value.identity import travels_by_reference
+from achilles.by_value.identity import HEAP_TYPE, travels_by_reference
 from achilles.by_value.pickler import Pickler
 
 __all__ = ["find_unpicklable"]
@@ -96,8 +96,11 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield ".func", obj.func
         yield ".args", obj.args
         yield ".keywords", obj.keywords
-    elif isinstance(obj, types.ModuleType) or (isinstance(obj, type) and travels_by_reference(obj)):
+    elif isinstance(obj, types.ModuleType):
         return
+    elif isinstance(obj, type):
+        if travels_by_reference(obj) or not obj.__flags__ & HEAP_TYPE:
+            return
     if isinstance(obj, BaseException):
         yield ".args", obj.args
     for name, value in list(getattr(obj, "__dict__", {}).items()):

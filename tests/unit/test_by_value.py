@@ -91,7 +91,7 @@ def raised(function, *arguments):
 
 def run_script(body: str, cwd: Path) -> str:
     script = f"WORKER = {WORKER!r}\n{PRELUDE}\n{textwrap.dedent(body)}\nprint('finished')\n"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=environment, cwd=cwd
     )
@@ -257,6 +257,10 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
             def shout(cls): return cls.__name__.upper()
         class Made(metaclass=Meta, tag="t"):
             pass
+        class Unhashable(type):
+            def __eq__(cls, other): return cls is other
+        class Odd(metaclass=Unhashable):
+            def value(self): return 1
         class Plugin:
             known = []
             def __init_subclass__(cls, *, key, **keywords):
@@ -326,6 +330,7 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
             assert remote(lambda: (One.key, Plugin.known == [One])) == ("one", True)
             assert remote(lambda: (Box(2).get(), Box[int].__args__ == (int,))) == (2, True)
             assert remote(lambda: Box.__parameters__ == (T,))
+            assert remote(lambda: (Odd, Odd().value())) == (Odd, 1)
             assert remote(lambda: T) is T
             assert remote(lambda s: isinstance(s, HasArea), Square(1)) is True
             assert remote(lambda: Movie(name="n")) == {"name": "n"}
