@@ -5,13 +5,19 @@ See :mod:`~achilles.lineReceiver.tls` for why no context here verifies a certifi
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
+from OpenSSL import SSL
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer  # type: ignore[import-untyped] # ships no types
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.messages import Error, encode
@@ -21,10 +27,8 @@ from achilles.lineReceiver.tls import ServerCertificate, end_point_binding
 __all__ = [
     "SniffingFactory",
     "SniffingProtocol",
-    "client_options",
     "client_tls_factory",
     "peer_binding",
-    "server_options",
 ]
 
 FIRST_BYTE_S = 10.0
@@ -35,31 +39,39 @@ TLS_HANDSHAKE_RECORD = 0x16
 _NOT_TLS = "this port speaks TLS 1.3 (and inside it the achilles line protocol); what came is not TLS"
 
 
-def server_options(certificate: ServerCertificate) -> CertificateOptions:
-    """The server's side of a TLS connection."""
-    private: Any = PrivateCertificate.loadPEM(  # type: ignore[no-untyped-call] # Twisted has no types here
-        certificate.pem_path.read_bytes()
-    )
-    return CertificateOptions(
-        privateKey=private.privateKey.original,
-        certificate=private.original,
-        raiseMinimumTo=TLSVersion.TLSv1_3,
-    )
+@implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
+class _Connections:
+    """Makes the OpenSSL end of each connection; Twisted's own options lean on deprecated calls."""
+
+    def __init__(self, pem_path: Path | None) -> None:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        # Nothing is resumed: every connection shows the certificate and proves the key afresh.
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_options(SSL.OP_NO_TICKET)
+        if pem_path is not None:
+            context.use_certificate_chain_file(str(pem_path))
+            context.use_privatekey_file(str(pem_path))
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: N802 - Twisted's name
+        return SSL.Connection(self._context, None)
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: N802 - Twisted's name
+        return SSL.Connection(self._context, None)
 
 
-def client_options() -> CertificateOptions:
-    """A Twisted client's side. Check :func:`peer_binding`: this verifies nothing by itself."""
-    return CertificateOptions(verify=False, raiseMinimumTo=TLSVersion.TLSv1_3)
+def client_tls_factory(factory: Factory[Any], clock: Clock | None = None) -> Any:
+    """A client's factory with TLS around each of its connections, to give to an endpoint.
+
+    Check :func:`peer_binding` on each: the context verifies nothing by itself.
+    """
+    return _tls_factory(_Connections(None), True, factory, clock)
 
 
-def client_tls_factory(factory: Factory, clock: Clock | None = None) -> TLSMemoryBIOFactory:
-    """A client's factory, with TLS around each of its connections."""
-    return _tls_factory(client_options(), True, factory, clock)
-
-
-def _tls_factory(options: Any, is_client: bool, factory: Any, clock: Any) -> TLSMemoryBIOFactory:
+def _tls_factory(connections: Any, is_client: bool, factory: Any, clock: Any) -> Any:
     # Any: these implement zope interfaces, which a type checker cannot see.
-    return TLSMemoryBIOFactory(options, is_client, factory, clock)
+    return TLSMemoryBIOFactory(connections, is_client, factory, clock)
 
 
 def peer_binding(transport: Any) -> bytes:
@@ -85,7 +97,7 @@ class SniffingProtocol(Protocol):
 
     transport: Any  # zope's interfaces say nothing to a type checker
 
-    def __init__(self, tls_factory: TLSMemoryBIOFactory, address: IAddress | None, clock: Clock) -> None:
+    def __init__(self, tls_factory: Any, address: IAddress | None, clock: Clock) -> None:
         self._tls_factory = tls_factory
         self._address = address
         self._clock = clock
@@ -108,7 +120,7 @@ class SniffingProtocol(Protocol):
             self._lingering.close(self.transport)
             return
         inner: Any = self._tls_factory.buildProtocol(self._address)
-        if inner is None:  # the inner factory takes no more connections
+        if inner.wrappedProtocol is None:  # the inner factory takes no more connections
             self._lingering.close(self.transport)
             return
         self._inner = inner
@@ -135,7 +147,7 @@ class SniffingProtocol(Protocol):
             self._silence = None
 
 
-class SniffingFactory(Factory):
+class SniffingFactory(Factory[SniffingProtocol]):
     """What a server listens with on its TCP port.
 
     Args:
@@ -146,9 +158,11 @@ class SniffingFactory(Factory):
 
     noisy = False
 
-    def __init__(self, factory: Factory, certificate: ServerCertificate, clock: Clock | None = None) -> None:
+    def __init__(
+        self, factory: Factory[Any], certificate: ServerCertificate, clock: Clock | None = None
+    ) -> None:
         self._clock = reactor_time(clock)
-        self._tls_factory: Any = _tls_factory(server_options(certificate), False, factory, self._clock)
+        self._tls_factory = _tls_factory(_Connections(certificate.pem_path), False, factory, self._clock)
 
     def buildProtocol(self, addr: IAddress | None) -> SniffingProtocol:
         protocol = SniffingProtocol(self._tls_factory, addr, self._clock)

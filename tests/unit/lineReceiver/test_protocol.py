@@ -52,7 +52,7 @@ def connected(transport: Any = None) -> tuple[Recorder, Any, Clock]:
     clock = Clock()
     protocol = Recorder(clock)
     transport = transport or HalfClosing()
-    protocol.makeConnection(transport)
+    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
     return protocol, transport, clock
 
 
