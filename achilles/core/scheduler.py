@@ -17,8 +17,8 @@ Rules:
 4. A demand that stays unanswered for `STALE_NS` (a slow generator, a reader that stands still) no
    longer keeps room reserved, and its job is passed over until it answers.
 5. A parcel belongs to one attempt on one node. When the node is lost, the parcel is asked for
-   again, ahead of new work; results of older attempts are ignored. After `max_attempts` it is given
-   up and the controller is told.
+   again, ahead of new work; what belongs to older attempts is ignored. When `max_attempts` nodes
+   were lost that had it, it is given up and the controller is told.
 6. Decisions cost O(log jobs); no event about a packet walks nodes or jobs. Only the arrival of a
    job looks at all nodes, until it has asked for enough.
 """
@@ -216,6 +216,8 @@ class Scheduler:
         node = self.nodes.get(event.node)
         parcel = job.parcels.get(event.parcel)
         if parcel is None:
+            if event.attempt > 1:
+                return  # given up in the meantime
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
@@ -228,10 +230,11 @@ class Scheduler:
             node.put(job, parcel)
             if asked_ns:
                 self._due.charge(job.job, parcel.work_ns - asked_ns)
-        elif node is None or (job.job, event.parcel) not in node.parcels:
+        elif node is None or parcel.attempt != event.attempt or parcel.node != event.node:
             return  # asked for again elsewhere in the meantime
         else:
             parcel.missing_tasks = event.tasks
+        parcel.sent = True
         self._introduce(node, job)
         self._out.append(SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
@@ -272,8 +275,10 @@ class Scheduler:
 
     def _retry(self, job: JobState, parcel: ParcelState) -> None:
         """Put a parcel whose node is gone at the head of its job's work, or give it up."""
-        if parcel.attempt >= self.max_attempts:
-            reason = f"the node that ran it was lost, {parcel.attempt} times in a row"
+        parcel.losses += parcel.sent
+        parcel.sent = False
+        if parcel.losses >= self.max_attempts:
+            reason = f"the node that ran it was lost, {parcel.losses} times in a row"
             self._out.append(FailParcel(job.controller, job.job, parcel.parcel, reason))
             del job.parcels[parcel.parcel]
             self._finish_if_done(job)

@@ -55,7 +55,7 @@ class JobSubmitted:
 
 @dataclass(slots=True)
 class ParcelArrived:
-    """A controller's parcel came in, cut for ``node``."""
+    """A controller's parcel came in, cut for ``node``, or sent again to it as a later attempt."""
 
     now_ns: int
     job: int
@@ -63,6 +63,7 @@ class ParcelArrived:
     node: int
     tasks: int
     size_bytes: int
+    attempt: int = 1
 
 
 @dataclass(slots=True)

@@ -40,6 +40,8 @@ class ParcelState:
     missing_tasks: int
     size_bytes: int
     work_ns: float = 0.0
+    sent: bool = False  # whether this attempt has been sent to its node
+    losses: int = 0  # nodes that were lost with it
 
 
 @dataclass(slots=True)
