@@ -153,10 +153,7 @@ def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
 
 def join(serialized: Serialized) -> bytearray:
     """The payload as one writable buffer (a copy)."""
-    joined = bytearray()
-    for segment in serialized.segments:
-        joined += segment
-    return joined
+    return bytearray().join(serialized.segments)
 
 
 def detach(serialized: Serialized) -> Serialized:
@@ -252,8 +249,6 @@ def deserialize(payload: Buffer, subject: str) -> Any:
         raise _malformed(subject)
     try:
         return pickle.loads(view[start : start + pickle_bytes], buffers=buffers)
-    except VersionMismatch:
-        raise
     except Exception as error:
         missing = isinstance(error, (ImportError, AttributeError))
         remedy = " Is it installed here, in the same version?" if missing else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import sys
 import threading
 import uuid
@@ -65,7 +66,7 @@ class _Registry:
         self._lock = threading.RLock()
         self._records: dict[int, _Record] = {}
         self._types: weakref.WeakValueDictionary[bytes, Any] = weakref.WeakValueDictionary()
-        self._recent: collections.deque[Any] = collections.deque(maxlen=256)
+        self._recent: collections.deque[Any] = collections.deque(maxlen=64)
         self._epoch = 1
 
     def advance(self) -> None:
@@ -112,5 +113,11 @@ class _Registry:
         if record is not None:
             record.epoch = epoch
 
+    def renew_lock(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
+
 
 registry = _Registry()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=registry.renew_lock)

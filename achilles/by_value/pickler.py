@@ -41,6 +41,8 @@ class Pickler(pickle.Pickler):
     ``by_value`` is true afterwards if bytecode was written.
     """
 
+    __slots__ = ("by_value", "namespaces", "reducers")
+
     def __init__(
         self,
         sink: Any,
@@ -56,7 +58,9 @@ class Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         # Called for each object that is not a plain built-in, so for each instance: keep it short.
         reducer = self.reducers[type(obj)]
-        return NotImplemented if reducer is None else reducer(self, obj)
+        if reducer is None:
+            return NotImplemented
+        return reducer(self, obj)
 
 
 class _Reducers(dict[type, "Reducer | None"]):

@@ -6,13 +6,17 @@ of it but the payloads it is sent.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import pytest
+
+from achilles.serialization import deserialize, join, serialize
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -508,6 +512,49 @@ def test_state_is_refreshed_per_job_and_kept_within_one(tmp_path: Path) -> None:
                 type(model).power = 99
                 return model
             assert remote(edit, Model(1)).power == 3 and Model.power == 3
+        """,
+        tmp_path,
+    )
+
+
+def test_classes_that_were_sent_can_still_go() -> None:
+    def send() -> weakref.ref[type]:
+        class Local:
+            def itself(self) -> type:
+                return Local
+
+        serialized = serialize([Local()], "object")
+        assert type(deserialize(join(serialized), "object")[0]) is Local
+        return weakref.ref(Local)
+
+    gone = send()
+    gc.collect()
+    assert gone() is None
+
+
+def test_two_threads_get_one_class(tmp_path: Path) -> None:
+    run_script(
+        """
+        class Shared:
+            def value(self): return helper(4)
+        def helper(x): return x * 2
+        def load_often(payload):
+            import threading
+            from achilles.serialization import deserialize
+            found = []
+            barrier = threading.Barrier(4)
+            def load():
+                barrier.wait(60)
+                for _ in range(20):
+                    obj = deserialize(payload, "object")
+                    found.append((type(obj), obj.value()))
+            threads = [threading.Thread(target=load) for _ in range(4)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join(60)
+            return len(found), len(set(found)), found[0]
+        with Remote() as remote:
+            payload = bytes(join(serialize(Shared(), "object")))
+            assert remote(load_often, payload) == (80, 1, (Shared, 8))
         """,
         tmp_path,
     )
