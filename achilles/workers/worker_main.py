@@ -190,19 +190,18 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int) -> None:
 def _serve(conversation: Conversation, own_modules: OwnModules, progress: memoryview) -> None:
     jobs: dict[int, Job] = {}
     while True:
-        # The message is not bound here: while the worker waits it shall hold no payload.
-        if not _serve_one(conversation.next(), jobs, conversation, own_modules, progress):
+        if not _serve_one(jobs, conversation, own_modules, progress):
             return
 
 
 def _serve_one(
-    message: Message,
     jobs: dict[int, Job],
     conversation: Conversation,
     own_modules: OwnModules,
     progress: memoryview,
 ) -> bool:
-    kind, _, number, a, b, c, payload = message
+    # A function of its own, so that a worker that waits for work holds neither payloads nor results.
+    kind, _, number, a, b, c, payload = conversation.next()
     if kind == channel.UNIT or kind == channel.REDUCE:
         job = jobs.get(number)
         if job is None:
@@ -217,6 +216,7 @@ def _serve_one(
         else:
             status, segments = answer_reduce(job, payload, a, c)
         busy_ns = perf_counter_ns() - started_ns
+        del payload  # while the parent is slow to read, do not hold both
         _flush_output()
         progress[0] = 0
         conversation.send(channel.RESULT, status, number, begin, tasks, busy_ns, segments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -88,6 +89,11 @@ def print_and_close(x):
     return x
 
 
+def close_all_descriptors(x):
+    os.closerange(3, 1024)
+    return x
+
+
 def describe(_):
     return {
         "pid": os.getpid(),
@@ -107,6 +113,16 @@ def import_in_thread(name):
     thread.start()
     thread.join()
     return found[0]
+
+
+def take_memory(size_bytes):
+    block = bytearray(b"x") * size_bytes
+    return len(block)
+
+
+def use_pool(method):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        return pool.map(square, [1, 2, 3])
 
 
 class Unloadable:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import multiprocess.spawn
 import pytest
 
 from achilles.workers import channel
@@ -80,6 +82,51 @@ def test_close_lets_a_worker_finish_and_forces_one_that_hangs(parent) -> None:
     parent.unit(worker, [0])
     parent.loop.callFromThread(worker.close, 0.05)
     assert parent.next()[2] == -signal.SIGTERM
+
+
+def test_the_peak_of_memory_is_known_after_death(parent) -> None:
+    worker = parent.worker()
+    size_bytes = 512 * 2**20
+    parent.run(worker, tasks.take_memory, [size_bytes])
+    worker.kill()
+    assert parent.next()[2] == -signal.SIGKILL
+    assert size_bytes <= worker.peak_rss_bytes < 2 * size_bytes
+
+
+def test_large_arguments_are_given_back_while_idle(parent, wait) -> None:
+    worker = parent.worker()
+    size_bytes = 256 * 2**20
+    assert parent.run(worker, len, [bytes(size_bytes)]) == (channel.OK, [size_bytes])
+    wait(lambda: resident_bytes(worker.pid) < size_bytes / 2)
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_deaths_are_seen_where_the_kernel_has_no_pidfd(parent, monkeypatch) -> None:
+    monkeypatch.delattr("os.pidfd_open")
+    worker = parent.worker()
+    parent.function(worker, tasks.die)
+    parent.unit(worker, ["fine"])
+    parent.unit(worker, ["exit3"], first=1)
+    assert parent.result() == (channel.OK, ["fine"])
+    assert parent.next()[2] == 3
+    assert worker.progress() == 2
+
+
+def test_a_worker_whose_channel_user_code_closed_ends(parent) -> None:
+    worker = parent.worker()
+    parent.function(worker, tasks.close_all_descriptors)
+    parent.unit(worker, [0])
+    assert parent.next()[2] == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_open(parent, monkeypatch) -> None:
+    monkeypatch.setattr(multiprocess.spawn, "get_executable", lambda: b"/nowhere/python")
+    with pytest.raises(FileNotFoundError):
+        parent.worker()
+    parent.workers.clear()
 
 
 PARENT_SCRIPT = """
