@@ -34,10 +34,9 @@ PIECE_OK, PIECE_PARTLY_FAILED, PIECE_FAILED = 0, 1, 2
 """Status of a segment: all its items have results, some have failures, the whole range failed."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
-PieceStatus = Annotated[int, msgspec.Meta(ge=PIECE_OK, le=PIECE_FAILED)]
 
 
-class Parcel(msgspec.Struct, array_like=True, gc=False):
+class Parcel(msgspec.Struct, gc=False):
     """Work for one node: controller -> server -> node.
 
     Attributes:
@@ -52,18 +51,18 @@ class Parcel(msgspec.Struct, array_like=True, gc=False):
         size: Bytes of payload.
     """
 
-    job: Count
-    parcel: Count
-    attempt: Count
-    node: Count
-    first: Count
-    tasks: Count
-    packet_tasks: Count
-    units: list[tuple[Count, Count]]
-    size: Count = 0
+    job: int
+    parcel: int
+    attempt: int
+    node: int
+    first: int
+    tasks: int
+    packet_tasks: int
+    units: list[tuple[int, int]]
+    size: int = 0
 
 
-class Results(msgspec.Struct, array_like=True, gc=False):
+class Results(msgspec.Struct, gc=False):
     """Results of some of a parcel's tasks: node -> server -> controller.
 
     Attributes:
@@ -74,15 +73,16 @@ class Results(msgspec.Struct, array_like=True, gc=False):
         size: Bytes of payload.
     """
 
-    job: Count
-    parcel: Count
-    attempt: Count
-    segments: list[tuple[Count, Count, PieceStatus, Count, Count]]
-    size: Count = 0
+    job: int
+    parcel: int
+    attempt: int
+    segments: list[tuple[int, int, int, int, int]]
+    size: int = 0
 
 
-_read_parcel = msgspec.json.Decoder(Parcel).decode
-_read_results = msgspec.json.Decoder(Results).decode
+_read_numbers = msgspec.json.Decoder(list[Count]).decode
+_DIGITS = b"0123456789"
+_AS_COMMAS = bytes.maketrans(b" :", b",,")
 
 
 def _bad(line: bytes, what: str) -> ProtocolError:
@@ -90,53 +90,61 @@ def _bad(line: bytes, what: str) -> ProtocolError:
     return ProtocolError(f"the header of a {kind} frame {what}: {line[:60]!r}")
 
 
-def _as_json(line: bytes, spaces: int) -> bytes:
-    """The line's fields as a JSON array, for msgspec to read in one call; or ProtocolError.
+def _numbers(line: bytes, separators: bytes) -> list[int]:
+    """The line's numbers, after a zero in place of its letter; or ProtocolError.
 
-    With nothing but digits and separators in it, and each separator in its own place, the line has
-    exactly one reading. The rest (empty fields, leading zeros, pieces of the wrong length, numbers
-    out of range) is not a valid array of the type.
+    What is left of the line without its digits must be exactly ``separators``: then nothing else is
+    in it and each separator is in its place. As a JSON array it may hold no empty field, no leading
+    zero (so no digit can stick to the letter either) and no number out of range.
     """
-    if line.translate(None, b"0123456789 :,") != line[:1] or line.count(b" ") != spaces:
+    if line.translate(None, _DIGITS) != separators:
         raise _bad(line, "is malformed")
-    head, pieces, size = line[2:].rsplit(b" ", 2)
-    if b"," in head or b"," in size:
-        raise _bad(line, "is malformed")
-    return b"[%b,[[%b]],%b]" % (
-        head.replace(b" ", b","),
-        pieces.replace(b",", b"],[").replace(b":", b","),
-        size,
-    )
+    try:
+        return _read_numbers(b"[0%b]" % line[1:].translate(_AS_COMMAS))
+    except msgspec.DecodeError:
+        raise _bad(line, "is malformed") from None
 
 
 def parse_parcel(line: bytes) -> Parcel:
     """Read a ``P`` header line (without its CRLF), or raise :class:`ProtocolError`."""
-    if line.count(b",") >= MAX_UNITS:
+    commas = line.count(b",")
+    if commas >= MAX_UNITS:
         raise _bad(line, f"lists more than {MAX_UNITS} units")
-    try:
-        parcel = _read_parcel(_as_json(line, 9))
-    except msgspec.DecodeError:
-        raise _bad(line, "is malformed") from None
-    tasks = size = 0
-    for unit_tasks, unit_bytes in parcel.units:
-        tasks += unit_tasks
-        size += unit_bytes
-    if tasks != parcel.tasks or size != parcel.size:
+    numbers = _numbers(line, b"P        :%b " % (b",:" * commas) if commas else b"P        : ")
+    if not commas:  # the common case, at two thirds of the general one's cost
+        _, job, parcel, attempt, node, first, tasks, packet_tasks, all_tasks, all_bytes, size = numbers
+        units = [(all_tasks, all_bytes)]
+    else:
+        _, job, parcel, attempt, node, first, tasks, packet_tasks = numbers[:8]
+        size = numbers[-1]
+        unit_tasks, unit_bytes = numbers[8:-1:2], numbers[9:-1:2]
+        units = list(zip(unit_tasks, unit_bytes, strict=True))
+        all_tasks, all_bytes = sum(unit_tasks), sum(unit_bytes)
+    if all_tasks != tasks or all_bytes != size:
         raise _bad(line, "has units that do not add up to its tasks and size")
-    return parcel
+    return Parcel(job, parcel, attempt, node, first, tasks, packet_tasks, units, size)
 
 
 def parse_results(line: bytes) -> Results:
     """Read an ``R`` header line (without its CRLF), or raise :class:`ProtocolError`."""
-    if line.count(b",") >= MAX_UNITS:
+    commas = line.count(b",")
+    if commas >= MAX_UNITS:
         raise _bad(line, f"lists more than {MAX_UNITS} segments")
-    try:
-        results = _read_results(_as_json(line, 5))
-    except msgspec.DecodeError:
-        raise _bad(line, "is malformed") from None
-    if sum([segment[4] for segment in results.segments]) != results.size:
+    numbers = _numbers(line, b"R    ::::%b " % (b",::::" * commas) if commas else b"R    :::: ")
+    if not commas:
+        _, job, parcel, attempt, first, tasks, worst, busy_us, all_bytes, size = numbers
+        segments = [(first, tasks, worst, busy_us, all_bytes)]
+    else:
+        _, job, parcel, attempt = numbers[:4]
+        size = numbers[-1]
+        columns = [numbers[start:-1:5] for start in range(4, 9)]
+        segments = list(zip(*columns, strict=True))
+        worst, all_bytes = max(columns[2]), sum(columns[4])
+    if all_bytes != size:
         raise _bad(line, "has segments that do not add up to its size")
-    return results
+    if worst > PIECE_FAILED:
+        raise _bad(line, "holds an unknown status")
+    return Results(job, parcel, attempt, segments, size)
 
 
 def format_parcel(parcel: Parcel) -> bytes:

@@ -250,6 +250,8 @@ class Fetched(Control):
     is_package: bool = False
     origin: str = ""
     sha256: Digest = ""
+    reason: str = ""
+    is_extension: bool = False
 
 
 class Ping(Control):
@@ -259,9 +261,10 @@ class Ping(Control):
 
 
 class Pong(Control):
-    """I am."""
+    """I am. A node adds its machine's load average of the last minute."""
 
     sent_ns: Count
+    load: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Status(Control):

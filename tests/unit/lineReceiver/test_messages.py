@@ -34,6 +34,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reduces": st.booleans(),
     "found": st.booleans(),
     "is_package": st.booleans(),
+    "is_extension": st.booleans(),
+    "reason": st.text(max_size=500),
+    "load": st.floats(0, 1e6),
     "shutdown_server": st.booleans(),
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
 }
