@@ -30,12 +30,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
-from scramp import ScramClient, ScramException, ScramMechanism
-from scramp.core import ServerError
-from scramp.utils import saslprep
 
 from achilles.errors import AuthenticationError, ClusterError, ConfigError, ProtocolError, VersionMismatch
 from achilles.lineReceiver.messages import (
@@ -50,6 +47,9 @@ from achilles.lineReceiver.messages import (
     Welcome,
     check_allowed,
 )
+
+if TYPE_CHECKING:  # importing it takes 35 ms, which a client on a Unix socket need not wait for
+    from scramp import ScramClient
 
 __all__ = ["PEER", "SCRAM", "SCRAM_PLUS", "ClientHandshake", "ServerHandshake", "Verifiers"]
 __all__ += ["error_frame", "error_from"]
@@ -97,9 +97,11 @@ class Verifiers:
 
     def add(self, username: str, secret_key: str, roles: Collection[Role] = ROLES) -> None:
         """Let a user connect in these roles, instead of what the name could do before."""
-        _check_key(username, secret_key)
+        from scramp import ScramMechanism
+
+        name, _ = _prepared(username, secret_key)
         verifier: Verifier = ScramMechanism(SCRAM).make_auth_info(secret_key, iteration_count=ITERATIONS)
-        self._users[saslprep(username)] = verifier, frozenset(roles)
+        self._users[name] = verifier, frozenset(roles)
 
     def for_user(self, username: str) -> Verifier:
         """The user's verifier; for an unknown one, always the same verifier that no key matches."""
@@ -116,18 +118,25 @@ class Verifiers:
         return self._users[username][1] if username in self._users else frozenset()
 
 
-def _check_key(username: str, secret_key: str) -> None:
+def _prepared(username: str, secret_key: str) -> tuple[str, str]:
+    """Both in the normal form that SCRAM compares; or ConfigError."""
+    from scramp import ScramException
+    from scramp.utils import saslprep
+
     if not username or not secret_key:
         raise ConfigError("username and secret_key must not be empty", key="secret_key")
+    prepared = []
     for key, value in (("username", username), ("secret_key", secret_key)):
         try:
-            usable = bool(saslprep(value).encode())
+            prepared.append(str(saslprep(value)))
+            usable = bool(prepared[-1].encode())
         except (ScramException, UnicodeError):
             usable = False
         if not usable:
             raise ConfigError(
                 f"{key} holds characters that are not allowed in it: use printable characters", key=key
             )
+    return prepared[0], prepared[1]
 
 
 class ServerHandshake:
@@ -147,6 +156,8 @@ class ServerHandshake:
     def __init__(
         self, verifiers: Verifiers, channel_binding: bytes | None = None, peer_trusted: bool = False
     ) -> None:
+        from scramp import ScramMechanism
+
         self._verifiers = verifiers
         self._peer_trusted = peer_trusted and channel_binding is None
         self._binding = channel_binding
@@ -203,6 +214,8 @@ class ServerHandshake:
             raise AuthenticationError(f"this connection takes {self._mechanism}, not {hello.mechanism}")
         if hello.mechanism != self._mechanism or hello.client_first is None:
             raise AuthenticationError(f"the server asks for {_ASKED}: {_REMEDY}")
+        from scramp import ScramException
+
         try:
             self._scram.set_client_first(hello.client_first)
             return [Challenge(self._scram.get_server_first())]
@@ -210,6 +223,8 @@ class ServerHandshake:
             self._refuse(error)
 
     def _check(self, proof: Proof, hello: Hello) -> list[Message]:
+        from scramp import ScramException
+
         try:
             self._scram.set_client_final(proof.client_final)
             server_final = self._scram.get_server_final()
@@ -222,6 +237,8 @@ class ServerHandshake:
         return [Welcome(server_final=server_final)]
 
     def _refuse(self, error: Exception) -> NoReturn:
+        from scramp.core import ServerError
+
         reason = getattr(error, "server_error", None)
         bindings_differ = reason is ServerError.CHANNEL_BINDINGS_DONT_MATCH
         raise AuthenticationError(_MAN_IN_THE_MIDDLE if bindings_differ else _WRONG_KEY) from None
@@ -264,7 +281,9 @@ class ClientHandshake:
         self.done = False
         self.welcome: Welcome | None = None
         if username is not None and secret_key is not None:
-            _check_key(username, secret_key)
+            from scramp import ScramClient
+
+            _prepared(username, secret_key)
             self._mechanism = SCRAM if channel_binding is None else SCRAM_PLUS
             binding = None if channel_binding is None else ("tls-server-end-point", channel_binding)
             self._scram = ScramClient([self._mechanism], username, secret_key, channel_binding=binding)
@@ -313,6 +332,8 @@ class ClientHandshake:
             raise
 
     def _prove(self, challenge: Challenge, scram: ScramClient) -> Proof:
+        from scramp import ScramException
+
         self._proved = True
         try:
             scram.set_server_first(challenge.server_first)
@@ -325,6 +346,8 @@ class ClientHandshake:
     def _check(self, welcome: Welcome) -> None:
         if self._scram is None:
             return
+        from scramp import ScramException
+
         try:
             if self._proved and welcome.server_final is not None:
                 self._scram.set_server_final(welcome.server_final)
