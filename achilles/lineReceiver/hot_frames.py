@@ -22,10 +22,22 @@ import msgspec
 
 from achilles.errors import ProtocolError
 
-__all__ = ["MAX_INT", "MAX_UNITS", "PIECE_FAILED", "PIECE_OK", "PIECE_PARTLY_FAILED", "Parcel", "Results"]
+__all__ = [
+    "MAX_INT",
+    "MAX_SEGMENTS",
+    "MAX_UNITS",
+    "PIECE_FAILED",
+    "PIECE_OK",
+    "PIECE_PARTLY_FAILED",
+    "Parcel",
+    "Results",
+]
 
 MAX_UNITS = 512
 """Most units in a parcel, and most segments in a results frame."""
+
+MAX_SEGMENTS = 190
+"""So many segments fit in a header whatever their numbers are; a sender splits after these."""
 
 MAX_INT = 2**63 - 1
 """No number on the wire is larger, so every language can hold it."""

@@ -20,6 +20,7 @@ import msgspec
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.hot_frames import (
     MAX_INT,
+    MAX_SEGMENTS,
     MAX_UNITS,
     PIECE_FAILED,
     PIECE_OK,
@@ -36,6 +37,7 @@ __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
     "MAX_HEADER_BYTES",
+    "MAX_SEGMENTS",
     "MAX_UNITS",
     "PIECE_FAILED",
     "PIECE_OK",

@@ -239,3 +239,13 @@ def test_a_type_outside_the_table_is_refused() -> None:
         m.check_allowed(m.Parcel(1, 1, 1, 1, 1, 1, 1, []), m.BEFORE_AUTHENTICATION["server"])
     with pytest.raises(ProtocolError, match="kill frame"):
         m.check_allowed(m.Kill(), m.ALLOWED["server", "node"])
+
+
+def test_as_many_segments_as_promised_fit_whatever_their_numbers() -> None:
+    most = 2**63 - 1
+    results = m.Results(most, most, most, [(most, most, 2, most, 0)] * m.MAX_SEGMENTS)
+    results.segments[0] = (most, most, 2, most, most)
+    worst = m.Results(most, most, most, [(most, most, 2, most, most // m.MAX_SEGMENTS)] * m.MAX_SEGMENTS)
+    for message in (results, worst):
+        line = m.encode(message, sum(segment[4] for segment in message.segments))
+        assert m.parse_header(line[:-2]) == message
