@@ -65,8 +65,43 @@ def reduce_class(context: object, cls: type) -> Any:
     else:
         make = _make_class
         arguments = (token, type(cls), cls.__name__, cls.__bases__, _layout(cls, attributes, naming))
-    registered = _registered_with(cls)
-    return make, arguments, (epoch, attributes, members, registered), None, None, _set_class_state
+    making = {name: attributes.pop(name) for name in _MAKING_INSTANCES if name in attributes}
+    state = _Definition(cls, epoch, making), epoch, attributes, members, _registered_with(cls)
+    return make, arguments, state, None, None, _set_class_state
+
+
+# What loading an instance may call. It is set before the rest is even read, since the rest may
+# hold instances: class attributes, or globals of the methods.
+_MAKING_INSTANCES = (
+    "__abstractmethods__",
+    "__dataclass_fields__",
+    "__new__",
+    "__init__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__getstate__",
+    "__setstate__",
+    "__hash__",
+    "__eq__",
+)
+
+
+class _Definition:
+    """Attributes of a class that are set as soon as they are loaded."""
+
+    def __init__(self, cls: type, epoch: int, attributes: dict[str, Any]) -> None:
+        self.parts = cls, epoch, attributes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _set_attributes, self.parts
+
+
+def _set_attributes(cls: Any, epoch: int, attributes: dict[str, Any]) -> None:
+    if registry.wants(cls, epoch):
+        for name, value in attributes.items():
+            type.__setattr__(cls, name, value)  # past a metaclass that guards its attributes
 
 
 def _layout(cls: type, attributes: dict[str, Any], naming: dict[str, Any]) -> dict[str, Any]:
@@ -103,13 +138,12 @@ def _make_class(
 
 
 def _set_class_state(
-    cls: Any, state: tuple[int, dict[str, Any], list[tuple[str, dict[str, Any]]], list[type]]
+    cls: Any, state: tuple[None, int, dict[str, Any], list[tuple[str, dict[str, Any]]], list[type]]
 ) -> None:
-    epoch, attributes, members, registered = state
+    _, epoch, attributes, members, registered = state
     if not registry.wants(cls, epoch):
         return
-    for name, value in attributes.items():
-        type.__setattr__(cls, name, value)  # past a metaclass that guards its attributes
+    _set_attributes(cls, epoch, attributes)
     for name, extra in members:
         vars(cls.__members__[name]).update(extra)
     for virtual in registered:

@@ -181,6 +181,40 @@ def test_classes_keep_one_identity(tmp_path: Path) -> None:
     )
 
 
+def test_classes_whose_definition_holds_their_own_instances(tmp_path: Path) -> None:
+    run_script(
+        """
+        import abc
+        from dataclasses import dataclass
+        @dataclass(frozen=True, slots=True)
+        class Vector:
+            x: int
+            def is_origin(self): return self == ORIGIN
+            def named(self): return NAMES.get(self)
+        ORIGIN = Vector(0)
+        NAMES = {Vector(1): "unit", ORIGIN: "origin"}
+        class Shape(abc.ABC):
+            default = None
+            @abc.abstractmethod
+            def area(self): ...
+        class Square(Shape):
+            def __init__(self, side): self.side = side
+            def __reduce__(self): return Square, (self.side,)
+            def area(self): return self.side ** 2
+            def bigger(self): return self.area() > Shape.default.area()
+        Shape.default = Square(2)
+        Square.unit = Square(1)
+        with Remote() as remote:
+            assert remote(lambda v: (v.is_origin(), v.named()), Vector(0)) == (True, "origin")
+            assert remote(lambda: Vector(1).named()) == "unit"
+            assert remote(lambda: NAMES) == NAMES
+            assert remote(lambda s: (s.bigger(), s.unit.area()), Square(3)) == (True, 1)
+            assert type(remote(lambda: Shape.default)) is Square
+        """,
+        tmp_path,
+    )
+
+
 def test_enums(tmp_path: Path) -> None:
     run_script(
         """
