@@ -7,8 +7,9 @@ survive, and arrays held by closures leave out of band. A function takes along j
 its bytecode names. Two functions of one module share one namespace within a payload, so that a
 ``global`` statement in one is seen by the other.
 
-What is left (weak references, views of dictionaries, contexts, ...) is dill's: it is imported only
-after C pickle has refused an object. No reference to ``__main__`` is ever written.
+What is left (views of dictionaries, contexts, ``super`` objects, ...) is dill's: it is imported only
+after C pickle has refused an object. Functions are not left to dill: its ``recurse`` mode does not
+end on mutually recursive functions, and swaps ``sys.stdout`` while it looks for globals. No reference to ``__main__`` is ever written.
 """
 
 from __future__ import annotations
