@@ -6,8 +6,13 @@ service they receive it in the ratio of their weights. A key that comes back fro
 the present virtual time: it can neither save up service nor be made to pay for having idled.
 (A. Demers, S. Keshav, S. Shenker, "Analysis and simulation of a fair queueing algorithm", 1989.)
 
+The present is the virtual time at which the latest service started (P. Goyal, H. Vin, H. Cheng,
+"Start-time fair queueing", 1997). It is not the least of all virtual times: a key that cannot use
+what is on offer may lag behind for long, and a newcomer that started there would shut the others out
+until it had caught up.
+
 The heap holds one live entry per active key; entries made stale by a charge or a removal are
-dropped when they surface, so every operation is O(log n) amortized.
+dropped when they surface or outnumber the live ones, so every operation is O(log n) amortized.
 """
 
 from __future__ import annotations
@@ -59,16 +64,19 @@ class FairQueue(Generic[K]):
         """Say that the key wants nothing for now."""
         self._entry.pop(key, None)
 
+    def serve(self, key: K, service: float) -> None:
+        """Account service that begins now (any unit, the same for all keys)."""
+        virtual_time = self._virtual_time.get(key)
+        if virtual_time is not None and virtual_time > self._now:
+            self._now = virtual_time
+        self.charge(key, service)
+
     def charge(self, key: K, service: float) -> None:
-        """Account service given to a key (any unit, the same for all keys)."""
-        if key not in self._virtual_time:
-            return
-        if key in self._entry:
-            # The start of the service just given is the present of this queue.
-            self._now = max(self._now, min(self._virtual_time[key], self._least()))
-        self._virtual_time[key] += service / self._weight[key]
-        if key in self._entry:
-            self._push(key)
+        """Correct the account of a key: earlier service proved longer, or (negative) shorter."""
+        if service and key in self._virtual_time:
+            self._virtual_time[key] += service / self._weight[key]
+            if key in self._entry:
+                self._push(key)
 
     def first(self) -> K | None:
         """The key due next, or None."""
@@ -97,11 +105,10 @@ class FairQueue(Generic[K]):
         """Active keys, in no particular order."""
         return iter(self._entry)
 
-    def _least(self) -> float:
-        key = self.first()
-        return self._now if key is None else self._virtual_time[key]
-
     def _push(self, key: K) -> None:
         self._serial += 1
         self._entry[key] = self._serial
         heapq.heappush(self._heap, (self._virtual_time[key], self._serial, key))
+        if len(self._heap) > 4 * len(self._entry) + 64:
+            self._heap = [entry for entry in self._heap if self._entry.get(entry[2]) == entry[1]]
+            heapq.heapify(self._heap)

@@ -142,7 +142,7 @@ class Slots:
 
     def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
         piece.work_ns = job.work_of(piece.tasks)
-        self._turns.charge(job.job, piece.work_ns)
+        self._turns.serve(job.job, piece.work_ns)
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns
         if job.job not in worker.jobs:
