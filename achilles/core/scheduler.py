@@ -19,8 +19,12 @@ Rules:
 5. A parcel belongs to one attempt on one node. When the node is lost, the parcel is asked for
    again, ahead of new work; what belongs to older attempts is ignored. When `max_attempts` nodes
    were lost that had it, it is given up and the controller is told.
-6. Decisions cost O(log jobs); no event about a packet walks nodes or jobs. Only the arrival of a
-   job looks at all nodes, until it has asked for enough.
+6. A draining node keeps what has reached it. What is still on its way to it goes to another.
+7. A job whose bytecode no node can run although there are nodes is refused: when it is submitted at
+   once, later after `VERSION_PATIENCE_NS`, since nodes that lost the server come back one by one.
+8. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about
+   a packet walks nodes or jobs. Only the arrival of a job looks at all nodes, until it has asked for
+   enough.
 """
 
 from __future__ import annotations
@@ -55,10 +59,12 @@ from .scheduler_events import (
 )
 from .scheduler_state import MAX_OPEN_DEMANDS, JobState, NodeState, ParcelState
 
-__all__ = ["STALE_NS", "Scheduler"]
+__all__ = ["STALE_NS", "VERSION_PATIENCE_NS", "Scheduler"]
 
 # How long an unanswered demand keeps its room reserved.
 STALE_NS = 100_000_000
+# How long a job waits for a node of its Python while there are only others.
+VERSION_PATIENCE_NS = 10_000_000_000
 
 
 class Scheduler:
@@ -77,6 +83,8 @@ class Scheduler:
         self._roomy: dict[PythonVersion, OrderedDict[int, None]] = {}
         self._pythons: Counter[PythonVersion] = Counter()
         self._demands: deque[tuple[int, int, int, int]] = deque()  # stale at, job, node, serial
+        self._unmatched: dict[int, int] = {}  # job without a node of its Python -> refused at
+        self._spread = False  # whether a job or a node may have become free for the other
         self._serial = 0
         self._wakes_at_ns = -1
         self._now_ns = 0
@@ -93,6 +101,7 @@ class Scheduler:
                 self._parcel_arrived(event)
             case TimePassed():
                 self._wakes_at_ns = -1
+                self._refuse_unmatched()
             case InputEnded():
                 self._input_ended(event.job)
             case JobSubmitted():
@@ -106,6 +115,9 @@ class Scheduler:
             case NodeLost():
                 self._node_lost(event.node)
         self._release_stale()
+        if self._spread:
+            self._spread = False
+            self._feed_roomy()
         return self._out
 
     def _node_joined(self, event: NodeJoined) -> None:
@@ -114,6 +126,8 @@ class Scheduler:
         self._pythons[event.python] += 1
         self._roomy.setdefault(event.python, OrderedDict())
         self._feed(node)
+        if self._pythons[event.python] == 1:
+            self._watch_pythons()
 
     def _node_draining(self, number: int) -> None:
         node = self.nodes.get(number)
@@ -132,6 +146,7 @@ class Scheduler:
         for job in self.jobs.values():
             if job.open_demands.pop(number, None) is not None:
                 # Its answer will find no node; ask again rather than wait for it.
+                self._due.charge(job.job, -node.unreserve(job))
                 job.stalled = job.stalled and bool(job.open_demands)
                 self._reconsider(job)
         for (job_number, _), parcel in list(node.parcels.items()):
@@ -139,27 +154,46 @@ class Scheduler:
             node.take_off(job, parcel)
             self._retry(job, parcel)
         if not self._pythons[node.python]:
-            for job in list(self.jobs.values()):
-                self._check_python(job)
-        self._feed_roomy()
+            self._watch_pythons()
 
     def _job_submitted(self, event: JobSubmitted) -> None:
         job = JobState(event.job, event.controller, event.chunksize, event.python)
         self.jobs[event.job] = job
         self._due.add(event.job, event.weight)
-        self._reconsider(job)
-        if not self._check_python(job):
+        if not self._has_python(job):
+            self._refuse(job)
             return
+        self._reconsider(job)
         self._feed_roomy()
         for node in self.nodes.values():
             if not job.wants_node():
                 break
-            self._feed(node)
+            if node.has_room_for(job):
+                self._feed(node)
 
-    def _check_python(self, job: JobState) -> bool:
-        """Fail a job that no node can run although there are some; true when it may go on."""
-        if job.python is None or not self.nodes or self._pythons[job.python]:
-            return True
+    def _has_python(self, job: JobState) -> bool:
+        """Whether a node can run the job, or there is none at all and one may come that can."""
+        return job.python is None or not self.nodes or self._pythons[job.python] > 0
+
+    def _watch_pythons(self) -> None:
+        """Rule 7: note which jobs have no node of their Python, now that these have changed."""
+        for job in self.jobs.values():
+            if self._has_python(job):
+                self._unmatched.pop(job.job, None)
+            elif job.job not in self._unmatched:
+                self._unmatched[job.job] = self._now_ns + VERSION_PATIENCE_NS
+                self._out.append(WakeAt(self._now_ns + VERSION_PATIENCE_NS))
+
+    def _refuse_unmatched(self) -> None:
+        while self._unmatched:
+            number, at_ns = next(iter(self._unmatched.items()))
+            if at_ns > self._now_ns:
+                break
+            self._refuse(self.jobs[number])
+
+    def _refuse(self, job: JobState) -> None:
+        """Fail a job that no node can run."""
+        assert job.python is not None
         theirs = [f"{major}.{minor}" for (major, minor), count in sorted(self._pythons.items()) if count]
         ours = f"{job.python[0]}.{job.python[1]}"
         reason = (
@@ -170,24 +204,22 @@ class Scheduler:
         )
         self._out.append(FailJob(job.controller, job.job, "version", reason))
         self._drop(job)
-        return False
 
     def _input_ended(self, number: int) -> None:
         job = self.jobs.get(number)
         if job is None:
             return
         job.input_ended = True
+        self._spread = True
         for node_number in list(job.open_demands):
             self._close_demand(job, node_number)
         self._reconsider(job)
         self._finish_if_done(job)
-        self._feed_roomy()
 
     def _job_cancelled(self, number: int) -> None:
         job = self.jobs.get(number)
         if job is not None:
             self._drop(job)
-            self._feed_roomy()
 
     def _finish_if_done(self, job: JobState) -> None:
         if job.input_ended and not job.parcels:
@@ -198,6 +230,8 @@ class Scheduler:
         """Remove every trace of a job."""
         del self.jobs[job.job]
         self._due.remove(job.job)
+        self._unmatched.pop(job.job, None)
+        self._spread = True
         for node_number in list(job.open_demands):
             self._close_demand(job, node_number)
         for parcel in job.parcels.values():
@@ -221,17 +255,19 @@ class Scheduler:
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
-            asked_ns = self._close_demand(job, event.node)
+            self._close_demand(job, event.node)
             job.stalled = False
-            if node is None:
+            if node is None or node.draining:
                 self._retry(job, parcel)
-                self._feed_roomy()
                 return
             node.put(job, parcel)
-            if asked_ns:
-                self._due.charge(job.job, parcel.work_ns - asked_ns)
-        elif node is None or parcel.attempt != event.attempt or parcel.node != event.node:
+            self._due.charge(job.job, parcel.work_ns)
+        elif node is None or (job.job, event.parcel) not in node.parcels:
             return  # asked for again elsewhere in the meantime
+        elif node.draining:
+            node.take_off(job, parcel)
+            self._retry(job, parcel)
+            return
         else:
             parcel.missing_tasks = event.tasks
         parcel.sent = True
@@ -239,7 +275,6 @@ class Scheduler:
         self._out.append(SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
         self._feed(node)
-        self._feed_roomy()
 
     def _introduce(self, node: NodeState, job: JobState) -> None:
         if job.job not in node.jobs:
@@ -264,7 +299,8 @@ class Scheduler:
         if tasks:
             job.measure(tasks, busy_us * 1000.0)
         job.tasks_done += tasks
-        node.progressed(parcel, tasks)
+        # The job was charged what it was expected to take.
+        self._due.charge(job.job, busy_us * 1000.0 - node.progressed(parcel, tasks))
         self._out.append(ForwardResults(job.controller, job.job, event.parcel, event.attempt))
         if parcel.missing_tasks <= 0:
             node.take_off(job, parcel)
@@ -275,21 +311,27 @@ class Scheduler:
 
     def _retry(self, job: JobState, parcel: ParcelState) -> None:
         """Put a parcel whose node is gone at the head of its job's work, or give it up."""
+        self._due.charge(job.job, -parcel.work_ns)
+        parcel.work_ns = 0.0
         parcel.losses += parcel.sent
         parcel.sent = False
         if parcel.losses >= self.max_attempts:
             reason = f"the node that ran it was lost, {parcel.losses} times in a row"
             self._out.append(FailParcel(job.controller, job.job, parcel.parcel, reason))
             del job.parcels[parcel.parcel]
+            self._reconsider(job)
             self._finish_if_done(job)
             return
         parcel.attempt += 1
         job.lost.append(parcel.parcel)
         self._reconsider(job)
+        self._spread = True  # even a node that owes the job an answer may take it
 
     def _reconsider(self, job: JobState) -> None:
         if job.wants_node():
-            self._due.activate(job.job)
+            if job.job not in self._due:
+                self._due.activate(job.job)
+                self._spread = True
         else:
             self._due.deactivate(job.job)
 
@@ -304,9 +346,11 @@ class Scheduler:
 
     def _feed_roomy(self) -> None:
         """Serve nodes that had room while no job wanted it."""
-        while (number := self._due.first_that(lambda key: self._roomy_for(self.jobs[key]) is not None)) is not None:
-            node = self._roomy_for(self.jobs[number])
-            assert node is not None
+        while any(self._roomy.values()):
+            number = self._due.first_that(lambda key: self._roomy_for(self.jobs[key]) is not None)
+            node = None if number is None else self._roomy_for(self.jobs[number])
+            if node is None:
+                break
             self._feed(node)
 
     def _roomy_for(self, job: JobState) -> NodeState | None:
@@ -331,7 +375,7 @@ class Scheduler:
         if job.lost:
             parcel = job.parcels[job.lost.popleft()]
             node.put(job, parcel)
-            self._due.charge(job.job, parcel.work_ns)
+            self._due.serve(job.job, parcel.work_ns)
             self._out.append(Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
         else:
             packets = node.packets_for(job, len(self._due))
@@ -340,38 +384,34 @@ class Scheduler:
             job.open_demands[node.node] = self._serial
             node.reserve(job, work_ns)
             self._demands.append((self._now_ns + STALE_NS, job.job, node.node, self._serial))
-            self._due.charge(job.job, work_ns)
+            self._due.serve(job.job, work_ns)
             self._out.append(Demand(job.controller, job.job, node.node, node.cpu_count, packets))
         self._reconsider(job)
 
-    def _close_demand(self, job: JobState, node_number: int) -> float:
-        """End a demand; returns the room it still kept, ns."""
+    def _close_demand(self, job: JobState, node_number: int) -> None:
+        """End a demand, and give back the room that it may still keep."""
         job.open_demands.pop(node_number, None)
         node = self.nodes.get(node_number)
-        if node is None:
-            return 0.0
-        work_ns = node.unreserve(job)
+        if node is not None:
+            self._unreserve(node, job)
+
+    def _unreserve(self, node: NodeState, job: JobState) -> None:
+        self._due.charge(job.job, -node.unreserve(job))
         self._note_room(node)
-        return work_ns
 
     def _release_stale(self) -> None:
         """Rule 4: give back the room of demands that were not answered in time."""
-        released = False
         while self._demands:
             stale_at_ns, job_number, node_number, serial = self._demands[0]
             job = self.jobs.get(job_number)
             if job is not None and job.open_demands.get(node_number) == serial:
                 if stale_at_ns > self._now_ns:
                     break
-                node = self.nodes[node_number]
-                node.unreserve(job)
-                self._note_room(node)
+                self._unreserve(self.nodes[node_number], job)
                 job.stalled = True
                 self._reconsider(job)
-                released = True
+                self._spread = True
             self._demands.popleft()
-        if released:
-            self._feed_roomy()
         if self._demands and self._wakes_at_ns < 0:
             self._wakes_at_ns = self._demands[0][0]
             self._out.append(WakeAt(self._wakes_at_ns))

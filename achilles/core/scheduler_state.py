@@ -139,8 +139,11 @@ class NodeState:
         if job.task_ns is None:
             return 1
         packet_tasks = packet_length(self.cpu_count, job.chunksize)
-        free_ns = max(self.window_ns - self.work_ns - self.reserved_ns, 0.0)
-        share_ns = min(free_ns / max(sharing_jobs, 1), self.window_ns / PARCELS_PER_WINDOW)
+        parcel_ns = self.window_ns / PARCELS_PER_WINDOW
+        # A full node may be asked all the same (`has_room_for`). One lone packet would be a short and
+        # costly parcel then, and less than the job's share beside one with longer tasks.
+        free_ns = max(self.window_ns - self.work_ns - self.reserved_ns, parcel_ns)
+        share_ns = min(free_ns / max(sharing_jobs, 1), parcel_ns)
         tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
         # Slow start: never ask for much more than the job has shown it can do.
         tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
@@ -169,13 +172,14 @@ class NodeState:
         self.work_ns = max(self.work_ns - parcel.work_ns, 0.0) if self.parcels else 0.0
         job.bytes_out -= parcel.size_bytes
 
-    def progressed(self, parcel: ParcelState, tasks: int) -> None:
-        """Account tasks of a parcel here that are done."""
+    def progressed(self, parcel: ParcelState, tasks: int) -> float:
+        """Account tasks of a parcel here that are done; returns the work they were taken for, ns."""
         done_ns = parcel.work_ns * min(tasks / max(parcel.missing_tasks, 1), 1.0)
         parcel.work_ns -= done_ns
         parcel.missing_tasks -= tasks
         self.work_ns -= done_ns
         self.tasks_done += tasks
+        return done_ns
 
     def reserve(self, job: JobState, work_ns: float) -> None:
         """Keep room for a parcel that was asked for."""
