@@ -21,14 +21,16 @@ def main() -> int:
     options = parser.parse_args()
     if options.seed is not None:
         world = play(options.seed, options.shape)
-        print(f"seed {options.seed}: kept, {world.events:,} events, {world.now_ns / 1e9:.3f} s of virtual time")
+        print(
+            f"seed {options.seed}: kept, {world.events:,} events, {world.now_ns / 1e9:.3f} s of virtual time"
+        )
         return 0
     started = time.monotonic()
     events = failed = 0
     for seed in range(options.start, options.start + options.count):
         try:
             events += play(seed, options.shape).events
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the seed comes with it
             failed += 1
             line = traceback.format_exception_only(error)[0].strip()
             print(f"seed {seed}: {line}\n    {reproduction(seed, options.shape)}", flush=True)

@@ -119,7 +119,13 @@ class ControllerBody:
             case ev.SendParcel(number, node, attempt):
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
                 self._tell(
-                    server_ev.ParcelArrived, parcel.job, number, node, parcel.tasks, parcel.size_bytes, attempt,
+                    server_ev.ParcelArrived,
+                    parcel.job,
+                    number,
+                    node,
+                    parcel.tasks,
+                    parcel.size_bytes,
+                    attempt,
                     carried=parcel,
                 )
             case ev.DropResults(number):
@@ -159,7 +165,9 @@ class ControllerBody:
         if known is not None and not known.complete and known.attempt == attempt:
             call.results.setdefault(parcel, []).extend(results)
         segments = [(part.first, part.tasks, part.status, part.busy_us) for part in results]
-        self._hear(call, ev.ResultsArrived(parcel, attempt, segments, sum(part.size_bytes for part in results)))
+        self._hear(
+            call, ev.ResultsArrived(parcel, attempt, segments, sum(part.size_bytes for part in results))
+        )
 
     def parcel_failed(self, job: int, parcel: int) -> None:
         """The server gave a parcel up."""
@@ -223,7 +231,14 @@ class ControllerBody:
         return units, -(-tasks // plan.packet_tasks), plan.packet_tasks, ended, int(tasks * job.draw_ns)
 
     def _drawn(
-        self, call: Call, plan: DrawPlan, units: list[int], packets: int, packet_tasks: int, ended: bool, draw_ns: int
+        self,
+        call: Call,
+        plan: DrawPlan,
+        units: list[int],
+        packets: int,
+        packet_tasks: int,
+        ended: bool,
+        draw_ns: int,
     ) -> None:
         call.drawing = False
         if call.state != "runs":

@@ -136,7 +136,11 @@ def check_call(call: Call) -> None:
     # Results may be larger than arguments; what that can add is known after the first of them.
     if not call.seen and not brain.tasks_done:
         call.blind_tasks = brain.tasks_drawn
-    bound = plan.budget_bytes + PARCEL_BYTES + (largest + call.blind_tasks) * (plan.task_bytes + plan.result_bytes)
+    bound = (
+        plan.budget_bytes
+        + PARCEL_BYTES
+        + (largest + call.blind_tasks) * (plan.task_bytes + plan.result_bytes)
+    )
     _require(size <= bound, f"{size} bytes are held, {bound} allowed")
 
 
@@ -169,11 +173,15 @@ def check_slots(slots: Slots) -> None:
                     unsent += piece.tasks
         for piece in parcel.done:
             unsent -= sum(slots.pieces[part].tasks for part in piece.parts or () if part in slots.pieces)
-        _require(unsent == parcel.missing_tasks + sum(p.tasks for p in parcel.done), "tasks of a parcel are lost")
+        _require(
+            unsent == parcel.missing_tasks + sum(p.tasks for p in parcel.done), "tasks of a parcel are lost"
+        )
         _require(parcel.kept_bytes < FLUSH_BYTES, "results are kept too long")
     _require(where.keys() == slots.pieces.keys(), f"pieces strayed: {where.keys() ^ slots.pieces.keys()}")
     _require(all(count == 1 for count in where.values()), "a piece is in two places")
-    _require(not (slots._idle and any(job.waiting for job in slots.jobs.values())), "a worker idles beside work")
+    _require(
+        not (slots._idle and any(job.waiting for job in slots.jobs.values())), "a worker idles beside work"
+    )
 
 
 def check_end(world: World) -> None:
@@ -191,13 +199,20 @@ def check_end(world: World) -> None:
                 if call.plan.stop_reading_after is None:
                     _require(not call.brain.parcels and not call.brain._bytes, "the books are not empty")
                     _require(not call.parcels and not call.results, "payload is left over")
-    runs = {call.plan.job for body in world.controllers.values() for call in body.calls.values() if call.state == "runs"}
+    runs = {
+        call.plan.job
+        for body in world.controllers.values()
+        for call in body.calls.values()
+        if call.state == "runs"
+    }
     _require(scheduler.jobs.keys() == runs, f"the server keeps {scheduler.jobs.keys()}, {runs} run")
     check_full(world)
     if waiting:
         return
     for node in scheduler.nodes.values():
-        _require(not (node.parcels or node.reserved or node.jobs or node.parcels_of), "a node keeps something")
+        _require(
+            not (node.parcels or node.reserved or node.jobs or node.parcels_of), "a node keeps something"
+        )
         _require(node.work_ns == 0.0 and node.reserved_ns == 0.0, "a node keeps work")
     _require(not len(scheduler._due), "somebody is due")
     for body in world.nodes.values():
@@ -215,7 +230,11 @@ def _check_waits(world: World, call: Call) -> None:
     if plan.stop_reading_after is not None and call.read >= plan.stop_reading_after:
         return
     if plan.python is not None and nodes:
-        _require(any(node.python == plan.python for node in world.server.brain.nodes.values()),
-                 f"job {plan.job} waits for a Python that no node has, and is not told")
+        _require(
+            any(node.python == plan.python for node in world.server.brain.nodes.values()),
+            f"job {plan.job} waits for a Python that no node has, and is not told",
+        )
     eligible = [node for node in nodes if plan.python in (None, node.python)]
-    _require(not eligible, f"job {plan.job} hangs: {len(call.seen)} parcels of {call.brain._next_parcel} delivered")
+    _require(
+        not eligible, f"job {plan.job} hangs: {len(call.seen)} parcels of {call.brain._next_parcel} delivered"
+    )

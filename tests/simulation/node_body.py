@@ -185,7 +185,10 @@ class NodeBody:
                 assert self.kept[part].first == at and self.kept[part].status < 2
                 at += self.kept[part].tasks
             assert at == command.first + command.tasks
-            offset, length = command.first - self.parcels[command.key].first, self.parcels[command.key].packet_tasks
+            offset, length = (
+                command.first - self.parcels[command.key].first,
+                self.parcels[command.key].packet_tasks,
+            )
             assert offset % length == 0 and command.tasks <= length
         worker.queue.append(command)
         if len(worker.queue) == 1:
@@ -230,7 +233,11 @@ class NodeBody:
                 index % plan.failing == 0 for index in range(start, start + command.tasks)
             )
             result = Results(
-                start, command.tasks, int(bool(failing)), 0, command.tasks * plan.result_bytes,
+                start,
+                command.tasks,
+                int(bool(failing)),
+                0,
+                command.tasks * plan.result_bytes,
                 reduced=bool(command.packet_tasks),
             )
         self.world.after(PIPE_NS, self._hear_finished, worker.number, command.piece, result, busy_ns)

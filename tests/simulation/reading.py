@@ -34,7 +34,9 @@ def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Result
             assert part.status == 2
             # A reducer that kills its worker takes the packet it was reducing.
             reducing = job.reduces and (part.first - first) % (packet_tasks or 1) == 0
-            assert part.tasks <= 1 or (reducing and part.tasks <= packet_tasks), "a death took innocents along"
+            assert part.tasks <= 1 or (reducing and part.tasks <= packet_tasks), (
+                "a death took innocents along"
+            )
     assert at == first + tasks, f"results end at {at}, not at {first + tasks}"
     assert ordered, "delivered without any result"
     if not job.reduces:

@@ -97,7 +97,10 @@ def small(seed: int) -> Scenario:
         )
         for number in range(rng.choice([1, 1, 2]))
     ]
-    jobs = [_job(rng, number, rng.choice(controllers).controller, pythons, calm) for number in range(rng.choice([1, 1, 2, 3]))]
+    jobs = [
+        _job(rng, number, rng.choice(controllers).controller, pythons, calm)
+        for number in range(rng.choice([1, 1, 2, 3]))
+    ]
     return Scenario(seed, nodes, controllers, jobs, max_attempts=rng.choice([2, 3, 3]))
 
 
