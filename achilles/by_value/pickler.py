@@ -9,7 +9,9 @@ its bytecode names. Two functions of one module share one namespace within a pay
 
 What is left (views of dictionaries, contexts, ``super`` objects, ...) is dill's: it is imported only
 after C pickle has refused an object. Functions are not left to dill: its ``recurse`` mode does not
-end on mutually recursive functions, and swaps ``sys.stdout`` while it looks for globals. No reference to ``__main__`` is ever written.
+end on mutually recursive functions, and swaps ``sys.stdout`` while it looks for globals.
+
+No reference to ``__main__`` is ever written.
 """
 
 from __future__ import annotations
