@@ -62,6 +62,8 @@ def unit_length(
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
     """
+    # Above 512 slots not even the slices of one packet can travel singly.
+    chunksize *= -(-packet_tasks // (chunksize * MAX_UNITS_PER_PARCEL))
     if task_ns is None:
         return min(chunksize, packet_tasks)
     # An argument that is slow to draw must not keep its finished neighbours waiting.
@@ -108,5 +110,6 @@ def cut_list(tasks: int, cpu_count: int, task_ns: float | None) -> list[int]:
         return [0]
     if task_ns is not None and tasks * task_ns <= UNIT_TARGET_NS:
         return [tasks]
-    share, longer = divmod(tasks, min(cpu_count, tasks))
-    return [share + 1] * longer + [share] * (min(cpu_count, tasks) - longer)
+    units = min(cpu_count, tasks, MAX_UNITS_PER_PARCEL)
+    share, longer = divmod(tasks, units)
+    return [share + 1] * longer + [share] * (units - longer)

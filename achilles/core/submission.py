@@ -7,8 +7,8 @@ connections.
 Rules:
 
 1. Arguments are drawn only to answer a demand, and only while what is out and what is unread
-   stay within bounds: ``budget_bytes`` of payload, and as many unread tasks as the nodes have at
-   hand. So a slow reader stops the producer, and an infinite iterable is fine.
+   stay within bounds: ``budget_bytes`` of payload (with the results that are still to come, once
+   their size is known), and as many unread tasks as the nodes have at hand. So a slow reader stops the producer, and an infinite iterable is fine.
 2. Every parcel is delivered exactly once: as soon as it is complete, or, when the job is ordered,
    once all before it have been. Results of an older attempt count as well as those of the newest
    until the scheduler asks for the parcel again; from then on they are ignored.
@@ -103,8 +103,10 @@ class Submission:
         self._undelivered = 0
         self._bytes = 0
         self._unread_tasks = 0
+        self._waiting_tasks = 0  # sent, and not back yet
         self._task_ns: float | None = None
         self._task_bytes: float | None = None
+        self._result_bytes: float | None = None
         self._draw_ns: float | None = None
         self._node_tasks: dict[int, int] = {}
         self._window_tasks = 0
@@ -139,24 +141,28 @@ class Submission:
         """What to draw now, or None while there is no demand or no room. Changes nothing."""
         if not self._demands or self.input_ended:
             return None
-        if self._bytes >= self.budget_bytes and self.parcels:
+        result_bytes = self._result_bytes or 0.0
+        free_bytes = self.budget_bytes - self._bytes - self._waiting_tasks * result_bytes
+        if free_bytes <= 0 and self.parcels:
             return None
         if self._unread_tasks >= max(LEAD_TASKS, LEAD_PARCELS * self._window_tasks):
             return None
         demand = self._demands[0]
         packet_tasks = packet_length(demand.cpu_count, self.chunksize)
+        packet_bytes = packet_tasks * ((self._task_bytes or 0.0) + result_bytes)
+        packets = demand.packets
+        if packets * packet_bytes > free_bytes:
+            packets = max(int(free_bytes / packet_bytes), 1)
         unit_tasks = unit_length(
             packet_tasks=packet_tasks,
             chunksize=self.chunksize,
             cpu_count=demand.cpu_count,
-            available_tasks=demand.packets * packet_tasks,
+            available_tasks=packets * packet_tasks,
             task_ns=self._task_ns,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
         )
-        return DrawPlan(
-            demand.node, demand.cpu_count, demand.packets, packet_tasks, unit_tasks, self._task_ns
-        )
+        return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task_ns)
 
     def next_parcel(self) -> tuple[int, int]:
         """Number of the next parcel, and index of its first task."""
@@ -181,6 +187,7 @@ class Submission:
         self.tasks_drawn += event.tasks
         self.packets_drawn += event.packets
         self._bytes += event.size_bytes
+        self._waiting_tasks += event.tasks
         if event.tasks:
             self._task_bytes = _smooth(self._task_bytes, event.size_bytes / event.tasks)
             self._draw_ns = _smooth(self._draw_ns, event.draw_ns / event.tasks)
@@ -204,6 +211,7 @@ class Submission:
         self._bytes -= parcel.result_bytes
         self.tasks_done -= parcel.tasks - parcel.missing_tasks
         self._unread_tasks -= parcel.tasks - parcel.missing_tasks
+        self._waiting_tasks += parcel.tasks - parcel.missing_tasks
         parcel.result_bytes = 0
         parcel.missing_tasks = parcel.tasks
         parcel.attempt = event.attempt
@@ -219,18 +227,21 @@ class Submission:
             busy_us += segment_busy_us
         if tasks:
             self._task_ns = _smooth(self._task_ns, busy_us * 1000.0 / tasks)
+            self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)
         parcel.missing_tasks -= tasks
         parcel.missing_segments -= len(event.segments)
         parcel.result_bytes += event.size_bytes
         self._bytes += event.size_bytes
         self._unread_tasks += tasks
+        self._waiting_tasks -= tasks
         self.tasks_done += tasks
         if parcel.missing_tasks <= 0 and (parcel.tasks or parcel.missing_segments <= 0):
             self._completed(parcel)
 
     def _completed(self, parcel: ParcelState) -> None:
         parcel.complete = True
-        self._unread_tasks += max(parcel.missing_tasks, 0)
+        self._unread_tasks += parcel.missing_tasks
+        self._waiting_tasks -= parcel.missing_tasks
         parcel.missing_tasks = 0
         self._bytes -= parcel.size_bytes
         self._out.append(DropUnits(parcel.parcel))

@@ -117,5 +117,14 @@ class Complete:
     """Everything has been delivered."""
 
 
-Event = Granted | InputStarted | ParcelDrawn | InputEnded | ResendAsked | ResultsArrived | ParcelFailed | ParcelRead
+Event = (
+    Granted
+    | InputStarted
+    | ParcelDrawn
+    | InputEnded
+    | ResendAsked
+    | ResultsArrived
+    | ParcelFailed
+    | ParcelRead
+)
 Command = SendParcel | DropResults | DropUnits | Deliver | EndInput | Complete

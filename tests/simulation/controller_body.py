@@ -5,63 +5,18 @@ Arguments and results are index ranges, so that what the user would see can be c
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from achilles.core import scheduler_events as server_ev
 from achilles.core import submission_events as ev
-from achilles.core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
-from achilles.core.submission import DrawPlan, Submission
+from achilles.core.submission import DrawPlan
+from tests.simulation.calls import Call, Parcel, take
 from tests.simulation.reading import Results, check_parcel
 from tests.simulation.scenario import ControllerPlan, JobPlan
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-PARCEL_BYTES = 4 * 1024 * 1024
-DRAW_NS = 5_000_000
-
-
-@dataclass
-class Parcel:
-    """What travels from a controller to a node."""
-
-    job: int
-    parcel: int
-    attempt: int
-    node: int
-    first: int
-    tasks: int
-    packet_tasks: int
-    units: list[int]
-    size_bytes: int
-
-    def as_attempt(self, attempt: int) -> Parcel:
-        """The same, as the server hands it on."""
-        return replace(self, attempt=attempt)
-
-
-class Call:
-    """One job at its controller."""
-
-    def __init__(self, plan: JobPlan) -> None:
-        self.plan = plan
-        self.brain = Submission(plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes)
-        self.parcels: dict[int, Parcel] = {}
-        self.results: dict[int, list[Results]] = {}
-        self.failed: set[int] = set()
-        self.unread: deque[int] = deque()
-        self.grants: dict[int, int] = {}
-        self.shapes: dict[int, tuple[int, int, int]] = {}
-        self.drawing = self.reading = self.completed = self.finished = False
-        self.state = "runs"  # or: done, failed, left
-        self.lists_drawn = 0
-        self.next_index = 0
-        self.delivered = 0
-        self.seen: set[int] = set()
-        self.read = 0
-        self.blind_tasks = 0  # drawn before the size of a result was known
 
 
 class ControllerBody:
@@ -199,36 +154,8 @@ class ControllerBody:
         if plan is None:
             return
         call.drawing = True
-        units, packets, packet_tasks, ended, draw_ns = self._take(call, plan)
+        units, packets, packet_tasks, ended, draw_ns = take(call, plan)
         self.world.after(draw_ns, self._drawn, call, plan, units, packets, packet_tasks, ended, draw_ns)
-
-    def _take(self, call: Call, plan: DrawPlan) -> tuple[list[int], int, int, bool, int]:
-        job = call.plan
-        if job.lists is not None:
-            if call.lists_drawn == len(job.lists):
-                return [], 0, 0, True, 0
-            length = job.lists[call.lists_drawn]
-            call.lists_drawn += 1
-            return cut_list(length, plan.cpu_count, plan.task_ns), 1, length, False, int(job.draw_ns)
-        units: list[int] = []
-        tasks = 0
-        ended = False
-        for wanted in cut_units(plan.packets, plan.packet_tasks, plan.unit_tasks):
-            left = wanted if job.tasks is None else min(wanted, job.tasks - call.next_index - tasks)
-            if left:
-                units.append(left)
-                tasks += left
-            if left < wanted:
-                ended = True
-                break
-            if tasks % plan.packet_tasks == 0 and (
-                tasks * job.task_bytes >= PARCEL_BYTES
-                or len(units) >= MAX_UNITS_PER_PARCEL - plan.cpu_count
-                or tasks * job.draw_ns > DRAW_NS
-            ):
-                break
-        assert len(units) <= MAX_UNITS_PER_PARCEL
-        return units, -(-tasks // plan.packet_tasks), plan.packet_tasks, ended, int(tasks * job.draw_ns)
 
     def _drawn(
         self,

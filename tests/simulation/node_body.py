@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from achilles.core import scheduler_events as server_ev
 from achilles.core import slots_events as ev
 from achilles.core.slots import Slots
-from tests.simulation.controller_body import Parcel
+from tests.simulation.calls import Parcel
 from tests.simulation.reading import Results
 from tests.simulation.scenario import NodePlan
 
@@ -152,13 +152,18 @@ class NodeBody:
             assert (kept.first, kept.tasks, kept.status) == (first, tasks, status)
             kept.busy_us = busy_us
             results.append(kept)
-        event_segments = [(part.first, part.tasks, part.status, part.busy_us) for part in results]
-        for _ in range(2 if self.down.cut else 1):
-            self.up.post(
-                lambda: self.world.server.hear(
-                    server_ev.ResultsArrived(self.world.now_ns, self.plan.node, *key, event_segments), results
-                )
-            )
+        event_segments: list[server_ev.Segment] = [
+            (part.first, part.tasks, part.status, part.busy_us) for part in results
+        ]
+        self.up.post(self._results_heard, key, event_segments, results)
+
+    def _results_heard(
+        self, key: tuple[int, int, int], segments: list[server_ev.Segment], results: list[Results]
+    ) -> None:
+        server = self.world.server
+        # Late results of a lost node come twice, to make sure that they count for nothing.
+        for _ in range(1 if self.plan.node in server.brain.nodes else 2):
+            server.hear(server_ev.ResultsArrived(self.world.now_ns, self.plan.node, *key, segments), results)
 
     # Workers.
 
