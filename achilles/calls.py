@@ -24,7 +24,7 @@ __all__ = ["Packets", "imap", "imap_unordered", "map"]
 Args = Iterable[Any] | Callable[[], Iterable[Any]]
 
 
-def map(  # noqa: A001 - the name is the interface
+def map(
     func: Callable[[Any], Any],
     args: Args,
     callback: Callable[[Any], Any] | None = None,
@@ -83,6 +83,7 @@ def map(  # noqa: A001 - the name is the interface
         True,
         on_error,
         startup_timeout,
+        keep_views=isinstance(args, list | tuple),
     )
     settings = (host, port, username, secret_key, address)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
@@ -263,7 +264,9 @@ class Packets(Iterator[dict[str, Any]]):
 def _progress_bar(args: Args) -> Any:
     from tqdm.auto import tqdm
 
-    total = len(args) if hasattr(args, "__len__") else None
+    total: int | None = None
     if isinstance(args, list) and args and isinstance(args[0], list):
         total = sum(len(packet) for packet in args)
+    elif hasattr(args, "__len__"):
+        total = len(args)
     return tqdm(total=total, unit="item")

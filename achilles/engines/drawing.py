@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.submission import DrawPlan
-from ..serialization import Buffer, Serialized, serialize
+from ..serialization import Buffer, Serialized, detach, serialize
 
 __all__ = ["Draw", "Drawer", "iterate"]
 
@@ -67,10 +67,13 @@ class Drawer:
 
     Args:
         iterator: The arguments.
+        keep_views: Refer to the arguments' large buffers instead of copying them. Only when nobody
+            changes an argument before its results are in; a generator may refill one array.
     """
 
-    def __init__(self, iterator: Iterator[Any]) -> None:
+    def __init__(self, iterator: Iterator[Any], *, keep_views: bool = False) -> None:
         self._iterator = iterator
+        self._keep_views = keep_views
         self._ahead: list[Any] = []
         self.lists: bool | None = None
 
@@ -141,7 +144,7 @@ class Drawer:
         self._put(unit, len(items), draw)
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
-        draw.units.append(unit.segments)
+        draw.units.append((unit if self._keep_views else detach(unit)).segments)
         draw.unit_tasks.append(tasks)
         draw.tasks += tasks
         draw.size_bytes += unit.size_bytes

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from ..core import submission_events as ev
 from ..core.submission import Submission
 from ..errors import NoNodesError, TaskCancelled, WorkerDiedError
-from ..serialization import Buffer, Serialized, serialize
+from ..serialization import Serialized, serialize
 from .drawing import Draw, Drawer, iterate
 from .outcomes import ParcelResults, Segment
 
@@ -49,6 +49,8 @@ class JobSpec:
     on_error: str = "raise"
     startup_timeout_s: float | None = 60.0
     budget_bytes: int = BUDGET_BYTES
+    # Large buffers are sent straight from the arguments, which nobody may change meanwhile.
+    keep_views: bool = False
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""
@@ -110,7 +112,7 @@ class Job:
         self._engine = engine
         self._changed = threading.Condition()
         self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
-        self._drawer = Drawer(iterate(spec.args))
+        self._drawer = Drawer(iterate(spec.args), keep_views=spec.keep_views)
         self._draws: dict[int, Draw] = {}
         self._segments: dict[int, list[Segment]] = {}
         self._lost: dict[int, BaseException] = {}

@@ -206,11 +206,7 @@ class Crew:
             if kind == channel.RESULT:
                 piece = self._at_worker[worker.slot].popleft()
                 self._kept[piece] = payload
-                self._tell(
-                    ev.PieceFinished(
-                        time.monotonic_ns(), worker.slot, piece, status, c, len(payload)
-                    )
-                )
+                self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, piece, status, c, len(payload)))
             elif kind == channel.FETCH:
                 self._fetch(worker, job, a, payload.decode())
 
@@ -221,9 +217,7 @@ class Crew:
             self._at_worker[worker.slot].clear()
             self._last_exit[worker.slot] = exit_code
             running = worker.progress() - 1
-            self._tell(
-                ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None)
-            )
+            self._tell(ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None))
             if self._closing:
                 self._closed_if_empty()
             elif worker.ready:

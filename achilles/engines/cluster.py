@@ -1,0 +1,196 @@
+"""The cluster engine: jobs of this process on the nodes of a server.
+
+A connection is made for a call and closed with it. What the server asks for (demands, modules) is
+answered in the loop's thread; results are handed to the job as bytes and unpickled by its reader.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+
+from ..config import Settings
+from ..errors import ClusterError, ServerUnreachable, VersionMismatch
+from ..lineReceiver import messages as wire
+from ..lineReceiver.achilles_controller import Controller, controller_loop
+from ..lineReceiver.dialling import dial
+from ..lineReceiver.handshake import error_from
+from ..lineReceiver.wire import Buffer, gather
+from ..serialization import content_hash, join, python_required
+from ..workers.module_source import find_source
+from .drawing import Draw
+from .job import Job
+from .outcomes import Segment
+
+__all__ = ["ClusterEngine"]
+
+# Names this process to the workers, who keep the modules of different processes apart.
+_session = uuid.uuid4().hex
+
+
+class ClusterEngine:
+    """One connection to a server, and the jobs that run over it.
+
+    Args:
+        settings: Where the server is, and what proves our right.
+
+    Raises:
+        ServerUnreachable, AuthenticationError, VersionMismatch: See `dial`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._jobs: dict[int, Job] = {}
+        self._serial = 0
+        self._lost: ClusterError | None = None
+        link = dial(settings)
+        assert link.welcome is not None
+        self._nodes = link.welcome.nodes
+        print(f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful.")
+        print(flush=True)
+        self._controller = Controller(link, controller_loop(), self)
+        self._controller.start()
+
+    def submit(self, job: Job) -> None:
+        """Send the function; demands follow."""
+        with self._lock:
+            if self._lost is not None:
+                raise self._lost
+            self._serial += 1
+            job.number = self._serial
+            self._jobs[job.number] = job
+            nodes = self._nodes
+        job.nodes_changed(nodes)
+        function = job.function
+        self._controller.send(
+            wire.Submit(
+                job.number,
+                content_hash(function.segments),
+                _session,
+                job.spec.chunksize,
+                job.reduces,
+                python_required(join(function)) if function.by_value else None,
+                getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__)[:200],
+            ),
+            function.segments,
+        )
+
+    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+        """Send a parcel."""
+        units = [
+            (tasks, sum(memoryview(segment).nbytes for segment in unit))
+            for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
+        ]
+        self._controller.send(
+            wire.Parcel(job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units),
+            [segment for unit in draw.units for segment in unit],
+        )
+
+    def end_input(self, job: Job) -> None:
+        """No more parcels will come."""
+        self._controller.send(wire.Exhausted(job.number))
+
+    def cancel(self, job: Job) -> None:
+        """Drop the job."""
+        with self._lock:
+            known = self._jobs.pop(job.number, None) is not None
+        if known:
+            self._controller.send(wire.Cancel(job.number))
+
+    def release(self) -> None:
+        """Close the connection."""
+        self._controller.close()
+
+    def no_nodes_reason(self) -> str:
+        """What a caller without nodes should know."""
+        endpoint = self._settings.endpoint
+        return (
+            f"The achilles_server at {endpoint} has no nodes, so nothing can run: start some, with "
+            f"`achilles node {endpoint}` on each machine."
+        )
+
+    def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
+        """One frame from the server."""
+        match message:
+            case wire.Capacity():
+                with self._lock:
+                    self._nodes = message.nodes
+                    jobs = list(self._jobs.values())
+                for job in jobs:
+                    job.nodes_changed(message.nodes)
+            case wire.Fetch():
+                self._serve_module(message)
+            case wire.Error():
+                self._fail_all(error_from(message, self._settings.host, self._settings.port))
+            case wire.Demand() | wire.Resend() | wire.Results() | wire.Failed() | wire.Finished():
+                with self._lock:
+                    known = self._jobs.get(message.job)
+                if known is not None:
+                    self._report(known, message, chunks)
+
+    def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
+        match message:
+            case wire.Results():
+                payload = memoryview(gather(chunks))
+                segments: list[Segment] = []
+                start = 0
+                for first, tasks, status, busy_us, size in message.segments:
+                    segments.append((first, tasks, status, busy_us, payload[start : start + size]))
+                    start += size
+                job.results(message.parcel, message.attempt, segments)
+            case wire.Demand():
+                job.granted(message.node, message.cpu_count, message.packets)
+            case wire.Resend():
+                job.resend(message.parcel, message.attempt, message.node)
+            case wire.Failed():
+                if message.parcel is not None:
+                    job.parcel_failed(message.parcel, message.message)
+                else:
+                    kind = VersionMismatch if message.code == "version" else ClusterError
+                    job.failed(kind(f"the job cannot run on this cluster: {message.message}"))
+            case wire.Finished():
+                with self._lock:
+                    self._jobs.pop(message.job, None)
+
+    def connection_lost(self, reason: str) -> None:
+        """The server is gone, or has closed the connection."""
+        self._fail_all(
+            ServerUnreachable(
+                f"the connection to the achilles_server at {self._settings.endpoint} was lost: {reason}",
+                host=self._settings.host,
+                port=self._settings.port,
+            )
+        )
+
+    def _fail_all(self, error: ClusterError) -> None:
+        with self._lock:
+            self._lost = error
+            jobs = list(self._jobs.values())
+            self._jobs.clear()
+        for job in jobs:
+            job.failed(error)
+
+    def _serve_module(self, fetch: wire.Fetch) -> None:
+        module = find_source(fetch.module)
+        answer = wire.Fetched(
+            fetch.job,
+            fetch.request,
+            module.found,
+            module.is_package,
+            module.origin or "",
+            module.sha256,
+            module.reason,
+            module.is_extension,
+        )
+        self._controller.send(answer, [module.source])
+
+
+def _after_fork() -> None:
+    global _session
+    _session = uuid.uuid4().hex
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,233 @@
+"""The client end of the line protocol: a controller's connection once it is authenticated.
+
+Frames may be sent from any thread: what the socket takes at once is written there and then, the rest
+by the loop. Frames that arrive are handed to the listener in the loop's thread. One lock guards the
+socket in both directions, since a TLS connection must not be read and written at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ..errors import ClusterError
+from ..workers.loop import SelectorLoop
+from . import messages as wire
+from .dialling import READ_BYTES, Link
+from .wire import Buffer, frame_segments
+
+__all__ = ["Controller", "ControllerListener", "controller_loop"]
+
+_log = logging.getLogger("achilles.controller")
+
+# Buffers per sendmsg; Linux takes 1024.
+MAX_BUFFERS = 512
+# TLS writes one record at a time; joining up to this much first saves system calls.
+JOIN_BYTES = 256 * 1024
+
+
+class ControllerListener(Protocol):
+    """Whoever owns the connection."""
+
+    def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
+        """One frame from the server (in the loop's thread)."""
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone, not by our own `Controller.close` (in the loop's thread)."""
+
+
+class Controller:
+    """A connection on a loop.
+
+    Args:
+        link: The authenticated connection; taken over.
+        loop: Where it is read.
+        listener: Hears of frames and of the end.
+    """
+
+    def __init__(self, link: Link, loop: SelectorLoop, listener: ControllerListener) -> None:
+        self._socket = link.socket
+        self._is_tls = isinstance(link.socket, ssl.SSLSocket)
+        self._parser = link.parser
+        self._early = link.early
+        self._loop = loop
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._queue: deque[memoryview] = deque()
+        self._closed = False
+        self._allowed = wire.ALLOWED["controller", "server"]
+        self._socket.setblocking(False)
+
+    def start(self) -> None:
+        """Begin to receive."""
+        self._loop.callFromThread(self._begin)
+
+    def send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
+        """Send a frame; silently nothing once the connection is closed.
+
+        The segments must not change until they are sent.
+        """
+        views = [memoryview(part).cast("B") for part in frame_segments(message, segments)]
+        with self._lock:
+            if self._closed:
+                return
+            idle = not self._queue
+            self._queue.extend(views)
+            if idle:
+                self._write()
+                if self._queue:
+                    self._loop.addWriter(self)
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.clear()
+        # Closed in the loop, so that nothing else can be given its descriptor while it is watched.
+        self._loop.callFromThread(self._close)
+
+    # What the loop calls.
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Name in the loop's log."""
+        return "achilles controller"
+
+    def doRead(self) -> Any:
+        """Receive what is there."""
+        while True:
+            with self._lock:
+                if self._closed:
+                    return None
+                try:
+                    data = self._socket.recv(READ_BYTES)
+                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    return None
+                except OSError as error:
+                    return error
+            if not data:
+                return ConnectionError("the server closed the connection")
+            try:
+                for message, chunks in self._parser.frames(data):
+                    self._received(message, chunks)
+            except ClusterError as error:
+                return error
+            # TLS may hold more than the socket shows.
+            if not self._is_tls:
+                return None
+
+    def doWrite(self) -> Any:
+        """Send what is queued."""
+        with self._lock:
+            if self._closed:
+                return None
+            try:
+                self._write()
+            except OSError as error:
+                return error
+            if not self._queue:
+                self._loop.removeWriter(self)
+        return None
+
+    def connectionLost(self, reason: Any) -> None:
+        """The loop has let go of the socket after an error."""
+        with self._lock:
+            already, self._closed = self._closed, True
+            self._queue.clear()
+        self._close()
+        if not already:
+            self._listener.connection_lost(str(reason))
+
+    def _begin(self) -> None:
+        while self._early:
+            message, chunks = self._early.popleft()
+            self._received(message, chunks)
+        if not self._closed:
+            self._loop.addReader(self)
+            # What TLS has read ahead shows in no descriptor.
+            reason = self.doRead() if self._is_tls else None
+            if reason:
+                self._loop.removeReader(self)
+                self.connectionLost(reason)
+
+    def _received(self, message: wire.Message, chunks: list[Buffer]) -> None:
+        if type(message) not in self._allowed:
+            wire.check_allowed(message, self._allowed)
+        if isinstance(message, wire.Ping):
+            self.send(wire.Pong(message.sent_ns))
+        else:
+            self._listener.frame_received(message, chunks)
+
+    def _write(self) -> None:
+        """Write until the socket is full; the lock is held."""
+        queue = self._queue
+        while queue:
+            try:
+                sent = self._send_some()
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError:
+                # Reading will meet the same end and report it.
+                queue.clear()
+                return
+            while sent and queue:
+                part = queue[0]
+                if sent < len(part):
+                    queue[0] = part[sent:]
+                    break
+                sent -= len(part)
+                queue.popleft()
+
+    def _send_some(self) -> int:
+        queue = self._queue
+        if not self._is_tls:
+            parts = [queue[place] for place in range(min(len(queue), MAX_BUFFERS))]
+            return self._socket.sendmsg(parts, [], socket.MSG_DONTWAIT)
+        if len(queue) > 1 and len(queue[0]) < JOIN_BYTES:
+            joined: list[memoryview] = []
+            size = 0
+            while queue and size + len(queue[0]) <= JOIN_BYTES:
+                joined.append(queue.popleft())
+                size += len(joined[-1])
+            if joined:
+                queue.appendleft(memoryview(b"".join(joined)))
+        return self._socket.send(queue[0])
+
+    def _close(self) -> None:
+        self._loop.removeReader(self)
+        self._loop.removeWriter(self)
+        self._socket.close()
+
+
+_loop: SelectorLoop | None = None
+_loop_lock = threading.Lock()
+
+
+def controller_loop() -> SelectorLoop:
+    """The loop that all controllers of this process share; a daemon thread."""
+    global _loop
+    with _loop_lock:
+        if _loop is None:
+            _loop = SelectorLoop("achilles-controller")
+            _loop.start()
+        return _loop
+
+
+def _after_fork() -> None:
+    global _loop, _loop_lock
+    _loop, _loop_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

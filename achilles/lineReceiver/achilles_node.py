@@ -1,0 +1,119 @@
+"""Start an achilles node: this machine's cores, at a server's disposal."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from ..config import DEFAULT_HOST, DEFAULT_PORT, Settings, load_settings, write_config
+from ..errors import ConfigError
+from ..workers.process import available_cores
+from .node import AchillesNode
+
+__all__ = ["genConfig", "runAchillesNode"]
+
+
+def genConfig(
+    host: str | None = None, port: int | None = None, path: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write HOST and PORT to an ``.env`` file; asks for what is missing.
+
+    Args:
+        host: The server's name or IP address.
+        port: The server's TCP port.
+        path: The file; by default as in `achilles.config.genConfig`.
+
+    Returns:
+        The file written; only this user may read it (0600).
+    """
+    if host is None:
+        host = input(f"HOST [{DEFAULT_HOST}]: ").strip() or DEFAULT_HOST
+    if port is None:
+        port = int(input(f"PORT [{DEFAULT_PORT}]: ").strip() or DEFAULT_PORT)
+    checked = load_settings(host=host, port=port)
+    return write_config({"HOST": checked.host, "PORT": str(checked.port)}, path)
+
+
+def runAchillesNode(
+    host: str | None = None,
+    port: int | None = None,
+    username: str | None = None,
+    secret_key: str | None = None,
+    cpu_count: int | None = None,
+) -> None:
+    """Run a node in this process, until the server ends it or it is stopped (Ctrl-C, SIGTERM).
+
+    On the server's machine, as the server's user, host and port are enough; from elsewhere the
+    username and the secret key are needed as well. When the server cannot be reached, or is lost, the
+    node keeps trying.
+
+    Args:
+        host: The server's name or IP address. Missing arguments come from ``ACHILLES_*`` variables
+            and ``.env`` files (`achilles.config`).
+        port: The server's TCP port.
+        username: Who we are, for the server.
+        secret_key: The server's secret key.
+        cpu_count: Number of worker processes; by default the cores this process may use.
+
+    Raises:
+        AuthenticationError: The server does not let us in, or could not prove itself.
+        VersionMismatch: The server speaks another version of the protocol.
+        ConfigError: A setting is wrong.
+    """
+    settings = load_settings(host=host, port=port, username=username, secret_key=secret_key)
+    settings = _served(settings)
+    if cpu_count is None:
+        cpu_count = available_cores()
+    if type(cpu_count) is not int or cpu_count < 1:
+        raise ConfigError(f"cpu_count must be a whole number from 1, not {cpu_count!r}", key="cpu_count")
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    node = AchillesNode(reactor, settings, cpu_count, installed_path(), _say)
+    failures: list[Failure] = []
+    reactor.addSystemEventTrigger("before", "shutdown", node.stop)
+    done = node.start()
+    done.addErrback(failures.append)
+    done.addCallback(lambda _: reactor.stop() if reactor.running else reactor.callWhenRunning(reactor.stop))
+    reactor.run()
+    if failures:
+        failures[0].raiseException()
+
+
+def _served(settings: Settings) -> Settings:
+    """A node always needs a server; with none configured, the one on this machine."""
+    if not settings.is_local:
+        return settings
+    return load_settings(
+        host=settings.host, port=settings.port, username=settings.username, secret_key=settings.secret_key
+    )
+
+
+def installed_path() -> list[str]:
+    """``sys.path`` without the directory of the script and the working directory.
+
+    What a user's function imports has to come from the user's own process, not from a file of the
+    same name that happens to lie where the node was started.
+    """
+    paths = sysconfig.get_paths()
+    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    roots |= {site.getusersitepackages(), *site.getsitepackages()}
+    package_root = str(Path(__file__).resolve().parents[2])
+    kept = []
+    for entry in sys.path:
+        inside = any(entry == root or entry.startswith(root + os.sep) for root in roots)
+        if inside or entry.endswith(".zip") or entry == package_root:
+            kept.append(entry)
+    if package_root not in kept:
+        kept.append(package_root)
+    return kept
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,280 @@
+"""One machine's agent: between a server and a crew of workers.
+
+It dials the server, proves itself, hands parcels to its `Crew` and results back, and dials again
+when the connection is lost. Payloads pass through as bytes; only workers unpickle.
+
+Life of the connection::
+
+    dialling -> shaking hands -> joined -> lost -> (wait) -> dialling ...      or ended
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from .. import __version__
+from ..config import Settings, is_loopback
+from ..errors import AuthenticationError, ClusterError, ProtocolError, VersionMismatch
+from ..workers.crew import Crew, ResultSegment
+from ..workers.module_source import ModuleSource
+from . import local_socket
+from . import messages as wire
+from .node_connection import NodeConnection
+from .tls_twisted import client_tls_factory
+from .wire import Buffer, gather
+
+__all__ = ["AchillesNode"]
+
+_log = logging.getLogger("achilles.node")
+
+DIAL_TIMEOUT_S = 10.0
+RETRY_S = 0.2
+RETRY_MAX_S = 10.0
+# A server that was started a moment ago may listen before its local socket does.
+KEYLESS_TRIES = 5
+STOP_GRACE_S = 2.0
+
+
+class AchillesNode:
+    """Keeps one crew of workers at a server's disposal.
+
+    Args:
+        reactor: Twisted's reactor.
+        settings: Where the server is, and what proves our right.
+        cpu_count: Number of workers.
+        sys_path: Where workers import installed packages from.
+        say: Prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        cpu_count: int,
+        sys_path: list[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self.cpu_count = cpu_count
+        self._reactor = reactor
+        self._say = say
+        self._crew = Crew(
+            reactor, cpu_count, self, sys_path=sys_path, node_name=f"node {socket.gethostname()}"
+        )
+        self._connection: NodeConnection | None = None
+        self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
+        self._jobs: dict[int, str] = {}
+        self._fetches: dict[int, int] = {}
+        self._delay_s = RETRY_S
+        self._keyless_tries = 0
+        self._told_waiting = False
+        self._ended: Deferred[None] | None = None
+        self._done: Deferred[None] = Deferred()
+        self._retry: Any = None
+
+    def start(self) -> Deferred[None]:
+        """Start workers and dial. Fires when the server ended this node; fails when it may not join."""
+        self._crew.start()
+        self._dial()
+        return self._done
+
+    def stop(self) -> Deferred[None]:
+        """Leave the server and end the workers."""
+        if self._ended is None:
+            self._ended = Deferred()
+            if self._retry is not None and self._retry.active():
+                self._retry.cancel()
+            if self._connection is not None:
+                self._connection.close()
+            ended = self._ended
+            self._crew.close(STOP_GRACE_S, lambda: ended.callback(None))
+        return self._ended
+
+    # Connecting.
+
+    def hello(self) -> wire.Hello:
+        """What this node says of itself."""
+        return wire.Hello(
+            protocol=wire.PROTOCOL,
+            role="node",
+            version=__version__,
+            python=sys.version_info[:2],
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            cpu_count=self.cpu_count,
+        )
+
+    def _dial(self) -> None:
+        if self._ended is not None:
+            return
+        settings = self.settings
+        factory: Any = Factory.forProtocol(lambda: NodeConnection(self, self._reactor))
+        factory.noisy = False
+        there = local_socket.find_connection_file(settings.host, settings.port)
+        endpoint: Any
+        if there is not None:
+            endpoint = UNIXClientEndpoint(  # type: ignore[no-untyped-call]  # Twisted's
+                self._reactor, there.socket, timeout=DIAL_TIMEOUT_S
+            )
+            dialled = endpoint.connect(factory)
+            dialled.addErrback(lambda _: self._dial_tcp(factory))
+        else:
+            dialled = self._dial_tcp(factory)
+        dialled.addErrback(self._unreachable)
+
+    def _dial_tcp(self, factory: Any) -> Deferred[Any]:
+        settings = self.settings
+        endpoint = HostnameEndpoint(self._reactor, settings.host, settings.port, timeout=DIAL_TIMEOUT_S)
+        dialled: Deferred[Any] = endpoint.connect(client_tls_factory(factory, self._reactor))
+        return dialled
+
+    def _unreachable(self, failure: Failure) -> None:
+        if not self._told_waiting:
+            self._told_waiting = True
+            self._say(
+                f"Waiting for an achilles_server at {self.settings.endpoint} ({failure.getErrorMessage()})"
+            )
+        self._dial_later()
+
+    def _dial_later(self) -> None:
+        if self._ended is not None:
+            return
+        # Jitter, so that nodes that lost a server together do not come back together.
+        delay_s = self._delay_s * random.uniform(0.5, 1.0)
+        self._delay_s = min(self._delay_s * 1.6, RETRY_MAX_S)
+        self._retry = self._reactor.callLater(delay_s, self._dial)
+
+    def joined(self, connection: NodeConnection, welcome: wire.Welcome) -> None:
+        """The server has let us in."""
+        self._connection = connection
+        self._delay_s = RETRY_S
+        self._told_waiting = False
+        self._say(f"GREETING: Welcome! There are currently {welcome.open_connections} open connections.")
+        self._say("")
+        self._say(f"Connected to achilles_server running at {self.settings.endpoint}")
+        self._say(f"CLIENT_ID: {welcome.client_id}")
+
+    def lost(self, connection: NodeConnection, error: ClusterError | None) -> None:
+        """A connection is gone, for a reason of the protocol or none that we know."""
+        was_joined = connection is self._connection
+        if was_joined:
+            self._connection = None
+            self._functions.clear()
+            self._fetches.clear()
+            for job in list(self._jobs):
+                self._crew.forget(job)
+            self._jobs.clear()
+        if self._ended is not None:
+            return
+        if isinstance(error, AuthenticationError | VersionMismatch) and not was_joined:
+            if self._may_come_locally():
+                self._retry = self._reactor.callLater(RETRY_S, self._dial)
+            elif not self._done.called:
+                self._done.errback(error)
+            return
+        if was_joined:
+            self._say(f"ALERT: The connection to {self.settings.endpoint} was lost; reconnecting.")
+        if error is not None:
+            _log.warning("%s", error)
+        self._dial_later()
+
+    def _may_come_locally(self) -> bool:
+        if self.settings.secret_key is not None or not is_loopback(self.settings.host):
+            return False
+        self._keyless_tries += 1
+        return self._keyless_tries < KEYLESS_TRIES
+
+    # Frames from the server.
+
+    def received(self, message: wire.Message, chunks: list[Buffer]) -> None:
+        """One frame, of a type that a server may send."""
+        match message:
+            case wire.Parcel():
+                self._parcel(message, chunks)
+            case wire.Job():
+                self._job(message, chunks)
+            case wire.Forget():
+                self._forget(message.job)
+            case wire.Fetched():
+                self._fetched(message, bytes(gather(chunks)))
+            case wire.Exit():
+                if not self._done.called:
+                    self._done.callback(None)
+
+    def _parcel(self, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
+        if parcel.job not in self._jobs:
+            raise ProtocolError(f"a parcel of job {parcel.job} came before the job")
+        payload = memoryview(gather(chunks))
+        units: list[list[Buffer]] = []
+        start = 0
+        for _, size in parcel.units:
+            units.append([payload[start : start + size]])
+            start += size
+        lengths = [tasks for tasks, _ in parcel.units]
+        self._crew.receive(
+            parcel.job, parcel.parcel, parcel.attempt, parcel.first, parcel.packet_tasks, lengths, units
+        )
+
+    def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
+        if chunks:
+            self._functions[job.function] = ([gather(chunks)], set())
+        known = self._functions.get(job.function)
+        if known is None:
+            raise ProtocolError(f"job {job.job} came without its function")
+        known[1].add(job.job)
+        self._jobs[job.job] = job.function
+        self._crew.introduce(job.job, known[0], job.session, job.reduces)
+
+    def _forget(self, job: int) -> None:
+        function = self._jobs.pop(job, None)
+        if function is None:
+            return
+        jobs = self._functions[function][1]
+        jobs.discard(job)
+        if not jobs:
+            del self._functions[function]
+        self._crew.forget(job)
+
+    def _fetched(self, answer: wire.Fetched, source: bytes) -> None:
+        if self._fetches.pop(answer.request, None) is None:
+            return
+        module = ModuleSource(
+            answer.found,
+            answer.is_package,
+            answer.origin or None,
+            answer.sha256,
+            source,
+            answer.reason,
+            answer.is_extension,
+        )
+        self._crew.module_arrived(answer.request, module)
+
+    # What the crew reports.
+
+    def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
+        """Send results on; nobody waits for those of a server that is gone."""
+        if self._connection is None:
+            return
+        for start in range(0, len(segments), wire.MAX_SEGMENTS):
+            part = segments[start : start + wire.MAX_SEGMENTS]
+            facts = [(*segment[:4], len(segment[4])) for segment in part]
+            self._connection.send(wire.Results(job, parcel, attempt, facts), [segment[4] for segment in part])
+
+    def module_wanted(self, job: int, request: int, name: str) -> None:
+        """Ask the job's controller for a module."""
+        if self._connection is None:
+            self._crew.module_arrived(request, ModuleSource.missing(name))
+            return
+        self._fetches[request] = job
+        self._connection.send(wire.Fetch(job, request, name))

@@ -1,0 +1,379 @@
+"""The body around the scheduler: connections in, frames routed, nothing unpickled.
+
+It translates frames into the scheduler's events and its commands into frames. Payloads pass
+through as they came; what a node or controller means by them is none of the server's business.
+All of it runs in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import platform
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from .. import __version__
+from ..core import scheduler_events as ev
+from ..core.scheduler import Scheduler
+from ..errors import ProtocolError
+from . import messages as wire
+from .server_jobs import Jobs
+from .wire import Buffer
+
+if TYPE_CHECKING:
+    from .server_connection import ServerConnection
+
+__all__ = ["AchillesServer"]
+
+_log = logging.getLogger("achilles.server")
+
+# How long a server waits for its nodes to leave before it answers `kill`.
+KILL_TIMEOUT_S = 10.0
+# A function above this is refused; arguments have their own limit.
+MAX_FUNCTION_BYTES = 1024 * 1024 * 1024
+
+
+class AchillesServer:
+    """Routes and schedules for all connected nodes and controllers.
+
+    Args:
+        reactor: Twisted's reactor, or a clock for tests.
+        endpoint: ``host:port`` as people know this server.
+        on_shutdown: Called when a controller asked the server itself to stop.
+    """
+
+    def __init__(self, reactor: Any, endpoint: str, on_shutdown: Callable[[], None]) -> None:
+        self.reactor = reactor
+        self.endpoint = endpoint
+        self.started_s = time.time()
+        self.scheduler = Scheduler()
+        self.jobs = Jobs()
+        self.nodes: dict[int, ServerConnection] = {}
+        self.controllers: dict[int, ServerConnection] = {}
+        self._on_shutdown = on_shutdown
+        self._node_ids = itertools.count()
+        self._controller_ids = itertools.count()
+        self._fetches: dict[int, tuple[int, int, int]] = {}  # request -> node, its request, job
+        self._fetch_ids = itertools.count(1)
+        self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
+        self._telling = False
+        self._kills: list[tuple[ServerConnection, bool, int]] = []
+        self._on_empty: Deferred[None] | None = None
+        self._receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
+            wire.Parcel: self._parcel,
+            wire.Results: self._results,
+            wire.Submit: self._submit,
+            wire.Exhausted: self._exhausted,
+            wire.Cancel: self._cancel,
+            wire.Fetch: self._fetch,
+            wire.Fetched: self._fetched,
+            wire.Status: self._status,
+            wire.Kill: self._kill,
+            wire.Drain: self._drain,
+        }
+
+    # Connections come and go.
+
+    def joined(self, connection: ServerConnection, hello: wire.Hello) -> int:
+        """Take in an authenticated connection; returns its client id."""
+        if hello.role == "node":
+            number = next(self._node_ids)
+            self.nodes[number] = connection
+            _log.info("node %d joined: %s, %d slots", number, hello.host, hello.cpu_count)
+        else:
+            number = next(self._controller_ids)
+            self.controllers[number] = connection
+        return number
+
+    def ready(self, connection: ServerConnection, number: int, hello: wire.Hello) -> None:
+        """The welcome has been sent; work may follow."""
+        if hello.role == "node":
+            self._tell(ev.NodeJoined(time.monotonic_ns(), number, max(hello.cpu_count, 1), hello.python))
+            self._announce_capacity()
+
+    def left(self, connection: ServerConnection, number: int, role: str) -> None:
+        """An authenticated connection is gone."""
+        if role == "node":
+            _log.info("node %d left", number)
+            del self.nodes[number]
+            self.jobs.node_lost(number)
+            self._drop_fetches_of(number)
+            self._tell(ev.NodeLost(time.monotonic_ns(), number))
+            self._announce_capacity()
+            self._answer_kills()
+        else:
+            del self.controllers[number]
+            self._kills = [kill for kill in self._kills if kill[0] is not connection]
+            for job in self.jobs.of_controller(number):
+                self._tell(ev.JobCancelled(time.monotonic_ns(), job))
+                self._forget_job(job)
+        self._check_empty()
+
+    def capacity(self) -> tuple[int, int]:
+        """Nodes and slots at hand."""
+        return len(self.nodes), sum(node.cpu_count for node in self.scheduler.nodes.values())
+
+    def _announce_capacity(self) -> None:
+        nodes, slots = self.capacity()
+        for controller in self.controllers.values():
+            controller.send(wire.Capacity(nodes, slots))
+
+    def close(self, timeout_s: float) -> Deferred[None]:
+        """Close every connection; fires when all are gone, or when it takes too long."""
+        closed: Deferred[None] = Deferred()
+        closed.addTimeout(timeout_s, self.reactor, onTimeoutCancel=lambda _result, _timeout_s: None)
+        self._on_empty = closed
+        for connection in [*self.nodes.values(), *self.controllers.values()]:
+            connection.close()
+        self._check_empty()
+        return closed
+
+    def _check_empty(self) -> None:
+        if self._on_empty is not None and not self.nodes and not self.controllers:
+            on_empty, self._on_empty = self._on_empty, None
+            on_empty.callback(None)
+
+    # Frames come in.
+
+    def received(self, connection: ServerConnection, message: wire.Message, chunks: list[Buffer]) -> None:
+        """One frame of an authenticated peer, of a type that it may send."""
+        receiver = self._receivers.get(type(message))
+        if receiver is not None:
+            receiver(connection, message, chunks)
+
+    def _parcel(self, connection: ServerConnection, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
+        job = self.jobs.number_of(connection.number, parcel.job)
+        if job is None:
+            return  # finished or cancelled in the meantime
+        now_ns = time.monotonic_ns()
+        event = ev.ParcelArrived(now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size)
+        self._tell(event, parcel, chunks)
+
+    def _results(self, connection: ServerConnection, results: wire.Results, chunks: list[Buffer]) -> None:
+        facts = [segment[:4] for segment in results.segments]
+        job = self.jobs.live.get(results.job)
+        if job is not None:
+            for _, tasks, status, _ in facts:
+                job.tasks_done += tasks
+                if status:
+                    job.tasks_failed += 1
+        now_ns = time.monotonic_ns()
+        event = ev.ResultsArrived(
+            now_ns, connection.number, results.job, results.parcel, results.attempt, facts
+        )
+        self._tell(event, results, chunks)
+
+    def _submit(self, connection: ServerConnection, submit: wire.Submit, chunks: list[Buffer]) -> None:
+        if self.jobs.number_of(connection.number, submit.job) is not None:
+            raise ProtocolError(f"job {submit.job} was submitted before on this connection")
+        if submit.chunksize < 1:
+            raise ProtocolError("chunksize is at least 1")
+        job = self.jobs.add(connection.number, submit, chunks, time.time())
+        self._tell(
+            ev.JobSubmitted(
+                time.monotonic_ns(), job.number, connection.number, submit.chunksize, submit.python
+            )
+        )
+
+    def _exhausted(self, connection: ServerConnection, message: wire.Exhausted, _: list[Buffer]) -> None:
+        job = self.jobs.number_of(connection.number, message.job)
+        if job is not None:
+            self._tell(ev.InputEnded(time.monotonic_ns(), job))
+
+    def _cancel(self, connection: ServerConnection, message: wire.Cancel, _: list[Buffer]) -> None:
+        job = self.jobs.number_of(connection.number, message.job)
+        if job is not None:
+            self._tell(ev.JobCancelled(time.monotonic_ns(), job))
+            self._forget_job(job)
+
+    def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
+        self._tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
+
+    def _fetch(self, connection: ServerConnection, fetch: wire.Fetch, _: list[Buffer]) -> None:
+        job = self.jobs.live.get(fetch.job)
+        controller = None if job is None else self.controllers.get(job.controller)
+        if job is None or controller is None:
+            connection.send(wire.Fetched(fetch.job, fetch.request, False))
+            return
+        request = next(self._fetch_ids)
+        self._fetches[request] = (connection.number, fetch.request, fetch.job)
+        controller.send(wire.Fetch(job.local_number, request, fetch.module))
+
+    def _fetched(self, connection: ServerConnection, answer: wire.Fetched, chunks: list[Buffer]) -> None:
+        job_number = self.jobs.number_of(connection.number, answer.job)
+        asked = self._fetches.get(answer.request)
+        if asked is None or asked[2] != job_number:
+            return
+        del self._fetches[answer.request]
+        node = self.nodes.get(asked[0])
+        if node is not None:
+            node.send(msgspec.structs.replace(answer, job=asked[2], request=asked[1]), chunks)
+
+    def _drop_fetches_of(self, node: int) -> None:
+        for request in [request for request, asked in self._fetches.items() if asked[0] == node]:
+            del self._fetches[request]
+
+    def _status(self, connection: ServerConnection, message: wire.Status, _: list[Buffer]) -> None:
+        connection.send(wire.StatusReply(), [msgspec.json.encode(self.status())])
+
+    def _kill(self, connection: ServerConnection, message: wire.Kill, _: list[Buffer]) -> None:
+        self._kills.append((connection, message.shutdown_server, len(self.nodes)))
+        for node in list(self.nodes.values()):
+            node.send(wire.Exit())
+        self.reactor.callLater(KILL_TIMEOUT_S, self._answer_kills, True)
+        self._answer_kills()
+
+    def _answer_kills(self, overdue: bool = False) -> None:
+        if not self._kills or (self.nodes and not overdue):
+            return
+        kills, self._kills = self._kills, []
+        for connection, _, nodes in kills:
+            connection.send(wire.Killed(nodes - len(self.nodes)))
+        if any(shutdown for _, shutdown, _ in kills):
+            self._on_shutdown()
+
+    # The scheduler decides.
+
+    def _tell(
+        self, event: ev.Event, message: wire.Message | None = None, chunks: list[Buffer] | None = None
+    ) -> None:
+        """Tell the scheduler and obey it. What that leads to is told after, never within."""
+        self._events.append((event, message, chunks or []))
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._events:
+                event, message, chunks = self._events.popleft()
+                for command in self.scheduler.handle(event):
+                    self._obey(command, message, chunks)
+        finally:
+            self._telling = False
+
+    def _obey(self, command: ev.Command, message: wire.Message | None, chunks: list[Buffer]) -> None:
+        match command:
+            case ev.SendParcel():
+                assert isinstance(message, wire.Parcel)
+                message.job = command.job
+                message.attempt = command.attempt
+                self.nodes[command.node].send(message, chunks)
+            case ev.ForwardResults():
+                assert isinstance(message, wire.Results)
+                job = self.jobs.live[command.job]
+                message.job = job.local_number
+                self.controllers[command.controller].send(message, chunks)
+            case ev.WakeAt():
+                delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
+                self.reactor.callLater(delay_s, self._wake)
+            case ev.IntroduceJob():
+                job = self.jobs.live[command.job]
+                introduction = wire.Job(job.number, job.function, job.session, job.reduces)
+                self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
+            case ev.ForgetJob():
+                forgotten = self.jobs.live.get(command.job)
+                if forgotten is not None:
+                    self.jobs.unteach(forgotten, command.node)
+                if command.node in self.nodes:
+                    self.nodes[command.node].send(wire.Forget(command.job))
+            case _:
+                self._answer_controller(command)
+
+    def _answer_controller(self, command: ev.Command) -> None:
+        assert isinstance(command, ev.Demand | ev.Resend | ev.FinishJob | ev.FailJob | ev.FailParcel)
+        job = self.jobs.live.get(command.job)
+        controller = self.controllers.get(command.controller)
+        if job is None or controller is None:
+            return
+        local = job.local_number
+        match command:
+            case ev.Demand():
+                controller.send(wire.Demand(local, command.node, command.cpu_count, command.packets, 0))
+            case ev.Resend():
+                controller.send(wire.Resend(local, command.parcel, command.attempt, command.node))
+            case ev.FailParcel():
+                controller.send(wire.Failed(local, "lost", command.reason, command.parcel))
+            case ev.FinishJob():
+                controller.send(wire.Finished(local))
+            case ev.FailJob():
+                controller.send(wire.Failed(local, command.code, command.reason))
+        if isinstance(command, ev.FinishJob | ev.FailJob):
+            # The nodes are told to forget it by commands that follow, so it goes after those.
+            self.reactor.callLater(0, self._forget_job, command.job)
+
+    def _forget_job(self, number: int) -> None:
+        if self.jobs.remove(number) is not None:
+            for request in [request for request, asked in self._fetches.items() if asked[2] == number]:
+                del self._fetches[request]
+
+    def _wake(self) -> None:
+        self._tell(ev.TimePassed(time.monotonic_ns()))
+
+    def status(self) -> dict[str, Any]:
+        """The cluster as one JSON object; `getClusterStatus` returns it."""
+        host, _, port = self.endpoint.rpartition(":")
+        nodes = []
+        for number, connection in sorted(self.nodes.items()):
+            state = self.scheduler.nodes[number]
+            hello = connection.hello
+            assert hello is not None
+            nodes.append(
+                {
+                    "id": number,
+                    "host": hello.host,
+                    "pid": hello.pid,
+                    "cpu_count": state.cpu_count,
+                    "load": connection.load,
+                    "tasks_running": sum(parcel.missing_tasks for parcel in state.parcels.values()),
+                    "tasks_done": state.tasks_done,
+                    "version": hello.version,
+                    "python": f"{hello.python[0]}.{hello.python[1]}",
+                    "draining": state.draining,
+                    "connected_since": connection.connected_s,
+                }
+            )
+        jobs = []
+        for job_number, job in sorted(self.jobs.live.items()):
+            scheduled = self.scheduler.jobs.get(job_number)
+            if scheduled is None:
+                continue
+            lost = set(scheduled.lost)
+            running = sum(p.missing_tasks for p in scheduled.parcels.values() if p.parcel not in lost)
+            waiting = sum(p.missing_tasks for p in scheduled.parcels.values() if p.parcel in lost)
+            jobs.append(
+                {
+                    "id": job_number,
+                    "name": job.name,
+                    "controller": job.controller,
+                    "done": job.tasks_done,
+                    "running": running,
+                    "waiting": waiting,
+                    "failed": job.tasks_failed,
+                    "input_ended": scheduled.input_ended,
+                    "submitted": job.submitted_s,
+                }
+            )
+        return {
+            "server": {
+                "host": host,
+                "port": int(port),
+                "pid": os.getpid(),
+                "hostname": socket.gethostname(),
+                "version": __version__,
+                "python": platform.python_version(),
+                "started": self.started_s,
+                "controllers": len(self.controllers),
+                "jobs_finished": self.jobs.finished,
+                "platform": sys.platform,
+            },
+            "nodes": nodes,
+            "jobs": jobs,
+        }

@@ -1,0 +1,241 @@
+"""One connection at the server: handshake first, then frames of the types its role may send.
+
+Life::
+
+    connected -> ready (TLS is up) -> hello/proof ... -> joined -> frames ... -> left
+
+Until it has joined, a peer has `LOGIN_S` seconds and small frames; and an address that fails too often
+is shut out for a while (`Admission`). Afterwards silence ends it: every `HEARTBEAT_S` the server
+asks who has been quiet, and drops who stays so.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+
+from .. import __version__
+from ..errors import AuthenticationError, ClusterError, ProtocolError
+from . import messages as wire
+from .handshake import ServerHandshake, Verifiers
+from .local_socket import peer_is_us
+from .protocol import AchillesProtocol
+from .wire import Buffer, Limits
+
+if TYPE_CHECKING:
+    from .server import AchillesServer
+
+__all__ = ["Admission", "ConnectionFactory", "ServerConnection"]
+
+_log = logging.getLogger("achilles.server")
+
+LOGIN_S = 10.0
+HEARTBEAT_S = 5.0
+# Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
+QUIET_NODE = 3
+QUIET_CONTROLLER = 12
+MAX_WAITING = 512
+
+
+class Admission:
+    """Shuts an address out after too many failures; remembers a bounded number of addresses.
+
+    Args:
+        failures: How many in ``window_s`` seconds shut an address out.
+    """
+
+    def __init__(self, failures: int = 10, window_s: float = 60.0, addresses: int = 4096) -> None:
+        self._failures = failures
+        self._window_s = window_s
+        self._addresses = addresses
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self.waiting = 0
+
+    def admits(self, address: str, now_s: float) -> bool:
+        """Whether this address may try."""
+        recent = [at_s for at_s in self._failed.get(address, ()) if now_s - at_s < self._window_s]
+        return len(recent) < self._failures and self.waiting < MAX_WAITING
+
+    def failed(self, address: str, now_s: float) -> None:
+        """Note a failure."""
+        recent = [at_s for at_s in self._failed.pop(address, ()) if now_s - at_s < self._window_s]
+        self._failed[address] = [*recent, now_s][-self._failures :]
+        while len(self._failed) > self._addresses:
+            self._failed.popitem(last=False)
+
+
+class ServerConnection(AchillesProtocol):
+    """The server's end of one connection.
+
+    Args:
+        server: Where frames go.
+        verifiers: Who may connect.
+        binding: Channel binding of the server's certificate, None on a Unix socket.
+        limits: Frame sizes after authentication.
+    """
+
+    def __init__(
+        self,
+        server: AchillesServer,
+        verifiers: Verifiers,
+        binding: bytes | None,
+        limits: Limits,
+        admission: Admission,
+    ) -> None:
+        super().__init__(server.reactor)
+        self._server = server
+        self._verifiers = verifiers
+        self._binding = binding
+        self._limits = limits
+        self._admission = admission
+        self._handshake: ServerHandshake | None = None
+        self._allowed: frozenset[type] = frozenset()
+        self._login: Any = None
+        self._heartbeat: Any = None
+        self._heard = True
+        self._quiet = 0
+        self._address = ""
+        self.hello: wire.Hello | None = None
+        self.number = -1
+        self.joined = False
+        self.load = 0.0
+        self.connected_s = 0.0
+
+    def connectionMade(self) -> None:
+        peer = self.transport.getPeer() if self.transport is not None else None
+        self._address = getattr(peer, "host", "")
+        self._admission.waiting += 1
+        self._login = self._server.reactor.callLater(LOGIN_S, self._too_slow)
+        super().connectionMade()
+
+    def connection_ready(self) -> None:
+        transport: Any = self.transport
+        trusted = self._binding is None and peer_is_us(transport.socket)
+        self._handshake = ServerHandshake(self._verifiers, self._binding, trusted)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard = True
+        super().dataReceived(data)
+
+    def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
+        if not self.joined:
+            self._shake_hands(message)
+            return
+        if type(message) not in self._allowed:
+            wire.check_allowed(message, self._allowed)
+        if isinstance(message, wire.Ping):
+            self.send(wire.Pong(message.sent_ns))
+        elif isinstance(message, wire.Pong):
+            self.load = message.load
+        elif isinstance(message, wire.Error):
+            _log.warning("%s reports: %s", self._who(), message.message[:500])
+            self.close()
+        else:
+            self._server.received(self, message, chunks)
+
+    def _shake_hands(self, message: wire.Message) -> None:
+        handshake = self._handshake
+        if handshake is None:
+            raise ProtocolError("nothing may be said before TLS is established")
+        for answer in handshake.receive(message):
+            if isinstance(answer, wire.Welcome):
+                assert handshake.hello is not None
+                self._join(handshake.hello, answer)
+            else:
+                self.send(answer)
+
+    def _join(self, hello: wire.Hello, welcome: wire.Welcome) -> None:
+        self._end_login()
+        self.set_limits(self._limits)
+        self.hello = hello
+        self.joined = True
+        self.connected_s = time.time()
+        self._allowed = wire.ALLOWED["server", hello.role]
+        self.number = self._server.joined(self, hello)
+        welcome.client_id = self.number
+        welcome.open_connections = len(self._server.nodes) + len(self._server.controllers)
+        welcome.version = __version__
+        welcome.nodes, welcome.slots = self._server.capacity()
+        self.send(welcome)
+        self._heartbeat = self._server.reactor.callLater(HEARTBEAT_S, self._beat)
+        self._server.ready(self, self.number, hello)
+
+    def _beat(self) -> None:
+        assert self.hello is not None
+        self._quiet = 0 if self._heard else self._quiet + 1
+        self._heard = False
+        if self._quiet >= (QUIET_NODE if self.hello.role == "node" else QUIET_CONTROLLER):
+            _log.warning("%s has been silent for %g s: dropped", self._who(), self._quiet * HEARTBEAT_S)
+            self._heartbeat = None
+            assert self.transport is not None
+            self.transport.abortConnection()
+            return
+        self._heartbeat = self._server.reactor.callLater(HEARTBEAT_S, self._beat)
+        self.send(wire.Ping(time.monotonic_ns()))
+
+    def _too_slow(self) -> None:
+        self._login = None
+        self.protocol_failed(AuthenticationError(f"no proof of the secret key within {LOGIN_S:g} s"))
+
+    def protocol_failed(self, error: ClusterError) -> None:
+        """Say why, close, and remember who failed."""
+        _log.warning("%s is refused: %s", self._who(), error)
+        if not self.joined and self._address:
+            self._admission.failed(self._address, time.monotonic())
+        super().protocol_failed(error)
+
+    def _who(self) -> str:
+        address = self._address or "the local socket"
+        if self.hello is None:
+            return f"a peer at {address}"
+        return f"{self.hello.role} {self.number} at {address}"
+
+    def _end_login(self) -> None:
+        self._admission.waiting -= 1
+        if self._login is not None and self._login.active():
+            self._login.cancel()
+        self._login = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self.hello is None:
+            self._end_login()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
+        if self.joined:
+            self.joined = False
+            assert self.hello is not None
+            self._server.left(self, self.number, self.hello.role)
+
+
+class ConnectionFactory(Factory):
+    """Builds connections for one port.
+
+    Args: as of `ServerConnection`.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        server: AchillesServer,
+        verifiers: Verifiers,
+        binding: bytes | None,
+        limits: Limits,
+        admission: Admission,
+    ) -> None:
+        self._arguments = (server, verifiers, binding, limits, admission)
+
+    def buildProtocol(self, addr: Any) -> ServerConnection | None:
+        admission = self._arguments[4]
+        if not admission.admits(getattr(addr, "host", ""), time.monotonic()):
+            return None
+        connection = ServerConnection(*self._arguments)
+        connection.factory = self
+        return connection

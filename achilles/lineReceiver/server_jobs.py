@@ -1,0 +1,120 @@
+"""What a server keeps of the jobs it routes, beside what its scheduler knows.
+
+Jobs have two numbers: the one their controller gave, good on that connection alone, and the
+server's own, which nodes hear. Functions are kept as the bytes they came in, one copy for each
+content, and are never unpickled.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from .messages import Submit
+from .wire import Buffer
+
+__all__ = ["Jobs", "RoutedJob"]
+
+
+@dataclass(slots=True)
+class RoutedJob:
+    """One job on its way through the server."""
+
+    number: int
+    controller: int
+    local_number: int
+    name: str
+    function: str
+    session: str
+    reduces: bool
+    chunksize: int
+    submitted_s: float
+    tasks_done: int = 0
+    tasks_failed: int = 0
+
+
+@dataclass(slots=True)
+class _Function:
+    payload: list[Buffer]
+    jobs: int = 0
+    nodes: dict[int, int] = field(default_factory=dict)  # node -> its live jobs with this function
+
+
+class Jobs:
+    """All live jobs and their functions."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._functions: dict[str, _Function] = {}
+        self._by_controller: dict[int, dict[int, int]] = {}
+        self.live: dict[int, RoutedJob] = {}
+        self.finished = 0
+
+    def add(self, controller: int, submit: Submit, payload: list[Buffer], now_s: float) -> RoutedJob:
+        """Take a submission in."""
+        job = RoutedJob(
+            next(self._numbers),
+            controller,
+            submit.job,
+            submit.name,
+            submit.function,
+            submit.session,
+            submit.reduces,
+            submit.chunksize,
+            now_s,
+        )
+        self.live[job.number] = job
+        self._by_controller.setdefault(controller, {})[submit.job] = job.number
+        self._functions.setdefault(submit.function, _Function(payload)).jobs += 1
+        return job
+
+    def number_of(self, controller: int, local_number: int) -> int | None:
+        """The server's number of a controller's job, if it is live."""
+        return self._by_controller.get(controller, {}).get(local_number)
+
+    def of_controller(self, controller: int) -> list[int]:
+        """The live jobs of a controller."""
+        return list(self._by_controller.get(controller, {}).values())
+
+    def remove(self, number: int) -> RoutedJob | None:
+        """Drop a job, and its function with the last job that uses it."""
+        job = self.live.pop(number, None)
+        if job is None:
+            return None
+        self.finished += 1
+        locals_ = self._by_controller[job.controller]
+        del locals_[job.local_number]
+        if not locals_:
+            del self._by_controller[job.controller]
+        function = self._functions[job.function]
+        function.jobs -= 1
+        if not function.jobs:
+            del self._functions[job.function]
+        return job
+
+    def teach(self, job: RoutedJob, node: int) -> list[Buffer]:
+        """Note that the node learns of the job; its function, or nothing if the node has it."""
+        function = self._functions[job.function]
+        known = function.nodes.get(node, 0)
+        function.nodes[node] = known + 1
+        return [] if known else function.payload
+
+    def unteach(self, job: RoutedJob, node: int) -> None:
+        """Note that the node was told to forget the job."""
+        function = self._functions.get(job.function)
+        if function is not None and node in function.nodes:
+            function.nodes[node] -= 1
+            if function.nodes[node] <= 0:
+                del function.nodes[node]
+
+    def node_lost(self, node: int) -> None:
+        """Nothing is known to that node any more."""
+        for function in self._functions.values():
+            function.nodes.pop(node, None)
+
+    @property
+    def function_bytes(self) -> int:
+        """Memory that the functions take."""
+        return sum(
+            memoryview(part).nbytes for function in self._functions.values() for part in function.payload
+        )
