@@ -324,12 +324,12 @@ class Slots:
             worker = self.workers[number]
             worker.jobs.discard(event.job)
             self._out.append(UnteachJob(number, event.job))
-            for piece in worker.pieces:
-                if piece.key[0] == event.job:
-                    at_ns = event.now_ns + CANCEL_GRACE_NS
-                    self._stop_at.append((at_ns, number, piece.piece))
-                    self._out.append(WakeAt(at_ns))
-                    break
+            # Any of its pieces may be the one that does not end.
+            held = [piece.piece for piece in worker.pieces if piece.key[0] == event.job]
+            if held:
+                at_ns = event.now_ns + CANCEL_GRACE_NS
+                self._stop_at.extend((at_ns, number, piece) for piece in held)
+                self._out.append(WakeAt(at_ns))
 
     def _stop_overdue(self, now_ns: int) -> None:
         while self._stop_at and self._stop_at[0][0] <= now_ns:
