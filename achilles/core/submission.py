@@ -8,7 +8,8 @@ Rules:
 
 1. Arguments are drawn only to answer a demand, and only while what is out and what is unread
    stay within bounds: ``budget_bytes`` of payload (with the results that are still to come, once
-   their size is known), and as many unread tasks as the nodes have at hand. So a slow reader stops the producer, and an infinite iterable is fine.
+   their size is known), and as many unread tasks as the nodes have at hand. So a slow reader stops
+   the producer, and an infinite iterable is fine.
 2. Every parcel is delivered exactly once: as soon as it is complete, or, when the job is ordered,
    once all before it have been. Results of an older attempt count as well as those of the newest
    until the scheduler asks for the parcel again; from then on they are ignored.
