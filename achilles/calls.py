@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
@@ -267,6 +268,7 @@ def _progress_bar(args: Args) -> Any:
     total: int | None = None
     if isinstance(args, list) and args and isinstance(args[0], list):
         total = sum(len(packet) for packet in args)
-    elif hasattr(args, "__len__"):
-        total = len(args)
+    else:
+        # The length, or a good guess of it, of whatever has one.
+        total = length_hint(args) or None
     return tqdm(total=total, unit="item")

@@ -98,14 +98,20 @@ class ServerService(Service):
     def stopService(self) -> Deferred[Any]:
         """Stop listening and close all connections."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
-        if self._connection_file is not None:
-            local_socket.remove_connection_file(self._connection_file)
-            self._connection_file = None
         closing = [port.stopListening() for port in self._ports]
         self._ports = []
         if self.server is not None:
             closing.append(self.server.close(CLOSE_TIMEOUT_S))
-        return DeferredList([each for each in closing if each is not None])
+        stopped = DeferredList([each for each in closing if each is not None])
+        # Closing the port removes the socket; whoever finds the file meanwhile goes on to TCP.
+        stopped.addCallback(self._remove_connection_file)
+        return stopped
+
+    def _remove_connection_file(self, result: Any) -> Any:
+        if self._connection_file is not None:
+            local_socket.remove_connection_file(self._connection_file)
+            self._connection_file = None
+        return result
 
     def _listen(self, factory: SniffingFactory) -> Any:
         settings = self.settings
