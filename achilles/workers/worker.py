@@ -224,7 +224,8 @@ class Worker:
     def _channel_ended(self, error: Exception | None) -> None:
         if self.exit_code is not None:
             return
-        if error is not None:
+        if isinstance(error, channel.BrokenChannelError):
+            # A reset is just what the death of a process looks like from here.
             _log.warning("%r: %s", self, error)
         if self._watch is None:
             self._poll()
