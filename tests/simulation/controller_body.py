@@ -154,7 +154,10 @@ class ControllerBody:
         if plan is None:
             return
         call.drawing = True
+        blind = call.brain._result_bytes is None
         units, packets, packet_tasks, ended, draw_ns = take(call, plan)
+        if blind:
+            call.blind_tasks += sum(units)
         self.world.after(draw_ns, self._drawn, call, plan, units, packets, packet_tasks, ended, draw_ns)
 
     def _drawn(

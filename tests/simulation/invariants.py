@@ -1,8 +1,7 @@
 """What must hold after every event, and at the end.
 
 Each check looks at a brain's own books and recomputes them from the parcels themselves. They are
-allowed to look inside: a simulator that only watched from outside would notice a wrong sum hours later,
-as a hang.
+allowed to look inside: watched from outside, a wrong sum shows hours later, as a hang.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ def check_full(world: World) -> None:
     for job in scheduler.jobs.values():
         _check_server_job(world, job)
     _check_served(scheduler)
+    _check_starved(world)
     for controller in world.controllers.values():
         for call in controller.calls.values():
             check_call(call)
@@ -121,6 +121,17 @@ def _check_served(scheduler: Scheduler) -> None:
         _require(node is None, f"job {number} wants room, node {node and node.node} has it")
 
 
+def _check_starved(world: World) -> None:
+    """Nobody is served again and again while another, who could be, waits."""
+    server = world.server
+    turns = len(server.brain.jobs) + 1
+    patience_ns = 1_000_000_000 + 2 * turns * server.longest_stay_ns
+    for job, wanting in server.wanting.items():
+        if wanting.passed > 4 * turns and world.now_ns - wanting.since_ns > patience_ns:
+            waited_s = (world.now_ns - wanting.since_ns) / 1e9
+            raise Violation(f"job {job} waited {waited_s:.1f} s, others got {wanting.passed} turns")
+
+
 def check_call(call: Call) -> None:
     """A submission's sums, and its bounds."""
     brain, plan = call.brain, call.plan
@@ -136,7 +147,7 @@ def check_call(call: Call) -> None:
     # Results may be larger than arguments; what that can add is known after the first of them. Where
     # some are smaller, the forecast is too low for a while.
     bound = (
-        1.5 * plan.budget_bytes
+        2 * plan.budget_bytes
         + PARCEL_BYTES
         + (largest + call.blind_tasks) * (plan.task_bytes + plan.result_bytes)
     )

@@ -1,0 +1,90 @@
+"""The three brains together, under faults that a seed decides.
+
+A failing seed names itself; `make simulate` plays as many as one likes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from achilles.core.scheduler import Scheduler
+from tests.simulation.invariants import Violation
+from tests.simulation.play import play, reproduction
+from tests.simulation.scenario import MS, ControllerPlan, JobPlan, NodePlan, Scenario
+from tests.simulation.world import World
+
+SEEDS_PER_TEST = 100
+
+
+@pytest.mark.parametrize("block", range(20))
+def test_small_worlds(block: int) -> None:
+    for seed in range(block * SEEDS_PER_TEST, (block + 1) * SEEDS_PER_TEST):
+        play(seed)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_hundreds_of_nodes(seed: int) -> None:
+    play(seed, "hundreds")
+
+
+def test_thousands_of_nodes() -> None:
+    world = play(0, "thousands")
+    assert len(world.nodes) >= 2_000
+
+
+def test_a_seed_plays_the_same_run_every_time() -> None:
+    first, second = play(11), play(11)
+    assert (first.events, first.now_ns) == (second.events, second.now_ns)
+
+
+def test_a_broken_brain_is_found_and_the_seed_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that forgets the parcels of a lost node: the simulator has to see it."""
+    monkeypatch.setattr(Scheduler, "_retry", lambda self, job, parcel: None)
+    for seed in range(200):
+        try:
+            play(seed)
+        except Violation as violation:
+            assert any(reproduction(seed, "small") in note for note in violation.__notes__)
+            return
+    pytest.fail("two hundred seeds with lost nodes, and nothing was noticed")
+
+
+def test_no_machine_at_all_is_waiting_and_not_a_hang() -> None:
+    world = World(Scenario(0, [], [ControllerPlan(0)], [JobPlan(0, 0, 10)])).run()
+    assert world.controllers[0].calls[0].state == "runs"
+
+
+def test_a_newcomer_is_served_while_a_long_job_runs() -> None:
+    """A second job of little work must not wait for the end of the first."""
+    jobs = [
+        JobPlan(0, 0, 20_000, task_ns=1.0 * MS, ordered=False, chunksize=5),
+        JobPlan(1, 0, 20, submit_ns=500 * MS, task_ns=1.0 * MS),
+    ]
+    world = World(Scenario(3, [NodePlan(0, 2), NodePlan(1, 4)], [ControllerPlan(0)], jobs))
+    finished_ns: dict[int, int] = {}
+    body = world.controllers[0]
+    told = body.finished
+
+    def finished(job: int) -> None:
+        finished_ns[job] = world.now_ns
+        told(job)
+
+    body.finished = finished  # type: ignore[method-assign]
+    world.run()
+    assert finished_ns[1] < 700 * MS
+    assert finished_ns[0] > 3_000 * MS
+
+
+def test_throughput_grows_with_the_machines() -> None:
+    """Two thousand tasks of 10 ms: with 16 slots in about an eighth of the time of 2."""
+    took = {}
+    for nodes in (1, 8):
+        scenario = Scenario(
+            5,
+            [NodePlan(number, 2) for number in range(nodes)],
+            [ControllerPlan(0)],
+            [JobPlan(0, 0, 2_000, task_ns=10.0 * MS, spread=0.0, ordered=False)],
+        )
+        took[nodes] = World(scenario).run().now_ns
+    assert took[1] <= 1.05 * 2_000 * 10 * MS / 2
+    assert took[8] <= 1.2 * took[1] / 8
