@@ -41,7 +41,8 @@ class ClusterEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may close a dropped iterator's engine at any moment.
+        self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._serial = 0
         self._lost: ClusterError | None = None

@@ -58,7 +58,8 @@ class Controller:
         self._early = link.early
         self._loop = loop
         self._listener = listener
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may cancel a dropped iterator's job at any moment.
+        self._lock = threading.RLock()
         self._queue: deque[memoryview] = deque()
         self._closed = False
         self._allowed = wire.ALLOWED["controller", "server"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import site
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +99,11 @@ def installed_path() -> list[str]:
     What a user's function imports has to come from the user's own process, not from a file of the
     same name that happens to lie where the node was started.
     """
-    paths = sysconfig.get_paths()
-    roots = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    roots |= {site.getusersitepackages(), *site.getsitepackages()}
+    script = os.path.dirname(os.path.abspath(sys.argv[0])) if sys.argv and sys.argv[0] else ""
+    passing = {"", os.getcwd(), script}
+    kept = [entry for entry in sys.path if entry not in passing]
     package_root = str(Path(__file__).resolve().parents[2])
-    kept = []
-    for entry in sys.path:
-        inside = any(entry == root or entry.startswith(root + os.sep) for root in roots)
-        if inside or entry.endswith(".zip") or entry == package_root:
-            kept.append(entry)
-    if package_root not in kept:
-        kept.append(package_root)
-    return kept
+    return kept if package_root in kept else [*kept, package_root]
 
 
 def _say(line: str) -> None:

@@ -178,6 +178,7 @@ class AchillesProtocol(LineReceiver):
         transport = self.transport
         if isinstance(transport, TLSMemoryBIOProtocol):
             _enlarge(transport.transport)
+            _send_at_once(transport.transport)
         else:
             _enlarge(transport)
             self.connection_ready()
@@ -200,6 +201,12 @@ class AchillesProtocol(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lingering.closed()
+
+
+def _send_at_once(transport: Any) -> None:
+    """Frames are whole messages; Nagle's algorithm would hold small ones back for 40 ms."""
+    if hasattr(transport, "setTcpNoDelay"):
+        transport.setTcpNoDelay(True)
 
 
 def _enlarge(transport: Any) -> None:

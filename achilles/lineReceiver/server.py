@@ -38,8 +38,6 @@ _log = logging.getLogger("achilles.server")
 
 # How long a server waits for its nodes to leave before it answers `kill`.
 KILL_TIMEOUT_S = 10.0
-# A function above this is refused; arguments have their own limit.
-MAX_FUNCTION_BYTES = 1024 * 1024 * 1024
 
 
 class AchillesServer:

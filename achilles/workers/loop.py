@@ -90,7 +90,8 @@ class SelectorLoop:
         os.set_blocking(self._wake_w, False)
         self._selector.register(self._wake_r, selectors.EVENT_READ)
         self._wake_pending = False
-        self._wake_lock = threading.Lock()
+        # Reentrant: the garbage collector may run a finalizer that wakes the loop while it is held.
+        self._wake_lock = threading.RLock()
         self._running = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
