@@ -130,5 +130,4 @@ def killCluster(
     finally:
         link.close()
     assert isinstance(message, wire.Killed)
-    print(f"ALERT: {message.nodes} achilles_node{'s' if message.nodes != 1 else ''} ended.")
     return message.nodes
