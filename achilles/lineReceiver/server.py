@@ -153,7 +153,9 @@ class AchillesServer:
         if job is None:
             return  # finished or cancelled in the meantime
         now_ns = time.monotonic_ns()
-        event = ev.ParcelArrived(now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size)
+        event = ev.ParcelArrived(
+            now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt
+        )
         self._tell(event, parcel, chunks)
 
     def _results(self, connection: ServerConnection, results: wire.Results, chunks: list[Buffer]) -> None:
