@@ -262,8 +262,13 @@ class Scheduler:
                 return
             node.put(job, parcel)
             self._due.charge(job.job, parcel.work_ns)
-        elif node is None or (job.job, event.parcel) not in node.parcels:
-            return  # asked for again elsewhere in the meantime
+        elif node is None or (job.job, event.parcel) not in node.parcels or parcel.sent:
+            # Asked for again elsewhere in the meantime, or sent twice by a controller that
+            # found its way back: either way this answers what the node was waiting for.
+            self._close_demand(job, event.node)
+            job.stalled = False
+            self._reconsider(job)
+            return
         elif node.draining:
             node.take_off(job, parcel)
             self._retry(job, parcel)
@@ -337,7 +342,7 @@ class Scheduler:
 
     def _feed(self, node: NodeState) -> None:
         """Ask for work until the node has no room, or no job wants it."""
-        while not node.draining:
+        while not node.draining and (node.has_room() or node.has_room_for_another()):
             number = self._due.first_that(lambda key: node.has_room_for(self.jobs[key]))
             if number is None:
                 break

@@ -125,10 +125,12 @@ class NodeState:
         if self.has_room():
             return True
         return (
-            job.job not in self.parcels_of
-            and job.job not in self.reserved
-            and len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
+            job.job not in self.parcels_of and job.job not in self.reserved and self.has_room_for_another()
         )
+
+    def has_room_for_another(self) -> bool:
+        """Whether a job that has nothing here may add one parcel even though the node is full."""
+        return len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
 
     def may_run(self, job: JobState) -> bool:
         """Whether this node's Python can run the job's function."""
@@ -143,7 +145,8 @@ class NodeState:
         # A full node may be asked all the same (`has_room_for`). One lone packet would be a short and
         # costly parcel then, and less than the job's share beside one with longer tasks.
         free_ns = max(self.window_ns - self.work_ns - self.reserved_ns, parcel_ns)
-        share_ns = min(free_ns / max(sharing_jobs, 1), parcel_ns)
+        # However many jobs there are, so many at a time fill the window; the others have other turns.
+        share_ns = min(free_ns / max(min(sharing_jobs, MAX_JOBS_PER_NODE), 1), parcel_ns)
         tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
         # Slow start: never ask for much more than the job has shown it can do.
         tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
