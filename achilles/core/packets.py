@@ -69,7 +69,7 @@ def unit_length(
     # An argument that is slow to draw must not keep its finished neighbours waiting.
     slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
     wanted = int(UNIT_TARGET_NS / slowest_ns)
-    if task_bytes:
+    if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
     wanted = min(wanted, -(-available_tasks // (2 * cpu_count)))
     if wanted >= packet_tasks:

@@ -60,6 +60,10 @@ def test_large_arguments_bound_a_unit() -> None:
     assert length(task_ns=1.0, task_bytes=UNIT_TARGET_BYTES / 10, packets=100_000) <= 10
 
 
+def test_arguments_of_next_to_no_bytes_are_no_trouble() -> None:
+    assert length(task_ns=1.0, task_bytes=5e-324, packets=100_000) > 1
+
+
 def test_slow_drawing_bounds_a_unit() -> None:
     assert length(task_ns=1.0, draw_ns=1e9, packets=100_000) == 1
 
