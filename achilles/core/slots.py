@@ -102,6 +102,8 @@ class Slots:
         if job is None:
             return
         key = (event.job, event.parcel, event.attempt)
+        if key in self.parcels:
+            return
         tasks = sum(event.units)
         parcel = ParcelState(key, event.first, tasks, event.packet_tasks, len(event.units))
         self.parcels[key] = parcel

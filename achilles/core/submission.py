@@ -14,6 +14,8 @@ Rules:
    once all before it have been. Results of an older attempt count as well as those of the newest
    until the scheduler asks for the parcel again; from then on they are ignored.
 3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
+4. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
+   comes after are answered with these first, and only then with new ones.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ from .submission_events import (
     ParcelRead,
     ResendAsked,
     ResultsArrived,
+    SchedulerFound,
+    SchedulerLost,
     SendParcel,
 )
 
@@ -99,6 +103,9 @@ class Submission:
         self.tasks_done = 0
         self.packets_drawn = 0
         self._demands: deque[Granted] = deque()
+        self._unsent: deque[int] = deque()  # parcels that no scheduler knows of
+        self._has_scheduler = True
+        self._end_told = False
         self._next_parcel = 0
         self._next_delivery = 0
         self._undelivered = 0
@@ -124,8 +131,9 @@ class Submission:
             case ParcelRead():
                 self._parcel_read(event.parcel)
             case Granted():
-                if not self.input_ended:
+                if self._unsent or not self.input_ended:
                     self._demands.append(event)
+                    self._send_unsent()
             case InputStarted():
                 self.lists = event.lists
             case InputEnded():
@@ -136,6 +144,11 @@ class Submission:
                 parcel = self.parcels.get(event.parcel)
                 if parcel is not None and not parcel.complete:
                     self._completed(parcel)
+            case SchedulerLost():
+                self._scheduler_lost()
+            case SchedulerFound():
+                self._has_scheduler = True
+                self._tell_end()
         return self._out
 
     def plan(self) -> DrawPlan | None:
@@ -170,7 +183,8 @@ class Submission:
         return self._next_parcel, self.tasks_drawn
 
     def _parcel_drawn(self, event: ParcelDrawn) -> None:
-        if self._demands and self._demands[0].node == event.node:
+        wanted = bool(self._demands) and self._demands[0].node == event.node
+        if wanted:
             self._demands.popleft()
         parcel = ParcelState(
             self._next_parcel,
@@ -194,19 +208,52 @@ class Submission:
             self._draw_ns = _smooth(self._draw_ns, event.draw_ns / event.tasks)
         self._window_tasks += event.tasks - self._node_tasks.get(event.node, 0)
         self._node_tasks[event.node] = event.tasks
-        self._out.append(SendParcel(parcel.parcel, event.node, 1))
+        if wanted:
+            self._out.append(SendParcel(parcel.parcel, event.node, 1))
+        else:
+            # The scheduler was lost while this was drawn.
+            self._unsent.append(parcel.parcel)
+            self._send_unsent()
 
     def _input_ended(self) -> None:
         if not self.input_ended:
             self.input_ended = True
             self._demands.clear()
-            self._out.append(EndInput())
+            self._tell_end()
             self._complete_if_done()
+
+    def _tell_end(self) -> None:
+        if self.input_ended and self._has_scheduler and not self._unsent and not self._end_told:
+            self._end_told = True
+            self._out.append(EndInput())
+
+    def _scheduler_lost(self) -> None:
+        self._has_scheduler = self._end_told = False
+        self._demands.clear()
+        self._unsent.clear()
+        for parcel in self.parcels.values():
+            if not parcel.complete:
+                self._start_over(parcel, 1)
+                self._unsent.append(parcel.parcel)
+
+    def _send_unsent(self) -> None:
+        while self._unsent and self._demands:
+            parcel = self._unsent.popleft()
+            self._out.append(SendParcel(parcel, self._demands.popleft().node, 1))
+        self._tell_end()
 
     def _resend_asked(self, event: ResendAsked) -> None:
         parcel = self.parcels.get(event.parcel)
         if parcel is None or parcel.complete:
             return
+        if parcel.parcel in self._unsent:
+            self._unsent.remove(parcel.parcel)
+        self._start_over(parcel, event.attempt)
+        self._out.append(SendParcel(parcel.parcel, event.node, event.attempt))
+        self._tell_end()
+
+    def _start_over(self, parcel: ParcelState, attempt: int) -> None:
+        """Forget what came in of a parcel; only results of this attempt count from now on."""
         if parcel.missing_tasks < parcel.tasks:
             self._out.append(DropResults(parcel.parcel))
         self._bytes -= parcel.result_bytes
@@ -215,8 +262,7 @@ class Submission:
         self._waiting_tasks += parcel.tasks - parcel.missing_tasks
         parcel.result_bytes = 0
         parcel.missing_tasks = parcel.tasks
-        parcel.attempt = event.attempt
-        self._out.append(SendParcel(parcel.parcel, event.node, event.attempt))
+        parcel.attempt = attempt
 
     def _results_arrived(self, event: ResultsArrived) -> None:
         parcel = self.parcels.get(event.parcel)

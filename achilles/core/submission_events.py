@@ -71,6 +71,16 @@ class ParcelFailed:
 
 
 @dataclass(slots=True)
+class SchedulerLost:
+    """The connection to the scheduler is gone, and all that it knew of the job."""
+
+
+@dataclass(slots=True)
+class SchedulerFound:
+    """The job has been submitted again, to a scheduler that knows nothing of its parcels."""
+
+
+@dataclass(slots=True)
 class ParcelRead:
     """The caller has taken everything of a delivered parcel."""
 
@@ -126,5 +136,7 @@ Event = (
     | ResultsArrived
     | ParcelFailed
     | ParcelRead
+    | SchedulerLost
+    | SchedulerFound
 )
 Command = SendParcel | DropResults | DropUnits | Deliver | EndInput | Complete

@@ -6,15 +6,19 @@ answered in the loop's thread; results are handed to the job as bytes and unpick
 
 from __future__ import annotations
 
+import logging
 import os
+import random
 import threading
+import time
 import uuid
+from collections.abc import Iterable
 
 from ..config import Settings
 from ..errors import ClusterError, ServerUnreachable, VersionMismatch
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
-from ..lineReceiver.dialling import dial
+from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from
 from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
@@ -25,12 +29,22 @@ from .outcomes import Segment
 
 __all__ = ["ClusterEngine"]
 
+_log = logging.getLogger("achilles.controller")
+
+# How long a lost server is looked for, and the pauses between two tries.
+RECONNECT_S = 60.0
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
 # Names this process to the workers, who keep the modules of different processes apart.
 _session = uuid.uuid4().hex
 
 
 class ClusterEngine:
-    """One connection to a server, and the jobs that run over it.
+    """A connection to a server, and the jobs that run over it.
+
+    When the connection is lost it is made again, with growing pauses, for `RECONNECT_S`; unfinished
+    jobs are submitted anew and go on where they were.
 
     Args:
         settings: Where the server is, and what proves our right.
@@ -45,27 +59,36 @@ class ClusterEngine:
         self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._serial = 0
-        self._lost: ClusterError | None = None
-        link = dial(settings)
-        assert link.welcome is not None
-        self._nodes = link.welcome.nodes
+        self._nodes = 0
+        self._failure: ClusterError | None = None
+        self._released = threading.Event()
+        self._controller: Controller | None = None
+        self._take_over(dial(settings))
         print(f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful.")
         print(flush=True)
-        self._controller = Controller(link, controller_loop(), self)
-        self._controller.start()
+
+    def _take_over(self, link: Link) -> None:
+        assert link.welcome is not None
+        controller = Controller(link, controller_loop(), self)
+        with self._lock:
+            self._nodes = link.welcome.nodes
+            self._controller = controller
+        controller.start()
 
     def submit(self, job: Job) -> None:
         """Send the function; demands follow."""
         with self._lock:
-            if self._lost is not None:
-                raise self._lost
+            if self._failure is not None:
+                raise self._failure
             self._serial += 1
             job.number = self._serial
             self._jobs[job.number] = job
-            nodes = self._nodes
-        job.nodes_changed(nodes)
+        self._announce(job)
+
+    def _announce(self, job: Job) -> None:
+        job.nodes_changed(self._nodes)
         function = job.function
-        self._controller.send(
+        self._send(
             wire.Submit(
                 job.number,
                 content_hash(function.segments),
@@ -78,31 +101,41 @@ class ClusterEngine:
             function.segments,
         )
 
+    def _send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
+        """Send a frame; what is sent without a connection is sent again after it was made anew."""
+        controller = self._controller
+        if controller is not None:
+            controller.send(message, segments)
+
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
         """Send a parcel."""
         units = [
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
         ]
-        self._controller.send(
+        self._send(
             wire.Parcel(job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units),
             [segment for unit in draw.units for segment in unit],
         )
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
-        self._controller.send(wire.Exhausted(job.number))
+        self._send(wire.Exhausted(job.number))
 
     def cancel(self, job: Job) -> None:
         """Drop the job."""
         with self._lock:
             known = self._jobs.pop(job.number, None) is not None
         if known:
-            self._controller.send(wire.Cancel(job.number))
+            self._send(wire.Cancel(job.number))
 
     def release(self) -> None:
         """Close the connection."""
-        self._controller.close()
+        self._released.set()
+        with self._lock:
+            controller, self._controller = self._controller, None
+        if controller is not None:
+            controller.close()
 
     def no_nodes_reason(self) -> str:
         """What a caller without nodes should know."""
@@ -157,17 +190,49 @@ class ClusterEngine:
 
     def connection_lost(self, reason: str) -> None:
         """The server is gone, or has closed the connection."""
-        self._fail_all(
-            ServerUnreachable(
-                f"the connection to the achilles_server at {self._settings.endpoint} was lost: {reason}",
-                host=self._settings.host,
-                port=self._settings.port,
-            )
+        with self._lock:
+            if self._released.is_set() or self._failure is not None:
+                return
+            self._controller = None
+            jobs = list(self._jobs.values())
+        _log.warning(
+            "the connection to the achilles_server at %s was lost (%s); reconnecting",
+            self._settings.endpoint,
+            reason,
         )
+        for job in jobs:
+            job.connection_lost()
+        threading.Thread(target=self._reconnect, name="achilles-reconnect", daemon=True).start()
+
+    def _reconnect(self) -> None:
+        give_up_s = time.monotonic() + RECONNECT_S
+        pause_s = FIRST_PAUSE_S
+        while not self._released.wait(pause_s * random.uniform(0.5, 1.0)):
+            pause_s = min(pause_s * 1.6, LONGEST_PAUSE_S)
+            try:
+                link = dial(self._settings)
+            except ServerUnreachable as error:
+                if time.monotonic() < give_up_s:
+                    continue
+                self._fail_all(error)
+                return
+            except ClusterError as error:
+                self._fail_all(error)
+                return
+            if self._released.is_set():
+                link.close()
+                return
+            self._take_over(link)
+            with self._lock:
+                jobs = [job for job in self._jobs.values() if not job.over]
+            for job in jobs:
+                self._announce(job)
+                job.connected()
+            return
 
     def _fail_all(self, error: ClusterError) -> None:
         with self._lock:
-            self._lost = error
+            self._failure = error
             jobs = list(self._jobs.values())
             self._jobs.clear()
         for job in jobs:
@@ -185,7 +250,7 @@ class ClusterEngine:
             module.reason,
             module.is_extension,
         )
-        self._controller.send(answer, [module.source])
+        self._send(answer, [module.source])
 
 
 def _after_fork() -> None:

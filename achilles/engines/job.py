@@ -190,6 +190,22 @@ class Job:
                 self._failure = error
             self._changed.notify_all()
 
+    def connection_lost(self) -> None:
+        """The engine has lost its scheduler; what was sent there is lost with it."""
+        with self._changed:
+            self._to_engine.clear()
+            self._do(self._brain.handle(ev.SchedulerLost()))
+            self._changed.notify_all()
+
+    def connected(self) -> None:
+        """The engine has submitted the job again."""
+        self._tell(ev.SchedulerFound())
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is wanted from the engine."""
+        return self._over() or self._brain.completed
+
     def nodes_changed(self, nodes: int) -> None:
         """So many nodes are there now."""
         with self._changed:

@@ -79,9 +79,7 @@ class LocalEngine:
         """Give a parcel to the workers."""
         with self._lock:
             now_ns = time.monotonic_ns()
-            arrived = ev.ParcelArrived(
-                now_ns, job.number, parcel, node, draw.tasks, draw.size_bytes, attempt
-            )
+            arrived = ev.ParcelArrived(now_ns, job.number, parcel, node, draw.tasks, draw.size_bytes, attempt)
             self._tell(arrived, draw)
 
     def end_input(self, job: Job) -> None:

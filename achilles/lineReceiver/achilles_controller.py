@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ..errors import ClusterError
-from ..workers.loop import SelectorLoop
+from ..workers.loop import DelayedCall, SelectorLoop
 from . import messages as wire
 from .dialling import READ_BYTES, Link
 from .wire import Buffer, frame_segments
@@ -30,6 +30,7 @@ _log = logging.getLogger("achilles.controller")
 MAX_BUFFERS = 512
 # TLS writes one record at a time; joining up to this much first saves system calls.
 JOIN_BYTES = 256 * 1024
+SILENCE_S = 20.0
 
 
 class ControllerListener(Protocol):
@@ -63,6 +64,8 @@ class Controller:
         self._queue: deque[memoryview] = deque()
         self._closed = False
         self._allowed = wire.ALLOWED["controller", "server"]
+        self._heard = True
+        self._watch: DelayedCall | None = None
         self._socket.setblocking(False)
 
     def start(self) -> None:
@@ -117,6 +120,7 @@ class Controller:
                     return None
                 except OSError as error:
                     return error
+            self._heard = True
             if not data:
                 return ConnectionError("the server closed the connection")
             try:
@@ -150,7 +154,18 @@ class Controller:
         if not already:
             self._listener.connection_lost(str(reason))
 
+    def _watch_silence(self) -> None:
+        """The server asks every few seconds; one that says nothing for long is gone."""
+        if self._closed:
+            return
+        if not self._heard:
+            self.connectionLost(f"nothing was heard of it for {SILENCE_S:g} s")
+            return
+        self._heard = False
+        self._watch = self._loop.callLater(SILENCE_S, self._watch_silence)
+
     def _begin(self) -> None:
+        self._watch_silence()
         while self._early:
             message, chunks = self._early.popleft()
             self._received(message, chunks)
@@ -206,6 +221,8 @@ class Controller:
         return self._socket.send(queue[0])
 
     def _close(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         self._loop.removeReader(self)
         self._loop.removeWriter(self)
         self._socket.close()
