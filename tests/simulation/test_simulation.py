@@ -5,6 +5,8 @@ A failing seed names itself; `make simulate` plays as many as one likes.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from achilles.core.scheduler import Scheduler
@@ -13,12 +15,13 @@ from tests.simulation.play import play, reproduction
 from tests.simulation.scenario import MS, ControllerPlan, JobPlan, NodePlan, Scenario
 from tests.simulation.world import World
 
+SEEDS = int(os.environ.get("ACHILLES_SIMULATION_SEEDS") or 2_000)
 SEEDS_PER_TEST = 100
 
 
-@pytest.mark.parametrize("block", range(20))
-def test_small_worlds(block: int) -> None:
-    for seed in range(block * SEEDS_PER_TEST, (block + 1) * SEEDS_PER_TEST):
+@pytest.mark.parametrize("start", range(0, SEEDS, SEEDS_PER_TEST))
+def test_small_worlds(start: int) -> None:
+    for seed in range(start, min(start + SEEDS_PER_TEST, SEEDS)):
         play(seed)
 
 
