@@ -1,0 +1,25 @@
+"""The quick start's controller with ``imap_unordered``: packets as they come in, in any order."""
+
+from achilles.lineReceiver.achilles_main import imap_unordered
+
+
+def achilles_function(arg):
+    return arg**2
+
+
+def achilles_callback(result):
+    return result**2
+
+
+if __name__ == "__main__":
+    for result in imap_unordered(
+        achilles_function,
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+        achilles_callback,
+        chunksize=1,
+        host="127.0.0.1",
+        port=9999,
+        username="foo",
+        secret_key="bar",
+    ):
+        print(result)
