@@ -1,0 +1,113 @@
+"""docs/protocol.md says what messages.py does: every message, field, limit and example."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from achilles.errors import ProtocolError
+from achilles.lineReceiver import achilles_server, handshake, hot_frames, messages, server_connection, wire
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+KINDS = {str(kind.__struct_config__.tag): kind for kind in messages.Control.__subclasses__()}
+ROWS = {
+    row[0]: row
+    for line in TEXT.splitlines()
+    if line.count("→") and (row := re.findall(r"(?<=\| ).*?(?= \|)", line)) and row[0].startswith("`")
+} | {
+    row[0]: row
+    for line in TEXT.splitlines()
+    if "| any |" in line and (row := re.findall(r"(?<=\| ).*?(?= \|)", line))
+}
+FRAMES = [
+    line
+    for block in re.findall(r"```frames\n(.*?)```", TEXT, flags=re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_every_message_is_documented_and_no_other() -> None:
+    assert {name.strip("`") for name in ROWS} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_fields_defaults_and_payload(name: str) -> None:
+    _, _, fields, payload, *_ = ROWS[f"`{name}`"]
+    documented = {
+        field: json.loads(default) if default else ...
+        for field, default in re.findall(r"`(\w+)`(?:=(\[.*?\]|\"\"|[\w.]+))?", fields)
+    }
+    actual = {
+        field.name: ... if field.required else json.loads(json.dumps(field.default))
+        for field in msgspec.structs.fields(KINDS[name])
+        if field.name != "size"
+    }
+    assert documented == actual
+    assert list(documented) == list(actual)
+    assert (payload == "yes") == KINDS[name].has_payload
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_directions(name: str) -> None:
+    kind = KINDS[name]
+    hops = {(sender, receiver) for (receiver, sender), kinds in messages.ALLOWED.items() if kind in kinds}
+    before = messages.BEFORE_AUTHENTICATION
+    documented = ROWS[f"`{name}`"][1]
+    if documented == "any":
+        assert hops == {(sender, receiver) for receiver, sender in messages.ALLOWED}
+        return
+    assert all(kind in before[side] for side in before if f"→ {side}" in documented and "client" in documented)
+    parties = documented.split(" → ")
+    if "client" not in parties:
+        assert hops == set(zip(parties, parties[1:], strict=False))
+    else:
+        assert not hops
+        assert [side for side, kinds in before.items() if kind in kinds] == [parties[1]]
+
+
+def test_limits_are_those_of_the_code() -> None:
+    assert f"at most {messages.MAX_HEADER_BYTES} bytes" in TEXT
+    assert f"above {hot_frames.MAX_INT}." in TEXT
+    assert f"| {wire.BEFORE_AUTHENTICATION_LIMITS.payload_bytes} bytes |" in TEXT
+    assert f"| {achilles_server.MAX_PAYLOAD_BYTES} bytes |" in TEXT
+    assert f"at the server | {server_connection.LOGIN_S:g} s |" in TEXT
+    assert f"results frame | {messages.MAX_UNITS} |" in TEXT
+    assert f"numbers are | {messages.MAX_SEGMENTS} |" in TEXT
+    assert f"more than {handshake.MAX_ITERATIONS} iterations" in TEXT
+    assert f"have {handshake.ITERATIONS}." in TEXT
+    assert f"every {server_connection.HEARTBEAT_S:g} s" in TEXT
+    assert f"`protocol` must be {messages.PROTOCOL} on both sides" in TEXT
+
+
+@pytest.mark.parametrize("line", FRAMES)
+def test_example_frames_are_what_the_code_writes(line: str) -> None:
+    parties, header = re.fullmatch(r"(\w+ ⟶ \w+) +(.*)", line).groups()  # type: ignore[union-attr]
+    header, _, payload = header.partition(" <")
+    message = messages.parse_header(header.encode("ascii"))
+    assert message.size == (int(payload.rstrip(">")) if payload else 0)
+    assert messages.encode(message, message.size) == header.encode("ascii") + b"\r\n"
+    sender, receiver = parties.split(" ⟶ ")
+    if not isinstance(message, messages.Hello | messages.Welcome):
+        assert type(message) in messages.ALLOWED[receiver, sender]
+
+
+def test_hex_example() -> None:
+    (block,) = re.findall(r"```hex\n(.*?)```", TEXT, flags=re.DOTALL)
+    assert messages.encode(messages.Forget(job=7)) == bytes.fromhex(block)
+
+
+def test_documented_shapes_of_hot_headers_are_those_of_the_code() -> None:
+    for kind in (messages.Parcel, messages.Results):
+        (shape,) = re.findall(rf"^{kind.__name__[0]} (<.*)$", TEXT, flags=re.MULTILINE)
+        assert re.findall(r"<(\w+)>", shape) == [field.name for field in msgspec.structs.fields(kind)]
+
+
+def test_what_the_page_says_is_refused_is_refused() -> None:
+    for line in (b"hello", b'{"type":"unknown"}', b"P 01 0 1 0 0 1 1 1:1 1", b"R 1 0 1 0:1:3:1:1 1"):
+        with pytest.raises(ProtocolError):
+            messages.parse_header(line)
+    assert messages.parse_header(b'{"type":"exit","later":1}') == messages.Exit()
