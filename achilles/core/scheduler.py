@@ -20,19 +20,22 @@ Rules:
    again, ahead of new work; what belongs to older attempts is ignored. When `max_attempts` nodes
    were lost that had it, it is given up and the controller is told.
 6. A draining node keeps what has reached it. What is still on its way to it goes to another.
-7. A job whose bytecode no node can run although there are nodes is refused: when it is submitted at
+7. An idle node for which no job has new work takes parcels back from a node where they wait (a
+   straggler, or one that was filled before the idle one came), unless they were begun there.
+8. A job whose bytecode no node can run although there are nodes is refused: when it is submitted at
    once, later after `VERSION_PATIENCE_NS`, since nodes that lost the server come back one by one.
-8. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about
+9. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about
    a packet walks nodes or jobs. Only the arrival of a job looks at all nodes, until it has asked for
    enough.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from itertools import islice
 
 from .fairness import FairQueue
+from .pythons import VERSION_PATIENCE_NS, PythonVersions
 from .scheduler_events import (
     Command,
     Demand,
@@ -50,10 +53,12 @@ from .scheduler_events import (
     NodeJoined,
     NodeLost,
     ParcelArrived,
+    ParcelReturned,
     PythonVersion,
     Resend,
     ResultsArrived,
     SendParcel,
+    TakeBack,
     TimePassed,
     WakeAt,
 )
@@ -63,8 +68,9 @@ __all__ = ["STALE_NS", "VERSION_PATIENCE_NS", "Scheduler"]
 
 # How long an unanswered demand keeps its room reserved.
 STALE_NS = 100_000_000
-# How long a job waits for a node of its Python while there are only others.
-VERSION_PATIENCE_NS = 10_000_000_000
+# How far an idle node looks for parcels to take back.
+LOOK_AT_NODES = 8
+LOOK_AT_PARCELS = 4
 
 
 class Scheduler:
@@ -81,9 +87,9 @@ class Scheduler:
         self._due: FairQueue[int] = FairQueue()
         # Nodes with room for anybody, by Python version, least recently served first.
         self._roomy: dict[PythonVersion, OrderedDict[int, None]] = {}
-        self._pythons: Counter[PythonVersion] = Counter()
+        self._stocked: OrderedDict[int, None] = OrderedDict()  # nodes where parcels may wait
+        self._pythons = PythonVersions()
         self._demands: deque[tuple[int, int, int, int]] = deque()  # stale at, job, node, serial
-        self._unmatched: dict[int, int] = {}  # job without a node of its Python -> refused at
         self._spread = False  # whether a job or a node may have become free for the other
         self._serial = 0
         self._wakes_at_ns = -1
@@ -101,7 +107,10 @@ class Scheduler:
                 self._parcel_arrived(event)
             case TimePassed():
                 self._wakes_at_ns = -1
-                self._refuse_unmatched()
+                for job in self._pythons.overdue(event.now_ns):
+                    self._refuse(self.jobs[job])
+            case ParcelReturned():
+                self._parcel_returned(event)
             case InputEnded():
                 self._input_ended(event.job)
             case JobSubmitted():
@@ -123,10 +132,10 @@ class Scheduler:
     def _node_joined(self, event: NodeJoined) -> None:
         node = NodeState(event.node, event.cpu_count, event.python)
         self.nodes[event.node] = node
-        self._pythons[event.python] += 1
         self._roomy.setdefault(event.python, OrderedDict())
+        first = self._pythons.joined(event.python)
         self._feed(node)
-        if self._pythons[event.python] == 1:
+        if first:
             self._watch_pythons()
 
     def _node_draining(self, number: int) -> None:
@@ -140,7 +149,7 @@ class Scheduler:
         if node is None:
             return
         self._roomy[node.python].pop(number, None)
-        self._pythons[node.python] -= 1
+        self._stocked.pop(number, None)
         for job_number in node.jobs:
             self.jobs[job_number].nodes.discard(number)
         for job in self.jobs.values():
@@ -153,14 +162,14 @@ class Scheduler:
             job = self.jobs[job_number]
             node.take_off(job, parcel)
             self._retry(job, parcel)
-        if not self._pythons[node.python]:
+        if self._pythons.left(node.python):
             self._watch_pythons()
 
     def _job_submitted(self, event: JobSubmitted) -> None:
         job = JobState(event.job, event.controller, event.chunksize, event.python)
         self.jobs[event.job] = job
         self._due.add(event.job, event.weight)
-        if not self._has_python(job):
+        if not self._pythons.can_run(job):
             self._refuse(job)
             return
         self._reconsider(job)
@@ -171,37 +180,16 @@ class Scheduler:
             if node.has_room_for(job):
                 self._feed(node)
 
-    def _has_python(self, job: JobState) -> bool:
-        """Whether a node can run the job, or there is none at all and one may come that can."""
-        return job.python is None or not self.nodes or self._pythons[job.python] > 0
-
     def _watch_pythons(self) -> None:
-        """Rule 7: note which jobs have no node of their Python, now that these have changed."""
-        for job in self.jobs.values():
-            if self._has_python(job):
-                self._unmatched.pop(job.job, None)
-            elif job.job not in self._unmatched:
-                self._unmatched[job.job] = self._now_ns + VERSION_PATIENCE_NS
-                self._out.append(WakeAt(self._now_ns + VERSION_PATIENCE_NS))
-
-    def _refuse_unmatched(self) -> None:
-        while self._unmatched:
-            number, at_ns = next(iter(self._unmatched.items()))
-            if at_ns > self._now_ns:
-                break
-            self._refuse(self.jobs[number])
+        """Rule 8: see which jobs have no node of their Python, now that these have changed."""
+        wake_ns = self._pythons.watch(self.jobs.values(), self._now_ns)
+        if wake_ns is not None:
+            self._out.append(WakeAt(wake_ns))
 
     def _refuse(self, job: JobState) -> None:
         """Fail a job that no node can run."""
         assert job.python is not None
-        theirs = [f"{major}.{minor}" for (major, minor), count in sorted(self._pythons.items()) if count]
-        ours = f"{job.python[0]}.{job.python[1]}"
-        reason = (
-            f"the function travels by value, as bytecode of Python {ours}, but every node runs Python "
-            f"{' or '.join(theirs)}: start a node with Python {ours}, run this program with Python "
-            f"{theirs[0]}, or move the function into a module of its own (what is imported travels "
-            f"as source and runs on any version)"
-        )
+        reason = self._pythons.reason(job.python)
         self._out.append(FailJob(job.controller, job.job, "version", reason))
         self._drop(job)
 
@@ -230,7 +218,7 @@ class Scheduler:
         """Remove every trace of a job."""
         del self.jobs[job.job]
         self._due.remove(job.job)
-        self._unmatched.pop(job.job, None)
+        self._pythons.forget(job.job)
         self._spread = True
         for node_number in list(job.open_demands):
             self._close_demand(job, node_number)
@@ -320,6 +308,7 @@ class Scheduler:
         parcel.work_ns = 0.0
         parcel.losses += parcel.sent
         parcel.sent = False
+        parcel.asked_back_for = None
         if parcel.losses >= self.max_attempts:
             reason = f"the node that ran it was lost, {parcel.losses} times in a row"
             self._out.append(FailParcel(job.controller, job.job, parcel.parcel, reason))
@@ -348,6 +337,37 @@ class Scheduler:
                 break
             self._ask(node, self.jobs[number])
         self._note_room(node)
+        if node.is_idle:
+            self._take_back_for(node)
+
+    def _take_back_for(self, node: NodeState) -> None:
+        """Rule 7: ask another node for a parcel that this one could run at once."""
+        for number in islice(self._stocked, LOOK_AT_NODES):
+            stocked = self.nodes[number]
+            # The parcel that came last is the least likely to have been begun.
+            for (job_number, _), parcel in islice(reversed(stocked.parcels.items()), LOOK_AT_PARCELS):
+                if parcel.sent and parcel.asked_back_for is None and node.may_run(self.jobs[job_number]):
+                    parcel.asked_back_for = node.node
+                    self._out.append(TakeBack(number, job_number, parcel.parcel, parcel.attempt))
+                    return
+
+    def _parcel_returned(self, event: ParcelReturned) -> None:
+        job = self.jobs.get(event.job)
+        node = self.nodes.get(event.node)
+        parcel = None if job is None else job.parcels.get(event.parcel)
+        if job is None or node is None or parcel is None:
+            return
+        if parcel.node != event.node or parcel.attempt != event.attempt or not parcel.sent:
+            return
+        if event.given:
+            node.take_off(job, parcel)
+            parcel.sent = False  # it comes back whole, so no node was lost with it
+            self._retry(job, parcel)
+            self._note_room(node)
+        elif parcel.asked_back_for is not None:
+            idle = self.nodes.get(parcel.asked_back_for)
+            if idle is not None and idle.is_idle:
+                self._take_back_for(idle)
 
     def _feed_roomy(self) -> None:
         """Serve nodes that had room while no job wanted it."""
@@ -374,6 +394,10 @@ class Scheduler:
         else:
             roomy[node.node] = None
             roomy.move_to_end(node.node)
+        if node.has_stock():
+            self._stocked[node.node] = None
+        else:
+            self._stocked.pop(node.node, None)
 
     def _ask(self, node: NodeState, job: JobState) -> None:
         """Ask the job for a lost parcel, or else for a new one."""

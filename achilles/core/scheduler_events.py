@@ -79,6 +79,18 @@ class ResultsArrived:
 
 
 @dataclass(slots=True)
+class ParcelReturned:
+    """A node gave a parcel back untouched (or, not ``given``, has begun it and keeps it)."""
+
+    now_ns: int
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+    given: bool
+
+
+@dataclass(slots=True)
 class InputEnded:
     """A controller has no more parcels for the job."""
 
@@ -152,6 +164,16 @@ class ForwardResults:
 
 
 @dataclass(slots=True)
+class TakeBack:
+    """Ask the node for a parcel that it may not have begun; `ParcelReturned` answers."""
+
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+
+
+@dataclass(slots=True)
 class ForgetJob:
     """Tell the node to drop whatever it has of the job."""
 
@@ -201,6 +223,7 @@ Event = (
     | JobSubmitted
     | ParcelArrived
     | ResultsArrived
+    | ParcelReturned
     | InputEnded
     | JobCancelled
     | TimePassed
@@ -211,6 +234,7 @@ Command = (
     | IntroduceJob
     | SendParcel
     | ForwardResults
+    | TakeBack
     | ForgetJob
     | FinishJob
     | FailParcel

@@ -19,6 +19,8 @@ WINDOW_NS = 30_000_000
 # A window is filled by so many parcels: one runs, one waits, one is on its way.
 PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
+# Work per slot below which a node is done before anything could be moved to another.
+WORTH_MOVING_NS = 10_000_000
 # Below this the measurement says more about the clock than about the task.
 LEAST_TASK_NS = 20.0
 # A job may have so many demands unanswered; more are made as these are answered.
@@ -42,6 +44,7 @@ class ParcelState:
     work_ns: float = 0.0
     sent: bool = False  # whether this attempt has been sent to its node
     losses: int = 0  # nodes that were lost with it
+    asked_back_for: int | None = None  # the idle node that it is to go to
 
 
 @dataclass(slots=True)
@@ -105,6 +108,15 @@ class NodeState:
     reserved_ns: float = 0.0
     jobs: set[int] = field(default_factory=set)  # introduced here
     tasks_done: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing lies here or is on its way."""
+        return not self.draining and not self.parcels and not self.reserved
+
+    def has_stock(self) -> bool:
+        """Whether parcels wait here that an idle node would finish sooner."""
+        return len(self.parcels) > 1 and self.work_ns > self.cpu_count * WORTH_MOVING_NS
 
     @property
     def window_ns(self) -> float:

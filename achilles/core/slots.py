@@ -15,7 +15,9 @@ Rules:
 5. When a worker dies, only the item it was running is charged with the death. What it had not
    reported is run again in up to three pieces: the items before, that item alone, the items after.
    An item that was charged `max_attempts` times is reported as the cause of death.
-6. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
+6. A parcel that no worker has got anything of is given back when the server asks for it, or when
+   this node is to leave.
+7. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
    `CANCEL_GRACE_NS` is stopped.
 """
 
@@ -26,15 +28,18 @@ from collections import OrderedDict, deque
 from .fairness import FairQueue
 from .slots_events import (
     Command,
+    DrainBegan,
     DropParcel,
     DropPiece,
     Event,
     JobForgotten,
     JobIntroduced,
+    ParcelAskedBack,
     ParcelKey,
     ParcelReceived,
     PieceFinished,
     ReportDeath,
+    ReturnParcel,
     RunPiece,
     RunReduce,
     SendResults,
@@ -85,6 +90,11 @@ class Slots:
             case JobIntroduced():
                 self.jobs[event.job] = JobState(event.job, event.reduces)
                 self._turns.add(event.job)
+            case ParcelAskedBack():
+                self._give_back(event.key)
+            case DrainBegan():
+                for key in [key for key, parcel in self.parcels.items() if not parcel.begun]:
+                    self._give_back(key)
             case JobForgotten():
                 self._job_forgotten(event)
             case WorkerStarted():
@@ -115,6 +125,21 @@ class Slots:
             self._queue(job, Piece(self._next(), key, number, first, 0, length))
             first += length
 
+    def _give_back(self, key: ParcelKey) -> None:
+        parcel = self.parcels.get(key)
+        job = self.jobs.get(key[0])
+        if parcel is None or job is None:
+            return  # finished in the meantime; its results are the answer
+        if not parcel.begun:
+            for piece in job.waiting:
+                if piece.key == key:
+                    self._drop_piece(piece)
+            job.waiting = deque(piece for piece in job.waiting if piece.key != key)
+            if not job.waiting:
+                self._turns.deactivate(job.job)
+            self._drop_parcel(parcel)
+        self._out.append(ReturnParcel(key, not parcel.begun))
+
     def _next(self) -> int:
         self._serial += 1
         return self._serial
@@ -143,6 +168,7 @@ class Slots:
             self._run(worker, job, piece)
 
     def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
+        self.parcels[piece.key].begun = True
         piece.work_ns = job.work_of(piece.tasks)
         self._turns.serve(job.job, piece.work_ns)
         worker.pieces.append(piece)

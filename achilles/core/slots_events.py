@@ -52,6 +52,21 @@ class ParcelReceived:
 
 
 @dataclass(slots=True)
+class ParcelAskedBack:
+    """The server would give this parcel to an idle node."""
+
+    now_ns: int
+    key: ParcelKey
+
+
+@dataclass(slots=True)
+class DrainBegan:
+    """This node is to leave soon: what was not begun goes back."""
+
+    now_ns: int
+
+
+@dataclass(slots=True)
 class PieceFinished:
     """A worker answered. ``status``: 0 all well, 1 some items failed, 2 all failed."""
 
@@ -124,6 +139,14 @@ class SendResults:
 
 
 @dataclass(slots=True)
+class ReturnParcel:
+    """Tell the server that a parcel is given back untouched, or (not ``given``) was begun."""
+
+    key: ParcelKey
+    given: bool
+
+
+@dataclass(slots=True)
 class ReportDeath:
     """Make the piece's result the error that its worker died, and keep it."""
 
@@ -170,13 +193,22 @@ class WakeAt:
 
 
 Event = (
-    WorkerStarted | WorkerDied | JobIntroduced | ParcelReceived | PieceFinished | JobForgotten | TimePassed
+    WorkerStarted
+    | WorkerDied
+    | JobIntroduced
+    | ParcelReceived
+    | ParcelAskedBack
+    | DrainBegan
+    | PieceFinished
+    | JobForgotten
+    | TimePassed
 )
 Command = (
     TeachJob
     | RunPiece
     | RunReduce
     | SendResults
+    | ReturnParcel
     | ReportDeath
     | DropParcel
     | DropPiece

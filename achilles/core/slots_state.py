@@ -65,6 +65,7 @@ class ParcelState:
     tasks: int = 0
     missing_empty: int = 0
     kept_bytes: int = 0
+    begun: bool = False  # whether a worker got any of it
     done: list[Piece] = field(default_factory=list)
     spread: dict[int, PacketState] = field(default_factory=dict)
 

@@ -106,6 +106,9 @@ class LocalEngine:
         arrived = ev.ResultsArrived(time.monotonic_ns(), NODE, job, parcel, attempt, facts)
         self._tell(arrived, segments)
 
+    def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
+        """There is no other node that could want it back."""
+
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """A worker imports what its own path does not have; this process may."""
         self._loop.callFromThread(self._serve_module, request, name)

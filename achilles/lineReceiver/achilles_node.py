@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from ..workers.process import available_cores
 from .node import AchillesNode
 
 __all__ = ["genConfig", "runAchillesNode"]
+
+# How long a node that gets SIGTERM finishes what it has begun.
+DRAIN_GRACE_S = 10.0
 
 
 def genConfig(
@@ -45,7 +49,10 @@ def runAchillesNode(
     secret_key: str | None = None,
     cpu_count: int | None = None,
 ) -> None:
-    """Run a node in this process, until the server ends it or it is stopped (Ctrl-C, SIGTERM).
+    """Run a node in this process, until the server ends it or it is stopped.
+
+    Ctrl-C ends it at once. On SIGTERM it gives back what it has not begun, finishes the rest for up
+    to `DRAIN_GRACE_S`, and leaves.
 
     On the server's machine, as the server's user, host and port are enough; from elsewhere the
     username and the secret key are needed as well. When the server cannot be reached, or is lost, the
@@ -75,7 +82,15 @@ def runAchillesNode(
     reactor: Any = installed
     node = AchillesNode(reactor, settings, cpu_count, installed_path(), _say)
     failures: list[Failure] = []
-    reactor.addSystemEventTrigger("before", "shutdown", node.stop)
+    grace_s = 0.0
+
+    def politely(signal_number: int, frame: Any) -> None:
+        nonlocal grace_s
+        grace_s = DRAIN_GRACE_S
+        reactor.callFromThread(reactor.stop)
+
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: node.stop(grace_s))
+    reactor.callWhenRunning(signal.signal, signal.SIGTERM, politely)
     done = node.start()
     done.addErrback(failures.append)
     done.addCallback(lambda _: reactor.stop() if reactor.running else reactor.callWhenRunning(reactor.stop))

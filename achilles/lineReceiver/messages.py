@@ -68,10 +68,12 @@ __all__ = [
     "Proof",
     "Resend",
     "Results",
+    "Returned",
     "Role",
     "Status",
     "StatusReply",
     "Submit",
+    "TakeBack",
     "Welcome",
     "check_allowed",
     "encode",
@@ -234,6 +236,23 @@ class Failed(Control):
     parcel: Count | None = None
 
 
+class TakeBack(Control):
+    """Server -> node: give this parcel back, if no worker has begun it; another node is idle."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+
+
+class Returned(Control):
+    """Node -> server: the parcel is given back untouched; or, not ``given``, was begun."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+    given: bool
+
+
 class Fetch(Control):
     """Node -> server -> controller: a worker needs this module of the user's."""
 
@@ -314,9 +333,9 @@ BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
 _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
-    ("server", "node"): _EITHER_WAY | {Results, Fetch, Drain},
+    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Drain},
     ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, Forget, Fetched, Exit},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, StatusReply, Killed},
 }

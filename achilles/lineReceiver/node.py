@@ -82,6 +82,8 @@ class AchillesNode:
         self._ended: Deferred[None] | None = None
         self._done: Deferred[None] = Deferred()
         self._retry: Any = None
+        self._overdue: Any = None
+        self._left = False
 
     def start(self) -> Deferred[None]:
         """Start workers and dial. Fires when the server ended this node; fails when it may not join."""
@@ -89,17 +91,35 @@ class AchillesNode:
         self._dial()
         return self._done
 
-    def stop(self) -> Deferred[None]:
-        """Leave the server and end the workers."""
+    def stop(self, grace_s: float = 0.0) -> Deferred[None]:
+        """Leave the server and end the workers.
+
+        Args:
+            grace_s: First give back what was not begun, and finish what was, for so long.
+        """
         if self._ended is None:
             self._ended = Deferred()
             if self._retry is not None and self._retry.active():
                 self._retry.cancel()
-            if self._connection is not None:
-                self._connection.close()
-            ended = self._ended
-            self._crew.close(STOP_GRACE_S, lambda: ended.callback(None))
+            if self._connection is not None and grace_s > 0:
+                self._connection.send(wire.Drain())
+                self._overdue = self._reactor.callLater(grace_s, self._leave)
+                self._crew.drain(self._leave)
+            else:
+                self._leave()
         return self._ended
+
+    def _leave(self) -> None:
+        if self._overdue is not None and self._overdue.active():
+            self._overdue.cancel()
+        if self._left:
+            return
+        self._left = True
+        if self._connection is not None:
+            self._connection.close()
+        ended = self._ended
+        assert ended is not None
+        self._crew.close(STOP_GRACE_S, lambda: ended.callback(None))
 
     # Connecting.
 
@@ -206,6 +226,8 @@ class AchillesNode:
                 self._job(message, chunks)
             case wire.Forget():
                 self._forget(message.job)
+            case wire.TakeBack():
+                self._crew.ask_back(message.job, message.parcel, message.attempt)
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():
@@ -270,6 +292,11 @@ class AchillesNode:
             part = segments[start : start + wire.MAX_SEGMENTS]
             facts = [(*segment[:4], len(segment[4])) for segment in part]
             self._connection.send(wire.Results(job, parcel, attempt, facts), [segment[4] for segment in part])
+
+    def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
+        """Tell the server that a parcel can go to another node, or was begun here."""
+        if self._connection is not None:
+            self._connection.send(wire.Returned(job, parcel, attempt, given))
 
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """Ask the job's controller for a module."""

@@ -69,6 +69,7 @@ class AchillesServer:
         self._receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
             wire.Parcel: self._parcel,
             wire.Results: self._results,
+            wire.Returned: self._returned,
             wire.Submit: self._submit,
             wire.Exhausted: self._exhausted,
             wire.Cancel: self._cancel,
@@ -172,6 +173,14 @@ class AchillesServer:
         )
         self._tell(event, results, chunks)
 
+    def _returned(self, connection: ServerConnection, message: wire.Returned, _: list[Buffer]) -> None:
+        now_ns = time.monotonic_ns()
+        self._tell(
+            ev.ParcelReturned(
+                now_ns, connection.number, message.job, message.parcel, message.attempt, message.given
+            )
+        )
+
     def _submit(self, connection: ServerConnection, submit: wire.Submit, chunks: list[Buffer]) -> None:
         if self.jobs.number_of(connection.number, submit.job) is not None:
             raise ProtocolError(f"job {submit.job} was submitted before on this connection")
@@ -271,6 +280,10 @@ class AchillesServer:
                 job = self.jobs.live[command.job]
                 message.job = job.local_number
                 self.controllers[command.controller].send(message, chunks)
+            case ev.TakeBack():
+                if command.node in self.nodes:
+                    back = wire.TakeBack(command.job, command.parcel, command.attempt)
+                    self.nodes[command.node].send(back)
             case ev.WakeAt():
                 delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
                 self.reactor.callLater(delay_s, self._wake)

@@ -49,6 +49,9 @@ class CrewListener(Protocol):
     def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
         """These ranges of a parcel are done."""
 
+    def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
+        """A parcel is given back untouched, or was begun and stays."""
+
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """A worker imports a module; answer with `Crew.module_arrived`."""
 
@@ -100,6 +103,7 @@ class Crew:
         self._fetch_serial = 0
         self._closing = False
         self._on_closed: list[Callable[[], None]] = []
+        self._on_drained: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Start all workers."""
@@ -138,6 +142,15 @@ class Crew:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
         self._functions.pop(job, None)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
+
+    def ask_back(self, job: int, parcel: int, attempt: int) -> None:
+        """Give a parcel back if no worker got any of it; `CrewListener.parcel_returned` tells."""
+        self._tell(ev.ParcelAskedBack(time.monotonic_ns(), (job, parcel, attempt)))
+
+    def drain(self, on_drained: Callable[[], None]) -> None:
+        """Give back what was not begun; call back when the rest is done."""
+        self._on_drained = on_drained
+        self._tell(ev.DrainBegan(time.monotonic_ns()))
 
     def module_arrived(self, request: int, module: ModuleSource) -> None:
         """Answer `CrewListener.module_wanted`."""
@@ -264,6 +277,9 @@ class Crew:
     def _tell(self, event: ev.Event) -> None:
         for command in self._slots.handle(event):
             self._obey(command)
+        if self._on_drained is not None and not self._slots.parcels:
+            on_drained, self._on_drained = self._on_drained, None
+            on_drained()
 
     def _obey(self, command: ev.Command) -> None:
         match command:
@@ -310,6 +326,8 @@ class Crew:
                     len(parts),
                     [sizes, *parts],
                 )
+            case ev.ReturnParcel():
+                self._listener.parcel_returned(*command.key, command.given)
             case ev.ReportDeath():
                 self._kept[command.piece] = self._death(command)
             case ev.StopWorker():

@@ -1,0 +1,75 @@
+"""Which versions of Python the nodes run, and which jobs wait for one that none of them runs.
+
+A function that travels by value is bytecode, which only its own minor version can run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from .scheduler_events import PythonVersion
+from .scheduler_state import JobState
+
+__all__ = ["VERSION_PATIENCE_NS", "PythonVersions"]
+
+# How long a job waits for a node of its Python while there are only others.
+VERSION_PATIENCE_NS = 10_000_000_000
+
+
+class PythonVersions:
+    """Counts nodes by version, and jobs' patience."""
+
+    def __init__(self) -> None:
+        self._nodes: Counter[PythonVersion] = Counter()
+        self._refused_at_ns: dict[int, int] = {}
+
+    def joined(self, python: PythonVersion) -> bool:
+        """Count a node; whether it is the first of its version."""
+        self._nodes[python] += 1
+        return self._nodes[python] == 1
+
+    def left(self, python: PythonVersion) -> bool:
+        """Count a node off; whether it was the last of its version."""
+        self._nodes[python] -= 1
+        if self._nodes[python]:
+            return False
+        del self._nodes[python]
+        return True
+
+    def can_run(self, job: JobState) -> bool:
+        """Whether a node can run the job, or there is none at all and one may come that can."""
+        return job.python is None or not self._nodes or job.python in self._nodes
+
+    def watch(self, jobs: Iterable[JobState], now_ns: int) -> int | None:
+        """Look at the jobs again, now that versions came or went; when to look at their patience."""
+        wake_ns = None
+        for job in jobs:
+            if self.can_run(job):
+                self._refused_at_ns.pop(job.job, None)
+            elif job.job not in self._refused_at_ns:
+                wake_ns = self._refused_at_ns[job.job] = now_ns + VERSION_PATIENCE_NS
+        return wake_ns
+
+    def forget(self, job: int) -> None:
+        """The job is gone."""
+        self._refused_at_ns.pop(job, None)
+
+    def overdue(self, now_ns: int) -> Iterator[int]:
+        """Jobs whose patience has ended; those that are not forgotten come again."""
+        while self._refused_at_ns:
+            number, at_ns = next(iter(self._refused_at_ns.items()))
+            if at_ns > now_ns:
+                return
+            yield number
+
+    def reason(self, python: PythonVersion) -> str:
+        """Why a job of this version is refused, and what to do."""
+        theirs = [f"{major}.{minor}" for major, minor in sorted(self._nodes)]
+        ours = f"{python[0]}.{python[1]}"
+        return (
+            f"the function travels by value, as bytecode of Python {ours}, but every node runs Python "
+            f"{' or '.join(theirs)}: start a node with Python {ours}, run this program with Python "
+            f"{theirs[0]}, or move the function into a module of its own (what is imported travels "
+            f"as source and runs on any version)"
+        )
