@@ -7,6 +7,7 @@ and return results by packets. Where they run is settled by the arguments, the e
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from operator import length_hint
@@ -208,7 +209,9 @@ class Packets(Iterator[dict[str, Any]]):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        # At the end of the interpreter modules are half gone, and engines have closed themselves.
+        if not sys.is_finalizing():
+            self.close()
 
     def close(self) -> None:
         """Cancel what is not done, and let go of everything. Harmless when repeated."""
