@@ -53,6 +53,8 @@ def show(as_json: bool) -> None:
         click.echo(json.dumps({str(row.pop("setting")): row for row in rows}, indent=2))
     else:
         click.echo(render_rows(rows))
+        if settings.is_local and "HOST" not in settings.sources:
+            click.echo("\nNo server is configured: the work is done on this machine's cores.")
 
 
 @config.command(epilog=EXIT_CODES)

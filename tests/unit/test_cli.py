@@ -10,6 +10,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -206,6 +207,21 @@ def test_kill_asks_first(recorder: Recorder) -> None:
     assert recorder.calls[0][1]["command_verified"] is True
 
 
+def test_status_says_when_in_the_local_time() -> None:
+    then_s = datetime(2026, 1, 2, 3, 4, 5).astimezone().timestamp()
+    shown = render_status({"server": {"started": then_s}, "nodes": [{"id": 0, "connected_since": then_s}]})
+    assert shown.count("2026-01-02 03:04:05") == 2
+
+
+def test_status_of_an_empty_cluster_says_what_to_do() -> None:
+    shown = render_status({"server": {"host": "0.0.0.0", "port": 9000}, "nodes": [], "jobs": []})
+    assert "none: lend cores with `achilles node HOST:9000`" in shown
+
+
+def test_status_answers_yes_and_no() -> None:
+    assert "no" in render_status({"nodes": [{"draining": False}]})
+
+
 def test_kill_for_scripts(recorder: Recorder) -> None:
     result = run("kill", "--yes", "--shutdown-server", "--json")
     assert json.loads(result.stdout) == {"nodes_ended": 2, "server_stopped": True}
@@ -235,6 +251,12 @@ def test_errors_become_one_line_and_an_exit_code(recorder: Recorder, error: Base
 def test_debug_lets_the_traceback_through(recorder: Recorder) -> None:
     recorder.error = errors.ServerUnreachable("Nothing answers.")
     assert run("--debug", "status").exception is recorder.error
+
+
+def test_config_show_says_where_the_work_is_done(recorder: Recorder) -> None:
+    assert "No server is configured" in run("config", "show").stdout
+    Path(".env").write_text("HOST=h\n")
+    assert "No server" not in run("config", "show").stdout
 
 
 def test_config_show_hides_the_key(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +309,7 @@ def test_demo_prints_the_count_and_checks_it(recorder: Recorder, monkeypatch: py
     assert result.exit_code == 0
     assert "b                    3" in result.stdout
     assert "equal        yes" in result.stdout
+    assert "3 files, 0.0 million characters" in result.stdout
     result = demo_with(monkeypatch, spoil=True)
     assert result.exit_code == 1
     assert "equal        NO" in result.stdout
