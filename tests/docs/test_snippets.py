@@ -110,7 +110,7 @@ def test_shell_snippet(block: Block) -> None:
                 assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), words
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "ini"], ids=lambda b: b.name)
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "ini"], ids=lambda b: b.name)
 def test_service_unit_runs_a_command_that_exists(block: Block) -> None:
     (start,) = re.findall(r"^ExecStart=(.*)$", block.code, flags=re.MULTILINE)
     words = shlex.split(start)
