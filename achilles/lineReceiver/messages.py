@@ -346,9 +346,9 @@ def check_allowed(message: Message, allowed: frozenset[type]) -> None:
     """Raise :class:`ProtocolError` unless the message's type is in the table row ``allowed``."""
     if type(message) not in allowed:
         names = ", ".join(sorted(kind.__name__.lower() for kind in allowed))
-        raise ProtocolError(
-            f"a {type(message).__name__.lower()} frame is not allowed here; allowed now: {names}"
-        )
+        name = type(message).__name__.lower()
+        article = "an" if name[0] in "aeiou" else "a"
+        raise ProtocolError(f"{article} {name} frame is not allowed here; allowed now: {names}")
 
 
 def parse_header(line: bytes) -> Message:

@@ -139,6 +139,12 @@ class ServerConnection(AchillesProtocol):
             self._server.received(self, message, chunks)
 
     def _shake_hands(self, message: wire.Message) -> None:
+        if isinstance(message, wire.Error):
+            # The client gave up: it has no key, or does not trust us. No guess was made, and what a
+            # stranger writes does not belong in the log.
+            _log.info("%s gave up before it was authenticated", self._who())
+            self.close()
+            return
         handshake = self._handshake
         if handshake is None:
             raise ProtocolError("nothing may be said before TLS is established")
