@@ -82,12 +82,10 @@ def demo(address: str) -> None:
     from achilles import imap_unordered
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    click.echo(f"Counting the words of Python {python}'s standard library (address: {address}) ...")
     # Read once before, so that neither count pays for what the disk is slow to give.
     sizes = [len(text) for text in source_files()]
-    click.echo(
-        f"Counting the words of Python {python}'s standard library: {len(sizes):,} files, "
-        f"{sum(sizes) / 1e6:.1f} million characters (address: {address}) ..."
-    )
+    click.echo(f"{len(sizes):,} files, {sum(sizes) / 1e6:.1f} million characters")
     started_s = time.perf_counter()
     total: Counter[str] = Counter()
     for packet in imap_unordered(
