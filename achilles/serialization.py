@@ -38,6 +38,7 @@ __all__ = [
     "detach",
     "join",
     "load_failure",
+    "numbered",
     "python_required",
     "serialize",
     "serialize_failure",
@@ -149,6 +150,11 @@ def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
         subject=subject,
         path=path,
     )
+
+
+def numbered(kind: str, first: int, count: int) -> str:
+    """A subject for error messages: ``argument 7``, or ``the list of arguments 7 to 9``."""
+    return f"{kind} {first}" if count == 1 else f"the list of {kind}s {first} to {first + count - 1}"
 
 
 def join(serialized: Serialized) -> bytearray:

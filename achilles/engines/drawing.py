@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.submission import DrawPlan
-from ..serialization import Buffer, Serialized, detach, serialize
+from ..serialization import Buffer, Serialized, detach, numbered, serialize
 
 __all__ = ["Draw", "Drawer", "iterate"]
 
@@ -133,14 +133,14 @@ class Drawer:
     def _add_unit(self, items: list[Any], draw: Draw, first: int) -> None:
         start = first + draw.tasks
         try:
-            unit = serialize(items, f"arguments {start} to {start + len(items) - 1}")
+            unit = serialize(items, numbered("argument", start, len(items)))
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             good, draw.error = _before_bad_item(items, start, error)
             draw.ended = True
             if not good:
                 return
             items = good
-            unit = serialize(items, "arguments")
+            unit = serialize(items, numbered("argument", start, len(items)))
         self._put(unit, len(items), draw)
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from ..serialization import Buffer, deserialize, load_failure
+from ..serialization import Buffer, deserialize, load_failure, numbered
 
 __all__ = ["OnError", "Packet", "ParcelResults", "packets_of"]
 
@@ -155,7 +155,7 @@ def _load(segment: Segment, failures: dict[int, BaseException]) -> list[Any]:
         for index, blob in failed:
             failures[index] = load_failure(blob)
     if status < 2:
-        return cast(list[Any], deserialize(payload, f"the results of items {first} to {first + tasks - 1}"))
+        return cast(list[Any], deserialize(payload, numbered("result", first, tasks)))
     error = load_failure(payload)
     for index in range(first, first + max(tasks, 1)):
         failures[index] = error

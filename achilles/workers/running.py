@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from achilles.serialization import deserialize, join, serialize, serialize_failure
+from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED, Buffer
 from achilles.workers.importing import explain
 
@@ -61,7 +61,7 @@ def answer_unit(
     if job.failure is not None:
         return ALL_FAILED, [job.failure]
     try:
-        items = deserialize(payload, f"arguments {begin} to {begin + limit - 1}")
+        items = deserialize(payload, numbered("argument", begin, limit))
         if skip or limit != len(items):
             items = items[skip : skip + limit]
         reduces = packet_tasks > 0 and job.reducer is not None
