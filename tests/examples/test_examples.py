@@ -79,13 +79,15 @@ def test_quick_start_imap_gives_the_documented_dictionaries(started: Started, na
     ]
 
 
-def test_word_count_on_a_server_equals_counter(started: Started) -> None:
-    out = run_python(
-        EXAMPLES / "word_count/word_count.py",
-        *("--files", FILES, "--host", "127.0.0.1", "--port", started.port),
-        cwd=started.directory,
-        environment=started.environment,
-    )
+def test_word_count_on_nodes_of_different_sizes_equals_counter(tmp_path: Path) -> None:
+    environment, port = clean_environment(tmp_path), free_port()
+    with quick_start(tmp_path, environment, port, cpu_counts=(1, 3)):
+        out = run_python(
+            EXAMPLES / "word_count/word_count.py",
+            *("--files", 4 * FILES, "--host", "127.0.0.1", "--port", port),
+            cwd=tmp_path,
+            environment=environment,
+        )
     assert out.splitlines()[-1] == "equal to a plain Counter"
 
 
