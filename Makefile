@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed-test
 SEEDS ?= 20
+MINUTES ?= 30
 
-.PHONY: help demo test lint simulate clean
+.PHONY: help demo test lint simulate soak clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +22,9 @@ lint: $(INSTALLED)  ## Check style and types
 
 simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults (SEEDS=20)
 	ACHILLES_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
+
+soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
