@@ -74,6 +74,7 @@ __all__ = [
     "read_secret_key_file",
     "require_strong_key",
     "state_home",
+    "with_server",
     "write_config",
 ]
 
@@ -167,6 +168,11 @@ def load_settings(
         address=LOCAL if is_local else f"achilles://{format_address(host_used, port_used)}",
         sources=sources,
     )
+
+
+def with_server(settings: Settings) -> Settings:
+    """The same settings, for what needs a server: with none configured, the one on this machine."""
+    return dataclasses.replace(settings, address=f"achilles://{settings.endpoint}")
 
 
 def load_server_settings(

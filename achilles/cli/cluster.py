@@ -98,14 +98,11 @@ def status(
       achilles status --host 10.0.0.5 --secret-key-file key
       achilles status --json | jq '.nodes | length'
     """
-    settings = server_settings(host, port, username, secret_key_file)
+    server_settings(host, port, username, secret_key_file)  # refuses "local"
     from achilles.lineReceiver.achilles_main import getClusterStatus
 
     found = getClusterStatus(
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        secret_key=settings.secret_key,
+        host=host, port=port, username=username, secret_key=key_from(secret_key_file)
     ).as_dict()
     click.echo(json.dumps(found, indent=2, default=str) if as_json else render_status(found))
 
@@ -141,10 +138,10 @@ def kill(
     from achilles.lineReceiver.achilles_main import killCluster
 
     ended = killCluster(
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        secret_key=settings.secret_key,
+        host=host,
+        port=port,
+        username=username,
+        secret_key=key_from(secret_key_file),
         command_verified=True,
         shutdown_server=shutdown_server,
     )

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..calls import imap, imap_unordered, map
-from ..config import Settings, genConfig, load_settings
+from ..config import Settings, genConfig, load_settings, with_server
 from . import messages as wire
 from .dialling import dial
 from .wire import gather
@@ -57,11 +57,7 @@ class ClusterStatus:
 def _served(host: str | None, port: int | None, username: str | None, secret_key: str | None) -> Settings:
     """Settings for what needs a server: with none configured, the one on this machine."""
     settings = load_settings(host=host, port=port, username=username, secret_key=secret_key)
-    if settings.is_local:
-        settings = load_settings(
-            host=settings.host, port=settings.port, username=username, secret_key=secret_key
-        )
-    return settings
+    return with_server(settings)
 
 
 def getClusterStatus(

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from ..config import DEFAULT_HOST, DEFAULT_PORT, Settings, load_settings, write_config
+from ..config import DEFAULT_HOST, DEFAULT_PORT, load_settings, with_server, write_config
 from ..errors import ConfigError
 from ..workers.process import available_cores
 from .node import AchillesNode
@@ -72,7 +72,7 @@ def runAchillesNode(
         ConfigError: A setting is wrong.
     """
     settings = load_settings(host=host, port=port, username=username, secret_key=secret_key)
-    settings = _served(settings)
+    settings = with_server(settings)  # a node always needs one
     if cpu_count is None:
         cpu_count = available_cores()
     if type(cpu_count) is not int or cpu_count < 1:
@@ -97,15 +97,6 @@ def runAchillesNode(
     reactor.run()
     if failures:
         failures[0].raiseException()
-
-
-def _served(settings: Settings) -> Settings:
-    """A node always needs a server; with none configured, the one on this machine."""
-    if not settings.is_local:
-        return settings
-    return load_settings(
-        host=settings.host, port=settings.port, username=settings.username, secret_key=settings.secret_key
-    )
 
 
 def installed_path() -> list[str]:
