@@ -97,6 +97,10 @@ class Program:
             if line.startswith(start):
                 return line
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def wait_for_end(self) -> int:
         """Wait until it ends by itself; returns its exit code."""
         return self._process.wait(DEADLINE_S)
