@@ -63,11 +63,18 @@ def run_python(
 class Program:
     """A program that goes on until it is stopped, and the lines it printed so far."""
 
-    def __init__(self, path: Path, *arguments: object, cwd: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *arguments: object,
+        cwd: Path,
+        environment: Mapping[str, str],
+        python: str | Path = sys.executable,
+    ) -> None:
         self.lines: list[str] = []
         self._arriving: queue.Queue[str | None] = queue.Queue()
         self._process = subprocess.Popen(
-            [sys.executable, str(path), *map(str, arguments)],
+            [str(python), str(path), *map(str, arguments)],
             cwd=cwd,
             env=dict(environment),
             stdout=subprocess.PIPE,
