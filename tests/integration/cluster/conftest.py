@@ -1,0 +1,103 @@
+"""Clusters of child processes, and a check that no test leaves anything of its own behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+
+from achilles import getClusterStatus
+from tests.integration.cluster import parties
+from tests.integration.cluster.parties import Cluster, Place, wait_until
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place() -> Iterator[Place]:
+    """Where this process, as a controller, looks for servers; nothing is configured there."""
+    from achilles.lineReceiver.achilles_controller import controller_loop
+
+    tqdm.monitor_interval = 0  # no thread of tqdm's own
+    controller_loop()  # one for the process, so no test leaves it
+    found = Place()
+    with pytest.MonkeyPatch.context() as patch:
+        for key in list(os.environ):
+            if key.startswith("ACHILLES_"):
+                patch.delenv(key)
+        for key, value in found.variables().items():
+            patch.setenv(key, value)
+        patch.chdir(found.work)
+        yield found
+    found.remove()
+
+
+@pytest.fixture(scope="module")
+def pair(place: Place) -> Iterator[Cluster]:
+    """A server with nodes of 1 and 3 workers, shared by a module's tests."""
+    cluster = Cluster(place)
+    try:
+        for cpu_count in (1, 3):
+            cluster.start_node(cpu_count)
+        _settle(cluster)
+        members = (cluster.server, *cluster.nodes)
+        before = [party.descriptors() for party in members]
+        yield cluster
+        _settle(cluster)
+
+        def no_more() -> bool:
+            return all(party.descriptors() <= most for party, most in zip(members, before, strict=True))
+
+        wait_until(no_more, what="for descriptors of server and nodes")
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="module")
+def embedded(place: Place) -> Iterator[dict[str, Any]]:
+    """The embedded engine, started, and ended after the module's tests."""
+    import achilles
+    from achilles.engines import local
+
+    assert achilles.map(abs, [-1], address="local") == [[1]]
+    engine = local.local_engine()
+    yield {"address": "local"}
+    engine.close()
+    local._engine = None
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a descriptor, a thread or a process, or a job on the shared cluster."""
+    shared = [name for name in ("pair", "embedded", "where") if name in request.fixturenames]
+    for name in shared:
+        request.getfixturevalue(name)
+    threads, descriptors = parties.own_threads(), parties.own_descriptors()
+    children = parties.own_children()
+    yield
+    if "pair" in request.fixturenames:
+        _settle(request.getfixturevalue("pair"))
+    wait_until(lambda: parties.own_threads() <= threads, what="for threads")
+    wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
+    wait_until(lambda: parties.own_children() <= children, what="for processes")
+
+
+def _settle(cluster: Cluster) -> None:
+    """No job is left, and nobody is connected but the nodes and who asks."""
+
+    def idle() -> bool:
+        status = getClusterStatus(**cluster.address)
+        return not status.jobs and status.server["controllers"] == 1
+
+    wait_until(idle, 5.0, "for the jobs to be gone from the server")
+
+
+@pytest.fixture(params=["cluster", "embedded"])
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments of a call: for the shared cluster, and for the embedded engine."""
+    if request.param == "cluster":
+        address: dict[str, Any] = request.getfixturevalue("pair").address
+        return address
+    local: dict[str, Any] = request.getfixturevalue("embedded")
+    return local

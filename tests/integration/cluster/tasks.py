@@ -1,0 +1,60 @@
+"""Functions that tests run on nodes, who fetch this module from the test's process."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Refused(ValueError):
+    """An exception with a constructor of its own, which naive pickling gets wrong."""
+
+    def __init__(self, item: int, *, reason: str) -> None:
+        super().__init__(f"item {item}: {reason}")
+        self.item = item
+        self.reason = reason
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def negate(number: int) -> int:
+    return -number
+
+
+def add_up(results: list[int]) -> int:
+    return sum(results)
+
+
+def identity(item: Any) -> Any:
+    return item
+
+
+def refuse_thirds(number: int) -> int:
+    if number % 3 == 0:
+        raise Refused(number, reason="divisible by three")
+    return number
+
+
+def pid_and_item(number: int) -> tuple[int, int]:
+    """Which process ran it."""
+    return os.getpid(), number
+
+
+def parent_and_item(number: int) -> tuple[int, int]:
+    """Which node ran it."""
+    return os.getppid(), number
+
+
+def after_gate(item: tuple[str, int]) -> tuple[int, int]:
+    """Wait for a file, then tell which node ran it; each start leaves a mark beside the file."""
+    gate, number = item
+    with Path(f"{gate}.begun").open("a") as marks:
+        marks.write(f"{os.getppid()} {number}\n")
+    until = time.monotonic() + 60
+    while not os.path.exists(gate) and time.monotonic() < until:
+        time.sleep(0.005)
+    return os.getppid(), number
