@@ -90,7 +90,11 @@ def map(
     settings = (host, port, username, secret_key, address)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
     with closing(packets):
-        return [packet.result for packet in packets.run()]
+        results: list[Any] = []
+        # Not a generator: one would turn a StopIteration of the user's into something else.
+        while (packet := packets.next_packet(feed=True)) is not None:
+            results.append(packet.result)
+        return results
 
 
 def imap(
@@ -195,7 +199,11 @@ class Packets(Iterator[dict[str, Any]]):
         return self
 
     def __next__(self) -> dict[str, Any]:
-        packet = self._next(feed=False)
+        try:
+            packet = self.next_packet(feed=False)
+        except StopIteration as error:
+            # As in generators (PEP 479): the loop over packets must not take it for their end.
+            raise RuntimeError("a function of the job raised StopIteration") from error
         if packet is None:
             raise StopIteration
         return {"ARGS_COUNTER": packet.counter, "RESULT": packet.result}
@@ -224,12 +232,14 @@ class Packets(Iterator[dict[str, Any]]):
         if bar is not None:
             bar.close()
 
-    def run(self) -> Iterator[Packet]:
-        """All packets, with the arguments drawn in this thread while it waits."""
-        while (packet := self._next(feed=True)) is not None:
-            yield packet
+    def next_packet(self, *, feed: bool) -> Packet | None:
+        """The next packet, or None at the end.
 
-    def _next(self, *, feed: bool) -> Packet | None:
+        Args:
+            feed: Draw the arguments in this thread while it waits.
+
+        Raises: as `map`.
+        """
         while True:
             packet = next(self._packets, None)
             if packet is None:
@@ -251,13 +261,18 @@ class Packets(Iterator[dict[str, Any]]):
         if job is None:
             return False
         parcel = None
-        if feed:
-            while (parcel := job.next_parcel(block=False)) is None and job.feed_once(or_read=True):
-                if job.input_failed:
-                    # Nobody will see the results, so don't wait for them.
-                    job.raise_input_error()
-        if parcel is None:
-            parcel = job.next_parcel()
+        try:
+            if feed:
+                while (parcel := job.next_parcel(block=False)) is None and job.feed_once(or_read=True):
+                    if job.input_failed:
+                        # Nobody will see the results, so don't wait for them.
+                        job.raise_input_error()
+            if parcel is None:
+                parcel = job.next_parcel()
+        except BaseException:
+            # Nothing comes after this. The traceback keeps the iterator alive, perhaps for long.
+            self.close()
+            raise
         if parcel is None:
             self.close()
             return False
