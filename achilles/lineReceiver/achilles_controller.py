@@ -30,7 +30,8 @@ _log = logging.getLogger("achilles.controller")
 MAX_BUFFERS = 512
 # TLS writes one record at a time; joining up to this much first saves system calls.
 JOIN_BYTES = 256 * 1024
-SILENCE_S = 20.0
+# A server that stays silent for so many of its heartbeats is gone.
+QUIET_HEARTBEATS = 4
 
 
 class ControllerListener(Protocol):
@@ -65,6 +66,8 @@ class Controller:
         self._closed = False
         self._allowed = wire.ALLOWED["controller", "server"]
         self._heard = True
+        heartbeat_s = link.welcome.heartbeat_s if link.welcome is not None else 5.0
+        self._silence_s = QUIET_HEARTBEATS * heartbeat_s
         self._watch: DelayedCall | None = None
         self._socket.setblocking(False)
 
@@ -159,10 +162,10 @@ class Controller:
         if self._closed:
             return
         if not self._heard:
-            self.connectionLost(f"nothing was heard of it for {SILENCE_S:g} s")
+            self.connectionLost(f"nothing was heard of it for {self._silence_s:g} s")
             return
         self._heard = False
-        self._watch = self._loop.callLater(SILENCE_S, self._watch_silence)
+        self._watch = self._loop.callLater(self._silence_s, self._watch_silence)
 
     def _begin(self) -> None:
         self._watch_silence()

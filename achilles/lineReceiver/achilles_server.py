@@ -25,7 +25,7 @@ from ..config import (
 from ..errors import ConfigError
 from . import local_socket
 from .handshake import Verifiers
-from .server import AchillesServer
+from .server import HEARTBEAT_S, AchillesServer
 from .server_connection import Admission, ConnectionFactory
 from .tls import fingerprint, server_certificate
 from .tls_twisted import SniffingFactory
@@ -48,6 +48,7 @@ class ServerService(Service):
         settings: Where to listen and who may connect. Without a secret key one is made.
         reactor: Twisted's reactor.
         on_shutdown: Called when a controller asked the server to stop (``killCluster``).
+        heartbeat_s: As of `runAchillesServer`.
 
     Attributes:
         server: The running server, once started.
@@ -56,12 +57,19 @@ class ServerService(Service):
     """
 
     def __init__(
-        self, settings: Settings, reactor: Any = None, on_shutdown: Callable[[], None] | None = None
+        self,
+        settings: Settings,
+        reactor: Any = None,
+        on_shutdown: Callable[[], None] | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
+        if not 0 < heartbeat_s <= 3600:
+            raise ConfigError(f"heartbeat_s must be from 0 to 3600 s, not {heartbeat_s!r}", key="heartbeat_s")
         if reactor is None:
             from twisted.internet import reactor
         self._reactor: Any = reactor
         self._on_shutdown = on_shutdown
+        self._heartbeat_s = heartbeat_s
         self._ports: list[Any] = []
         self._connection_file: local_socket.ConnectionFile | None = None
         self.key_made = settings.secret_key is None
@@ -83,7 +91,7 @@ class ServerService(Service):
         verifiers = Verifiers(settings.username, settings.secret_key)
         limits = Limits(payload_bytes=MAX_PAYLOAD_BYTES)
         admission = Admission()
-        server = AchillesServer(self._reactor, settings.endpoint, self._shut_down)
+        server = AchillesServer(self._reactor, settings.endpoint, self._shut_down, self._heartbeat_s)
         inner = ConnectionFactory(server, verifiers, certificate.binding, limits, admission)
         outer = SniffingFactory(inner, certificate, self._reactor)
         port = self._listen(outer)
@@ -162,6 +170,8 @@ def runAchillesServer(
     port: int | None = None,
     username: str | None = None,
     secret_key: str | None = None,
+    *,
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> None:
     """Run an achilles server in this process, until it is stopped (Ctrl-C, SIGTERM, ``killCluster``).
 
@@ -172,6 +182,8 @@ def runAchillesServer(
         username: Name that nodes and controllers prove themselves under.
         secret_key: The key they prove. Without one, a key is made and printed with the commands
             to run on other machines.
+        heartbeat_s: How often nodes and controllers are asked whether they are there. A node that
+            stays silent three times is taken for lost, and its work goes to others.
 
     Raises:
         ConfigError: The address cannot be used, or the key is too weak for an address that other
@@ -181,7 +193,7 @@ def runAchillesServer(
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    service = ServerService(settings, reactor)
+    service = ServerService(settings, reactor, heartbeat_s=heartbeat_s)
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     print(f"ALERT: achilles_server initiated at {service.settings.endpoint}")

@@ -142,6 +142,7 @@ class Welcome(Control):
     version: Short = ""
     nodes: Count = 0
     slots: Count = 0
+    heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
 
 
 class Error(Control):

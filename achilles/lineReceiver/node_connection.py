@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["NodeConnection"]
 
 LOGIN_S = 15.0
-# The server asks every 5 s; one that says nothing for so long is gone.
-SILENCE_S = 15.0
+# A server that stays silent for so many of its heartbeats is gone.
+QUIET_HEARTBEATS = 3
 MAX_PAYLOAD_BYTES = 4 * 1024**3
 
 
@@ -43,6 +43,7 @@ class NodeConnection(AchillesProtocol):
         self._allowed = wire.ALLOWED["node", "server"]
         self._error: ClusterError | None = None
         self._heard = True
+        self._silence_s = LOGIN_S
         self._watch: Any = reactor.callLater(LOGIN_S, self._watch_silence)
         self.joined = False
 
@@ -92,6 +93,8 @@ class NodeConnection(AchillesProtocol):
         if handshake.done:
             assert handshake.welcome is not None
             self.joined = True
+            self._silence_s = QUIET_HEARTBEATS * handshake.welcome.heartbeat_s
+            self._watch.reset(self._silence_s)
             self.set_limits(Limits(payload_bytes=MAX_PAYLOAD_BYTES))
             self._node.joined(self, handshake.welcome)
 
@@ -108,7 +111,7 @@ class NodeConnection(AchillesProtocol):
                 transport.abortConnection()
             return
         self._heard = False
-        self._watch = self._reactor.callLater(SILENCE_S, self._watch_silence)
+        self._watch = self._reactor.callLater(self._silence_s, self._watch_silence)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)

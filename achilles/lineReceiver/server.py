@@ -32,10 +32,11 @@ from .wire import Buffer
 if TYPE_CHECKING:
     from .server_connection import ServerConnection
 
-__all__ = ["AchillesServer"]
+__all__ = ["HEARTBEAT_S", "AchillesServer"]
 
 _log = logging.getLogger("achilles.server")
 
+HEARTBEAT_S = 5.0
 # How long a server waits for its nodes to leave before it answers `kill`.
 KILL_TIMEOUT_S = 10.0
 
@@ -47,11 +48,20 @@ class AchillesServer:
         reactor: Twisted's reactor, or a clock for tests.
         endpoint: ``host:port`` as people know this server.
         on_shutdown: Called when a controller asked the server itself to stop.
+        heartbeat_s: How often peers are asked whether they are there; a node that does not answer
+            three times is lost.
     """
 
-    def __init__(self, reactor: Any, endpoint: str, on_shutdown: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        endpoint: str,
+        on_shutdown: Callable[[], None],
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
         self.reactor = reactor
         self.endpoint = endpoint
+        self.heartbeat_s = heartbeat_s
         self.started_s = time.time()
         self.scheduler = Scheduler()
         self.jobs = Jobs()

@@ -5,7 +5,7 @@ Life::
     connected -> ready (TLS is up) -> hello/proof ... -> joined -> frames ... -> left
 
 Until it has joined, a peer has `LOGIN_S` seconds and small frames; and an address that fails too often
-is shut out for a while (`Admission`). Afterwards silence ends it: every `HEARTBEAT_S` the server
+is shut out for a while (`Admission`). Afterwards silence ends it: at every heartbeat the server
 asks who has been quiet, and drops who stays so.
 """
 
@@ -35,7 +35,6 @@ __all__ = ["Admission", "ConnectionFactory", "ServerConnection"]
 _log = logging.getLogger("achilles.server")
 
 LOGIN_S = 10.0
-HEARTBEAT_S = 5.0
 # Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
 QUIET_NODE = 3
 QUIET_CONTROLLER = 12
@@ -167,8 +166,9 @@ class ServerConnection(AchillesProtocol):
         welcome.open_connections = len(self._server.nodes) + len(self._server.controllers)
         welcome.version = __version__
         welcome.nodes, welcome.slots = self._server.capacity()
+        welcome.heartbeat_s = self._server.heartbeat_s
         self.send(welcome)
-        self._heartbeat = self._server.reactor.callLater(HEARTBEAT_S, self._beat)
+        self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self._server.ready(self, self.number, hello)
 
     def _beat(self) -> None:
@@ -176,12 +176,13 @@ class ServerConnection(AchillesProtocol):
         self._quiet = 0 if self._heard else self._quiet + 1
         self._heard = False
         if self._quiet >= (QUIET_NODE if self.hello.role == "node" else QUIET_CONTROLLER):
-            _log.warning("%s has been silent for %g s: dropped", self._who(), self._quiet * HEARTBEAT_S)
+            silence_s = self._quiet * self._server.heartbeat_s
+            _log.warning("%s has been silent for %g s: dropped", self._who(), silence_s)
             self._heartbeat = None
             assert self.transport is not None
             self.transport.abortConnection()
             return
-        self._heartbeat = self._server.reactor.callLater(HEARTBEAT_S, self._beat)
+        self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self.send(wire.Ping(time.monotonic_ns()))
 
     def _too_slow(self) -> None:

@@ -16,7 +16,8 @@ USERNAME, SECRET_KEY = "foo", "the key that nobody may see"
 
 SERVER = """
 from achilles import runAchillesServer
-runAchillesServer(host='127.0.0.1', port={port}, username={username!r}, secret_key={key!r})
+runAchillesServer(host='127.0.0.1', port={port}, username={username!r}, secret_key={key!r},
+    heartbeat_s=0.5)
 """
 NODE = """
 from achilles import runAchillesNode

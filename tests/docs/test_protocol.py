@@ -11,7 +11,15 @@ import msgspec
 import pytest
 
 from achilles.errors import ProtocolError
-from achilles.lineReceiver import achilles_server, handshake, hot_frames, messages, server_connection, wire
+from achilles.lineReceiver import (
+    achilles_server,
+    handshake,
+    hot_frames,
+    messages,
+    server,
+    server_connection,
+    wire,
+)
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 KINDS = {str(kind.__struct_config__.tag): kind for kind in messages.Control.__subclasses__()}
@@ -77,7 +85,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"numbers are | {messages.MAX_SEGMENTS} |" in TEXT
     assert f"more than {handshake.MAX_ITERATIONS} iterations" in TEXT
     assert f"have {handshake.ITERATIONS}." in TEXT
-    assert f"every {server_connection.HEARTBEAT_S:g} s" in TEXT
+    assert f"every {server.HEARTBEAT_S:g} s" in TEXT
     assert f"`protocol` must be {messages.PROTOCOL} on both sides" in TEXT
 
 
