@@ -16,6 +16,11 @@ from tests.integration.cluster.tasks import Refused
 Where = dict[str, Any]
 
 
+def each_value(packets: Iterator[dict[str, Any]]) -> Iterator[Any]:
+    for packet in packets:
+        yield from packet["RESULT"]
+
+
 def test_the_users_exception_with_the_remote_traceback(where: Where) -> None:
     with pytest.raises(Refused, match="item 6: divisible by three") as caught:
         map(tasks.refuse_thirds, [1, 2, 4, 6, 9], **where)
@@ -121,8 +126,7 @@ def test_an_argument_that_cannot_travel(where: Where) -> None:
 def test_imap_delivers_what_came_before_a_bad_argument(where: Where) -> None:
     values: list[Any] = []
     with pytest.raises(SerializationError, match="argument 25"):
-        for packet in imap(tasks.identity, [*range(25), threading.Lock(), 26], **where):
-            values += packet["RESULT"]
+        values.extend(each_value(imap(tasks.identity, [*range(25), threading.Lock(), 26], **where)))
     assert values == list(range(25))
 
 
@@ -153,8 +157,7 @@ def test_a_generator_that_raises_half_way(where: Where, k: int) -> None:
         map(tasks.square, broken_at(k), **where)
     values: list[int] = []
     with pytest.raises(Broken, match=f"at {k}"):
-        for packet in imap(tasks.square, lambda: broken_at(k), **where):
-            values += packet["RESULT"]
+        values.extend(each_value(imap(tasks.square, lambda: broken_at(k), **where)))
     assert values == [number * number for number in range(k)]
 
 

@@ -164,11 +164,11 @@ def test_functions_of_all_sorts(where: Where) -> None:
 
 
 def test_awkward_values_travel(where: Where) -> None:
-    import numpy
+    import numpy as np
 
-    values = [2573, b"\r\n" * 1000, b"", None, {"a": (1, {2})}, "ü\r\n\0", numpy.arange(6.0).reshape(2, 3)]
+    values = [2573, b"\r\n" * 1000, b"", None, {"a": (1, {2})}, "ü\r\n\0", np.arange(6.0).reshape(2, 3)]
     back = flat(map(tasks.identity, values, **where))
-    assert back[:-1] == values[:-1] and numpy.array_equal(back[-1], values[-1])
+    assert back[:-1] == values[:-1] and np.array_equal(back[-1], values[-1])
     large = bytes(1000) + b"\r\n" * 4_000_000
     assert flat(map(tasks.identity, (large, large), **where)) == [large, large]
 
