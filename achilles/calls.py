@@ -42,6 +42,7 @@ def map(
     progress: bool = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
+    output: bool = True,
 ) -> list[Any]:
     """Apply ``func`` to every argument and return all results, packet by packet.
 
@@ -64,6 +65,9 @@ def map(
         progress: Show a progress bar (tqdm) on standard error.
         address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server.
         startup_timeout: Seconds to wait for a node when the server has none; None: for ever.
+        output: Show what ``func`` prints (Python, C code and child processes alike) on this process's
+            standard output and error, each line tagged with node and item. So many bytes a second;
+            of the rest, only how much it was.
 
     Returns:
         A list of packets in the order of the arguments, each the list of its results (or its
@@ -86,6 +90,7 @@ def map(
         on_error,
         startup_timeout,
         keep_views=isinstance(args, list | tuple),
+        output=output,
     )
     settings = (host, port, username, secret_key, address)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
@@ -113,6 +118,7 @@ def imap(
     progress: bool = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
+    output: bool = True,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets in order, as they are done.
 
@@ -129,7 +135,7 @@ def imap(
 
     Raises: as `map`; what concerns one packet, when it is its turn.
     """
-    spec = JobSpec(func, args, callback, reducer, chunksize, True, on_error, startup_timeout)
+    spec = JobSpec(func, args, callback, reducer, chunksize, True, on_error, startup_timeout, output=output)
     return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
 
 
@@ -149,12 +155,13 @@ def imap_unordered(
     progress: bool = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
+    output: bool = True,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets as they come in, in any order.
 
     The fastest way to read results. Everything else is as with `imap`.
     """
-    spec = JobSpec(func, args, callback, reducer, chunksize, False, on_error, startup_timeout)
+    spec = JobSpec(func, args, callback, reducer, chunksize, False, on_error, startup_timeout, output=output)
     return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
 
 

@@ -118,7 +118,8 @@ class TaskError(AchillesError):
 class WorkerDiedError(TaskError):
     """The worker process died while it ran this item, on every attempt.
 
-    Fields: ``index``, ``attempts``, ``exit_code`` (negative: the signal's number), ``node``.
+    Fields: ``index``, ``attempts``, ``exit_code`` (negative: the signal's number), ``node``,
+    ``peak_rss_bytes`` (the worker's, None when unknown), ``stderr`` (the end of what it wrote there).
     """
 
 

@@ -330,7 +330,7 @@ class Slots:
                 del job.deaths[running]
                 part.status = 2
                 self.pieces[part.piece] = part
-                self._out.append(ReportDeath(part.piece, worker, running, deaths))
+                self._out.append(ReportDeath(part.piece, worker, running, deaths, job.job))
                 self._keep(job, parcel, part, 0)
             else:
                 self._queue(job, part, ahead=True)

@@ -154,6 +154,7 @@ class ReportDeath:
     worker: int
     index: int
     attempts: int
+    job: int
 
 
 @dataclass(slots=True)

@@ -97,6 +97,7 @@ class ClusterEngine:
                 job.reduces,
                 python_required(join(function)) if function.by_value else None,
                 getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__)[:200],
+                not job.spec.output,
             ),
             function.segments,
         )
@@ -158,7 +159,14 @@ class ClusterEngine:
                 self._serve_module(message)
             case wire.Error():
                 self._fail_all(error_from(message, self._settings.host, self._settings.port))
-            case wire.Demand() | wire.Resend() | wire.Results() | wire.Failed() | wire.Finished():
+            case (
+                wire.Demand()
+                | wire.Resend()
+                | wire.Results()
+                | wire.Failed()
+                | wire.Finished()
+                | wire.Output()
+            ):
                 with self._lock:
                     known = self._jobs.get(message.job)
                 if known is not None:
@@ -184,6 +192,8 @@ class ClusterEngine:
                 else:
                     kind = VersionMismatch if message.code == "version" else ClusterError
                     job.failed(kind(f"the job cannot run on this cluster: {message.message}"))
+            case wire.Output():
+                job.output(message.stream, bytes(gather(chunks)))
             case wire.Finished():
                 with self._lock:
                     self._jobs.pop(message.job, None)

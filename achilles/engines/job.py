@@ -27,6 +27,7 @@ from ..errors import NoNodesError, TaskCancelled, WorkerDiedError
 from ..serialization import Serialized, serialize
 from .drawing import Draw, Drawer, iterate
 from .outcomes import ParcelResults, Segment
+from .printing import Printing, show
 
 __all__ = ["Engine", "Job", "JobSpec"]
 
@@ -51,6 +52,8 @@ class JobSpec:
     budget_bytes: int = BUDGET_BYTES
     # Large buffers are sent straight from the arguments, which nobody may change meanwhile.
     keep_views: bool = False
+    # Whether the caller sees what the function prints.
+    output: bool = True
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""
@@ -122,6 +125,7 @@ class Job:
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
+        self._printing = Printing()
         self._nodes: int | None = None
         self._waiting_since_s = time.monotonic()
         self._warned = False
@@ -215,6 +219,13 @@ class Job:
             self._nodes = nodes
             self._changed.notify_all()
 
+    def output(self, stream: int, lines: bytes) -> None:
+        """Tasks printed whole lines."""
+        with self._changed:
+            if self.spec.output and not self._cancelled:
+                self._printing.add(stream, lines)
+                self._changed.notify_all()
+
     # What feeds and reads.
 
     def feed_once(self, *, or_read: bool = False) -> bool:
@@ -230,7 +241,7 @@ class Job:
             while (plan := self._brain.plan()) is None:
                 if self._over() or self._brain.input_ended:
                     return False
-                if or_read and (self._ready or self._brain.completed):
+                if or_read and (self._ready or self._brain.completed or self._printing):
                     return True
                 self._wait()
             if self._over():
@@ -257,34 +268,48 @@ class Job:
         Raises:
             Whatever made the job fail, or the caller's iterable raised (after all that came before).
         """
-        with self._changed:
-            while not self._ready:
-                if self._failure is not None:
-                    raise self._failure
-                if self._cancelled:
-                    raise TaskCancelled("the job was cancelled before its results were read")
-                if self._brain.completed:
-                    if self._input_error is not None:
-                        error, self._input_error = self._input_error, None
-                        raise error
+        while True:
+            with self._changed:
+                printed = self._printing.take()
+                if not printed and not self._is_ready(block):
                     return None
-                if not block:
-                    return None
-                self._wait()
-            number = self._ready.popleft()
-            state = self._brain.parcels[number]
-            parcel = ParcelResults(
-                state.first,
-                state.tasks,
-                state.packet_tasks,
-                state.packet_number,
-                bool(self._drawer.lists),
-                self._segments.pop(number, []),
-                self._lost.pop(number, None),
-            )
-            self._do(self._brain.handle(ev.ParcelRead(number)))
-            # Reading makes room, which a feeder may be waiting for.
-            self._changed.notify_all()
+                if not printed and self._ready:
+                    return self._read()
+            show(printed)
+
+    def _is_ready(self, block: bool) -> bool:
+        """Wait for a parcel or something to print; False at the end, or when there is none now."""
+        while not self._ready and not self._printing:
+            if self._failure is not None:
+                raise self._failure
+            if self._cancelled:
+                raise TaskCancelled("the job was cancelled before its results were read")
+            if self._brain.completed:
+                if self._input_error is not None:
+                    error, self._input_error = self._input_error, None
+                    raise error
+                return False
+            if not block:
+                return False
+            self._wait()
+        return True
+
+    def _read(self) -> ParcelResults:
+        """Take the next ready parcel."""
+        number = self._ready.popleft()
+        state = self._brain.parcels[number]
+        parcel = ParcelResults(
+            state.first,
+            state.tasks,
+            state.packet_tasks,
+            state.packet_number,
+            bool(self._drawer.lists),
+            self._segments.pop(number, []),
+            self._lost.pop(number, None),
+        )
+        self._do(self._brain.handle(ev.ParcelRead(number)))
+        # Reading makes room, which a feeder may be waiting for.
+        self._changed.notify_all()
         return parcel
 
     @property

@@ -109,6 +109,12 @@ class LocalEngine:
     def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
         """There is no other node that could want it back."""
 
+    def output(self, job: int, stream: int, lines: bytes) -> None:
+        """Tasks of a job printed something (called with the lock held)."""
+        known = self._jobs.get(job)
+        if known is not None:
+            known.output(stream, lines)
+
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """A worker imports what its own path does not have; this process may."""
         self._loop.callFromThread(self._serve_module, request, name)
@@ -181,7 +187,9 @@ class LocalEngine:
             case ev.Demand() if job is not None:
                 job.granted(command.node, command.cpu_count, command.packets)
             case ev.IntroduceJob() if job is not None:
-                self._crew.introduce(command.job, job.function.segments, SESSION, job.reduces)
+                self._crew.introduce(
+                    command.job, job.function.segments, SESSION, job.reduces, quiet=not job.spec.output
+                )
             case ev.ForgetJob():
                 self._crew.forget(command.job)
             case ev.FinishJob():

@@ -37,6 +37,7 @@ __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
     "MAX_HEADER_BYTES",
+    "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",
     "MAX_UNITS",
     "PIECE_FAILED",
@@ -62,6 +63,7 @@ __all__ = [
     "Kill",
     "Killed",
     "Message",
+    "Output",
     "Parcel",
     "Ping",
     "Pong",
@@ -85,6 +87,9 @@ PROTOCOL = 1
 
 MAX_HEADER_BYTES = 16_384
 """Longest header line, CRLF included."""
+
+MAX_OUTPUT_BYTES = 65_536
+"""Largest payload of an `Output`."""
 
 Role = Literal["node", "controller"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
@@ -173,6 +178,7 @@ class Submit(Control):
     reduces: bool = False
     python: Version | None = None
     name: Short = ""
+    quiet: bool = False
 
 
 class Job(Control):
@@ -183,6 +189,7 @@ class Job(Control):
     function: Digest
     session: Short
     reduces: bool = False
+    quiet: bool = False
 
 
 class Demand(Control):
@@ -276,6 +283,17 @@ class Fetched(Control):
     is_extension: bool = False
 
 
+class Output(Control):
+    """Node -> server -> controller: lines that a job's functions printed; ``stream`` 1 or 2.
+
+    The payload is whole lines, tagged with node and item, of at most `MAX_OUTPUT_BYTES`.
+    """
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    stream: Count
+
+
 class Ping(Control):
     """Are you there? ``sent_ns`` is the sender's clock and comes back untouched."""
 
@@ -334,11 +352,11 @@ BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
 _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
-    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Drain},
+    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
     ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
     ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
-    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, StatusReply, Killed},
+    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 

@@ -70,7 +70,12 @@ class AchillesNode:
         self._reactor = reactor
         self._say = say
         self._crew = Crew(
-            reactor, cpu_count, self, sys_path=sys_path, node_name=f"node {socket.gethostname()}"
+            reactor,
+            cpu_count,
+            self,
+            sys_path=sys_path,
+            node_name=f"node {socket.gethostname()}",
+            tag=f"node {socket.gethostname()}",
         )
         self._connection: NodeConnection | None = None
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
@@ -256,7 +261,7 @@ class AchillesNode:
             raise ProtocolError(f"job {job.job} came without its function")
         known[1].add(job.job)
         self._jobs[job.job] = job.function
-        self._crew.introduce(job.job, known[0], job.session, job.reduces)
+        self._crew.introduce(job.job, known[0], job.session, job.reduces, quiet=job.quiet)
 
     def _forget(self, job: int) -> None:
         function = self._jobs.pop(job, None)
@@ -297,6 +302,13 @@ class AchillesNode:
         """Tell the server that a parcel can go to another node, or was begun here."""
         if self._connection is not None:
             self._connection.send(wire.Returned(job, parcel, attempt, given))
+
+    def output(self, job: int, stream: int, lines: bytes) -> None:
+        """Send on what a job's functions printed."""
+        if self._connection is not None:
+            for start in range(0, len(lines), wire.MAX_OUTPUT_BYTES):
+                part = lines[start : start + wire.MAX_OUTPUT_BYTES]
+                self._connection.send(wire.Output(job, stream), [part])
 
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """Ask the job's controller for a module."""

@@ -39,6 +39,8 @@ _log = logging.getLogger("achilles.server")
 HEARTBEAT_S = 5.0
 # How long a server waits for its nodes to leave before it answers `kill`.
 KILL_TIMEOUT_S = 10.0
+# Printed lines sent to a controller of which nothing was heard meanwhile.
+MAX_UNHEARD_OUTPUT_BYTES = 8 * 1024 * 1024
 
 
 class AchillesServer:
@@ -85,6 +87,7 @@ class AchillesServer:
             wire.Cancel: self._cancel,
             wire.Fetch: self._fetch,
             wire.Fetched: self._fetched,
+            wire.Output: self._output,
             wire.Status: self._status,
             wire.Kill: self._kill,
             wire.Drain: self._drain,
@@ -237,6 +240,18 @@ class AchillesServer:
         if node is not None:
             node.send(msgspec.structs.replace(answer, job=asked[2], request=asked[1]), chunks)
 
+    def _output(self, connection: ServerConnection, output: wire.Output, chunks: list[Buffer]) -> None:
+        if output.size > wire.MAX_OUTPUT_BYTES:
+            raise ProtocolError(f"the payload of an output frame has at most {wire.MAX_OUTPUT_BYTES} bytes")
+        job = self.jobs.live.get(output.job)
+        controller = None if job is None else self.controllers.get(job.controller)
+        if job is None or controller is None or job.quiet:
+            return
+        controller.unheard_output_bytes += output.size
+        # One that answers nothing reads nothing: what it would see is not worth keeping.
+        if controller.unheard_output_bytes <= MAX_UNHEARD_OUTPUT_BYTES:
+            controller.send(wire.Output(job.local_number, output.stream), chunks)
+
     def _drop_fetches_of(self, node: int) -> None:
         for request in [request for request, asked in self._fetches.items() if asked[0] == node]:
             del self._fetches[request]
@@ -299,7 +314,7 @@ class AchillesServer:
                 self.reactor.callLater(delay_s, self._wake)
             case ev.IntroduceJob():
                 job = self.jobs.live[command.job]
-                introduction = wire.Job(job.number, job.function, job.session, job.reduces)
+                introduction = wire.Job(job.number, job.function, job.session, job.reduces, job.quiet)
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():
                 forgotten = self.jobs.live.get(command.job)

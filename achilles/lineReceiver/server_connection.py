@@ -103,6 +103,7 @@ class ServerConnection(AchillesProtocol):
         self.number = -1
         self.joined = False
         self.load = 0.0
+        self.unheard_output_bytes = 0
         self.connected_s = 0.0
 
     def connectionMade(self) -> None:
@@ -119,6 +120,7 @@ class ServerConnection(AchillesProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = True
+        self.unheard_output_bytes = 0
         super().dataReceived(data)
 
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:

@@ -29,6 +29,7 @@ class RoutedJob:
     reduces: bool
     chunksize: int
     submitted_s: float
+    quiet: bool = False
     tasks_done: int = 0
     tasks_failed: int = 0
 
@@ -62,6 +63,7 @@ class Jobs:
             submit.reduces,
             submit.chunksize,
             now_s,
+            submit.quiet,
         )
         self.live[job.number] = job
         self._by_controller.setdefault(controller, {})[submit.job] = job.number

@@ -211,6 +211,7 @@ class LoopChannel:
         sock: A connected stream socket; owned from here on.
         on_message: Called in the loop with the fields of each message.
         on_end: Called once in the loop when the other side closed or the stream broke.
+        before_messages: Called in the loop when messages came, before they are delivered.
 
     ``send`` may be called from any thread.
     """
@@ -221,6 +222,7 @@ class LoopChannel:
         sock: socket.socket,
         on_message: Callable[[int, int, int, int, int, int, bytearray], None],
         on_end: Callable[[Exception | None], None],
+        before_messages: Callable[[], None] | None = None,
     ) -> None:
         import threading
 
@@ -229,6 +231,7 @@ class LoopChannel:
         self._sock = sock
         self._on_message = on_message
         self._on_end = on_end
+        self._before_messages = before_messages
         self._reader = FrameReader()
         self._queue: deque[memoryview] = deque()
         self._lock = threading.Lock()  # the queue: senders in any thread, doWrite in the loop's
@@ -334,6 +337,8 @@ class LoopChannel:
                 return False
             room_bytes = len(target)
             del target
+            if messages and self._before_messages is not None:
+                self._before_messages()
             for message in messages:
                 deliver(*message)
             if count_bytes < room_bytes:

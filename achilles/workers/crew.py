@@ -13,7 +13,6 @@ Not thread-safe by itself: callers hold ``lock``, and so do the workers' reports
 from __future__ import annotations
 
 import logging
-import signal
 import struct
 import time
 from collections import OrderedDict, deque
@@ -23,11 +22,13 @@ from typing import Any, Literal, Protocol
 
 from ..core import slots_events as ev
 from ..core.slots import Slots
-from ..errors import WorkerDiedError
 from ..serialization import Buffer, serialize_failure
 from . import channel
+from .deaths import death_error
+from .forwarding import Forwarding
 from .loop import Loop
 from .module_source import ModuleSource
+from .output import Label
 from .worker import Worker
 
 __all__ = ["Crew", "CrewListener", "ResultSegment"]
@@ -55,6 +56,9 @@ class CrewListener(Protocol):
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """A worker imports a module; answer with `Crew.module_arrived`."""
 
+    def output(self, job: int, stream: int, lines: bytes) -> None:
+        """What items of a job printed, as whole tagged lines. ``stream``: 1 or 2."""
+
 
 class Crew:
     """Starts, feeds, watches and ends ``cpu_count`` workers.
@@ -66,6 +70,7 @@ class Crew:
         sys_path: Where workers import from.
         own_modules: See `Worker`.
         node_name: How errors name this machine.
+        tag: How lines that workers print name it.
         lock: Held while workers report; the embedded engine's.
     """
 
@@ -78,6 +83,7 @@ class Crew:
         sys_path: Sequence[str],
         own_modules: Literal["local", "controller"] = "controller",
         node_name: str = "this machine",
+        tag: str = "local",
         lock: AbstractContextManager[Any] | None = None,
         max_attempts: int = 3,
     ) -> None:
@@ -88,10 +94,11 @@ class Crew:
         self._own_modules: Literal["local", "controller"] = own_modules
         self._node_name = node_name
         self._lock: AbstractContextManager[Any] = lock or nullcontext()
+        self._forwarding = Forwarding(loop, tag, listener.output, self._locked)
         self._slots = Slots(max_attempts)
         self._workers: dict[int, Worker] = {}
         self._at_worker: dict[int, deque[int]] = {}
-        self._last_exit: dict[int, int] = {}
+        self._dead: dict[int, Worker] = {}
         self._early_deaths = 0
         self._functions: dict[int, tuple[list[Buffer], str]] = {}
         self._units: dict[ev.ParcelKey, list[list[Buffer]]] = {}
@@ -110,9 +117,21 @@ class Crew:
         for slot in range(self.cpu_count):
             self._start_worker(slot)
 
-    def introduce(self, job: int, function: list[Buffer], session: str, reduces: bool) -> None:
-        """Make a job's function known. ``session`` names the process whose modules it imports."""
+    def introduce(
+        self, job: int, function: list[Buffer], session: str, reduces: bool, *, quiet: bool = False
+    ) -> None:
+        """Make a job's function known.
+
+        Args:
+            job: Its number.
+            function: The serialized function.
+            session: Names the process whose modules it imports.
+            reduces: Whether it has a reducer.
+            quiet: Nobody wants to see what it prints.
+        """
         self._functions[job] = (function, session)
+        if not quiet:
+            self._forwarding.want(job)
         if session not in self._sessions:
             self._session_serial += 1
             self._sessions[session] = self._session_serial
@@ -141,6 +160,7 @@ class Crew:
     def forget(self, job: int) -> None:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
         self._functions.pop(job, None)
+        self._forwarding.forget(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def ask_back(self, job: int, parcel: int, attempt: int) -> None:
@@ -185,7 +205,13 @@ class Crew:
         if self._closing:
             return
         worker = Worker(
-            self._loop, slot, self, self._sys_path, slots=self.cpu_count, own_modules=self._own_modules
+            self._loop,
+            slot,
+            self,
+            self._sys_path,
+            slots=self.cpu_count,
+            own_modules=self._own_modules,
+            output=self,
         )
         try:
             worker.start()
@@ -217,18 +243,41 @@ class Crew:
         """A worker answered or wants a module."""
         with self._lock:
             if kind == channel.RESULT:
+                worker.unit_over()
+                self._forwarding.unit_over(worker.slot)
                 piece = self._at_worker[worker.slot].popleft()
                 self._kept[piece] = payload
                 self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, piece, status, c, len(payload)))
             elif kind == channel.FETCH:
                 self._fetch(worker, job, a, payload.decode())
 
+    def worker_printed(
+        self, worker: Worker, stream: int, label: Label, lines: bytes, dropped_bytes: int
+    ) -> None:
+        """A worker wrote to its standard output or error."""
+        with self._lock:
+            self._forwarding.heard(worker.slot, stream, label, lines, dropped_bytes)
+
+    def whose_output(self, worker: Worker) -> Label | None:
+        """The item a worker runs, or the last one of the unit whose results are on their way."""
+        with self._lock:
+            at_worker = self._at_worker.get(worker.slot)
+            piece = self._slots.pieces.get(at_worker[0]) if at_worker else None
+            if piece is None:
+                return None
+            first = piece.first + piece.skip
+            index = worker.progress() - 1
+            if not first <= index < first + piece.tasks:
+                index = first + max(piece.tasks, 1) - 1
+            return piece.key[0], index
+
     def worker_died(self, worker: Worker, exit_code: int) -> None:
         """A worker is gone; all it had written was heard before."""
         with self._lock:
+            self._forwarding.unit_over(worker.slot)
             del self._workers[worker.slot]
             self._at_worker[worker.slot].clear()
-            self._last_exit[worker.slot] = exit_code
+            self._dead[worker.slot] = worker
             running = worker.progress() - 1
             self._tell(ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None))
             if self._closing:
@@ -236,7 +285,12 @@ class Crew:
             elif worker.ready:
                 self._start_worker(worker.slot)
             else:
-                _log.error("worker %d ended before it was ready, exit code %d", worker.slot, exit_code)
+                _log.error(
+                    "worker %d ended before it was ready, exit code %d: %s",
+                    worker.slot,
+                    exit_code,
+                    worker.last_stderr(),
+                )
                 self._restart_later(worker.slot)
 
     def _closed_if_empty(self) -> None:
@@ -336,6 +390,13 @@ class Crew:
                 delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
                 self._loop.callLater(delay_s, self._wake)
 
+    def _locked(self, call: Callable[[], None]) -> Callable[[], None]:
+        def locked() -> None:
+            with self._lock:
+                call()
+
+        return locked
+
     def _wake(self) -> None:
         with self._lock:
             self._tell(ev.TimePassed(time.monotonic_ns()))
@@ -347,21 +408,13 @@ class Crew:
             self._loop.callLater(1.0, worker.kill)
 
     def _death(self, command: ev.ReportDeath) -> bytes:
-        exit_code = self._last_exit.get(command.worker, 0)
-        if exit_code < 0:
-            try:
-                how = f"was killed by {signal.Signals(-exit_code).name}"
-            except ValueError:
-                how = f"was killed by signal {-exit_code}"
-        else:
-            how = f"ended with exit code {exit_code}"
-        error = WorkerDiedError(
-            f"the worker process that ran item {command.index} on {self._node_name} {how}, "
-            f"on each of {command.attempts} attempts; look there for a crash in native code, "
-            f"os._exit or too little memory",
-            index=command.index,
-            attempts=command.attempts,
-            exit_code=exit_code,
-            node=self._node_name,
+        worker = self._dead.get(command.worker)
+        error = death_error(
+            command.index,
+            command.attempts,
+            self._node_name,
+            0 if worker is None or worker.exit_code is None else worker.exit_code,
+            None if worker is None else worker.peak_rss_bytes,
+            "" if worker is None else worker.last_stderr(command.job),
         )
         return serialize_failure(error, command.index)

@@ -9,7 +9,8 @@ sentinel, terminate). What differs is how it is launched:
   until something needs them.
 - It leads a process group of its own from before its first instruction, so a Ctrl-C at the terminal
   does not reach it and killing the group ends its children too.
-- It inherits standard output and error, the channel and the progress file; standard input is empty.
+- It inherits the channel and the progress file; standard output and error are what it is given, or
+  the parent's; standard input is empty.
 - It is no entry of ``multiprocess.active_children()``: it ends when its parent does, and nobody's
   interpreter exit waits for it.
 """
@@ -81,6 +82,8 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
             # stand in for standard library modules.
             [os.fsdecode(spawn.get_executable() or sys.executable), *flags, "-P", "-c", first_line],
             stdin=subprocess.DEVNULL,
+            stdout=process.output_fds[0],
+            stderr=process.output_fds[1],
             pass_fds=(process.channel_fd, process.progress_fd),
             process_group=0,
             env={**os.environ, **process.environment},
@@ -118,15 +121,24 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
 
     Args:
         channel_fd: The worker's end of the channel.
-        progress_fd: A file of two int64 that both sides map.
+        progress_fd: A file of four int64 that both sides map.
         environment: Variables to set on top of the parent's.
         name: Shown in ``repr``.
+        output_fds: Its standard output and error; None: the parent's.
     """
 
-    def __init__(self, channel_fd: int, progress_fd: int, environment: Mapping[str, str], name: str) -> None:
+    def __init__(
+        self,
+        channel_fd: int,
+        progress_fd: int,
+        environment: Mapping[str, str],
+        name: str,
+        output_fds: tuple[int | None, int | None] = (None, None),
+    ) -> None:
         super().__init__(name=name)
         self.channel_fd = channel_fd
         self.progress_fd = progress_fd
+        self.output_fds = output_fds
         self.environment = dict(environment)
         self._reaping = threading.Lock()  # no signal may follow the reaping: the number is free then
 

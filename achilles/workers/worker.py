@@ -26,6 +26,7 @@ import marshal
 import mmap
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -37,11 +38,14 @@ from achilles.workers import channel
 from achilles.workers.channel import Buffer, LoopChannel
 from achilles.workers.loop import Call, Loop
 from achilles.workers.module_source import ModuleSource
+from achilles.workers.output import Label, OutputPipe
 from achilles.workers.process import UNKNOWN_EXIT_CODE, WorkerProcess, available_cores, thread_limits
+from achilles.workers.streams import TOKEN_BYTES
 
 _log = logging.getLogger("achilles.workers")
 
-PROGRESS_BYTES = 16
+#: Index + 1 of the running item (0: idle), when it started (monotonic, ns; 0: unknown), its job.
+PROGRESS_BYTES = 32
 #: How often to ask for the exit code where the kernel has no pidfd.
 POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
@@ -60,6 +64,18 @@ class Owner(Protocol):
     def worker_died(self, worker: Worker, exit_code: int) -> None: ...
 
 
+class OutputListener(Protocol):
+    """Who is told what a worker prints. Called in the loop."""
+
+    def worker_printed(
+        self, worker: Worker, stream: int, label: Label, lines: bytes, dropped_bytes: int
+    ) -> None:
+        """Whole lines of a job's item, and how many bytes the worker dropped before them."""
+
+    def whose_output(self, worker: Worker) -> Label | None:
+        """Whose is what is printed now, as far as anyone can tell?"""
+
+
 class Worker:
     """The parent's end of one worker process.
 
@@ -72,6 +88,7 @@ class Worker:
         own_modules: ``"controller"``: modules that are neither standard library nor installed are
             asked for (FETCH) before the local path is tried; ``"local"``: the path comes first.
         environment: More variables for the process, such as ``CUDA_VISIBLE_DEVICES``.
+        output: Hears what it prints; without, that goes where the parent's own output goes.
 
     Attributes:
         queued_bytes: What ``send`` took and the kernel has not yet.
@@ -90,6 +107,7 @@ class Worker:
         slots: int | None = None,
         own_modules: Literal["local", "controller"] = "controller",
         environment: Mapping[str, str] | None = None,
+        output: OutputListener | None = None,
     ) -> None:
         self.slot = slot
         self.ready = False
@@ -100,7 +118,11 @@ class Worker:
         self._owner = owner
         # An empty entry means the working directory, which is the parent's own affair.
         path = [entry or _working_directory() for entry in sys_path]
-        self._start_facts = {"sys_path": path, "own_modules": own_modules}
+        self._token = b"" if output is None else b"\0" + os.urandom(TOKEN_BYTES - 1)
+        self._start_facts = {"sys_path": path, "own_modules": own_modules, "output_token": self._token}
+        self._output = output
+        self._pipes: list[OutputPipe] = []
+        self._poller = select.poll()
         self._environment = {
             **thread_limits(available_cores() if slots is None else slots),
             **(environment or {}),
@@ -127,7 +149,10 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         progress_fd = -1
+        output_fds: tuple[int | None, int | None] = (None, None)
         try:
+            if self._output is not None:
+                output_fds = (self._open_pipe(1, self._output), self._open_pipe(2, self._output))
             for end in (ours, theirs):
                 _enlarge_buffers(end)
             progress_fd = _shared_file()
@@ -135,25 +160,54 @@ class Worker:
             # The kernel counts the memory of the process that forked into the child's peak.
             self._rss_floor_bytes = _own_peak_rss_bytes()
             process = WorkerProcess(
-                theirs.fileno(), progress_fd, self._environment, f"achilles-worker-{self.slot}"
+                theirs.fileno(),
+                progress_fd,
+                self._environment,
+                f"achilles-worker-{self.slot}",
+                output_fds,
             )
             process.start()
         except BaseException:
             ours.close()
+            for pipe in self._pipes:
+                pipe.close()
             self._release_progress()
             raise
         finally:
             theirs.close()
-            if progress_fd >= 0:
-                os.close(progress_fd)
+            for fd in (progress_fd, *output_fds):
+                if fd is not None and fd >= 0:
+                    os.close(fd)
         self._process = process
         self.pid = int(process.pid)
-        self._channel = LoopChannel(self._loop, ours, self._message, self._channel_ended)
+        self._channel = LoopChannel(
+            self._loop,
+            ours,
+            self._message,
+            self._channel_ended,
+            self._drain_output if self._pipes else None,
+        )
         self._channel.send(channel.START, segments=[marshal.dumps(self._start_facts)])
         self._channel.start()
+        for pipe in self._pipes:
+            pipe.start()
         if process.sentinel >= 0:
             self._watch = _DeathWatch(process.sentinel, self._process_ended)
             self._loop.addReader(self._watch)
+
+    def _open_pipe(self, stream: int, listener: OutputListener) -> int:
+        """Make the pipe of standard output (1) or error (2); its writing end, for the process."""
+        reading_fd, writing_fd = os.pipe()
+
+        def heard(stream: int, label: Label, lines: bytes, dropped_bytes: int) -> None:
+            listener.worker_printed(self, stream, label, lines, dropped_bytes)
+
+        pipe = OutputPipe(
+            self._loop, reading_fd, stream, self._token, heard, lambda: listener.whose_output(self)
+        )
+        self._pipes.append(pipe)
+        self._poller.register(reading_fd, select.POLLIN)
+        return writing_fd
 
     def terminate(self) -> None:
         """SIGTERM to the worker and to all that it started."""
@@ -212,7 +266,24 @@ class Worker:
         """Index + 1 of the item that runs (or ran when the worker died); 0 when idle."""
         return self._progress[0]
 
+    def unit_over(self) -> None:
+        """A unit's results are here: what is printed from now on belongs to the next."""
+        for pipe in self._pipes:
+            pipe.unit_over()
+
+    def last_stderr(self, job: int | None = None) -> str:
+        """The end of what an item of the job (None: anybody) wrote last to standard error."""
+        return self._pipes[1].tail_of(job) if self._pipes else ""
+
     # -- what the loop tells
+
+    def _drain_output(self) -> None:
+        """What the worker had printed before it answered is heard before the answer."""
+        if self._poller.poll(0):
+            for pipe in self._pipes:
+                pipe.drain()
+                if pipe.ended:
+                    self._poller = select.poll()
 
     def _message(self, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray) -> None:
         if kind == channel.READY:
@@ -260,6 +331,9 @@ class Worker:
             if call.active():
                 call.cancel()
         self._calls.clear()
+        for pipe in self._pipes:
+            pipe.drain()
+            pipe.close()
         if self._watch is not None:
             self._loop.removeReader(self._watch)
             self._watch = None
@@ -270,9 +344,7 @@ class Worker:
 
     def _release_progress(self) -> None:
         """Keep the last value; the mapping goes with its last reference."""
-        last = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
-        last[0] = self._progress[0]
-        self._progress = last
+        self._progress = memoryview(bytes(self._progress)).cast("q")
 
 
 class _DeathWatch:

@@ -43,13 +43,16 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 (``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
 running and serializing; not loading the function.
 
-Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too. Index + 1 of the
-running item stands in the progress file; while the function or the arguments are loaded it names the
-first item, while results are serialized the last; 0 when idle.
+Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
+
+The progress file holds four int64: index + 1 of the running item, when it began (0: not known), its
+job, and one that is free. While the function or the arguments are loaded the item is the first, while
+results are serialized the last; 0 when idle.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import marshal
 import mmap
@@ -59,6 +62,7 @@ import signal
 import sys
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from time import perf_counter_ns
 from typing import NoReturn
 
@@ -66,8 +70,11 @@ from achilles.workers import channel
 from achilles.workers.channel import BlockingChannel, BrokenChannelError, Buffer, Message
 from achilles.workers.importing import OwnModules
 from achilles.workers.running import Job, answer_reduce, answer_unit
+from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 
-PROGRESS_BYTES = 16
+PROGRESS_BYTES = 32
+#: What Python code writes to, and the bytes below it.
+Output = tuple[TextIOWrapper, MarkedStream]
 
 
 class Conversation:
@@ -177,20 +184,26 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int) -> None:
         sys.argv[:] = [""]
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
+        outputs = _take_output(facts["output_token"], progress)
         gc.collect()
         gc.freeze()
         conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
-        _serve(conversation, own_modules, progress)
+        _serve(conversation, own_modules, progress, outputs)
     except (BrokenChannelError, OSError):
         if os.getpid() == worker_pid:
             _kill_group()
         os._exit(1)  # a child that user code forked and that came back up to here
 
 
-def _serve(conversation: Conversation, own_modules: OwnModules, progress: memoryview) -> None:
+def _serve(
+    conversation: Conversation,
+    own_modules: OwnModules,
+    progress: memoryview,
+    outputs: list[Output],
+) -> None:
     jobs: dict[int, Job] = {}
     while True:
-        if not _serve_one(jobs, conversation, own_modules, progress):
+        if not _serve_one(jobs, conversation, own_modules, progress, outputs):
             return
 
 
@@ -199,6 +212,7 @@ def _serve_one(
     conversation: Conversation,
     own_modules: OwnModules,
     progress: memoryview,
+    outputs: list[Output],
 ) -> bool:
     # A function of its own, so that a worker that waits for work holds neither payloads nor results.
     kind, _, number, a, b, c, payload = conversation.next()
@@ -207,6 +221,7 @@ def _serve_one(
         if job is None:
             return True  # forgotten: nobody waits for the answer
         begin, tasks = (a + (b >> 32), b & 0xFFFFFFFF) if kind == channel.UNIT else (a, b)
+        progress[2] = number
         progress[0] = begin + 1
         own_modules.enter(job.session, number)
         job.load(begin)
@@ -217,7 +232,7 @@ def _serve_one(
             status, segments = answer_reduce(job, payload, a, c)
         busy_ns = perf_counter_ns() - started_ns
         del payload  # while the parent is slow to read, do not hold both
-        _flush_output()
+        _flush_output(outputs)
         progress[0] = 0
         conversation.send(channel.RESULT, status, number, begin, tasks, busy_ns, segments)
     elif kind == channel.FUNCTION:
@@ -244,14 +259,18 @@ def _shield_from_signals() -> None:
 
 def _own_descriptor(fd: int) -> int:
     """The channel under a number beyond those that user code closes or reuses by habit."""
+    own = _duplicate(fd)
+    os.close(fd)
+    return own
+
+
+def _duplicate(fd: int) -> int:
     import fcntl
 
     try:
-        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100)
     except OSError:  # fewer descriptors than that are allowed
-        own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.close(fd)
-    return own
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _end_with_parent(channel_fd: int, parent_pid: int) -> None:
@@ -275,8 +294,32 @@ def _kill_group() -> NoReturn:
     os._exit(1)
 
 
-def _flush_output() -> None:
+def _take_output(token: bytes, progress: memoryview) -> list[Output]:
+    """Let what Python code prints carry marks, if the parent reads it."""
+    if not token:
+        return []
+    outputs: list[Output] = []
+    for number in (1, 2):
+        own_fd = _duplicate(number)
+        # A budget each: a flood on one does not drown errors on the other.
+        budget = Budget(WORKER_BYTES_PER_S)
+        marked = MarkedStream(own_fd, number, token, lambda: (progress[2], progress[0] - 1), budget)
+        os.register_at_fork(after_in_child=marked.after_fork)
+        outputs.append((text_stream(marked), marked))
+    sys.stdout = sys.__stdout__ = outputs[0][0]  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = outputs[1][0]  # type: ignore[misc]
+    # A crash in native code says on standard error where it was.
+    faulthandler.enable(own_fd)
+    return outputs
+
+
+def _flush_output(outputs: list[Output]) -> None:
     """Show what the unit printed before its results are known; broken outputs are the user's own."""
+    for _, marked in outputs:
+        if marked.waiting:
+            marked.flush()
+    if outputs and sys.stdout is outputs[0][0] and sys.stderr is outputs[1][0]:
+        return
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             try:
