@@ -270,10 +270,11 @@ class Job:
         """
         while True:
             with self._changed:
-                printed = self._printing.take()
-                if not printed and not self._is_ready(block):
+                if not self._is_ready(block):
                     return None
-                if not printed and self._ready:
+                # What was printed comes before the results of those who printed it.
+                printed = self._printing.take()
+                if not printed:
                     return self._read()
             show(printed)
 

@@ -5,8 +5,9 @@ or of where the lines go.
 
 Rules:
 
-1. A stream of a worker passes about `WORKER_BYTES_PER_S`, all of them together `NODE_BYTES_PER_S`. What is more is
-   dropped and counted, and the caller gets a line that says so, at most one per worker and second.
+1. A stream of a worker passes about `WORKER_BYTES_PER_S`, all of them together `NODE_BYTES_PER_S`.
+   What is more is dropped and counted. The caller gets a line that says so, after a second or when
+   the unit ends, but not twice within `NOTICE_PAUSE_S`.
 2. Lines wait for `GATHER_S` at most, and are sent before the results of the unit that wrote them.
 """
 
@@ -25,6 +26,7 @@ __all__ = ["Forwarding"]
 NODE_BYTES_PER_S = 1024 * 1024
 GATHER_S = 0.05
 NOTICE_S = 1.0
+NOTICE_PAUSE_S = 0.1
 
 Send = Callable[[int, int, bytes], None]
 
@@ -121,7 +123,7 @@ class Forwarding:
 
     def _tell_dropped(self, slot: int) -> None:
         now_s = time.monotonic()
-        if slot not in self._dropped or now_s - self._told_s.get(slot, -NOTICE_S) < NOTICE_S:
+        if slot not in self._dropped or now_s - self._told_s.get(slot, 0.0) < NOTICE_PAUSE_S:
             return  # told already, or too soon: the delayed call comes
         (job, index), dropped_bytes = self._dropped.pop(slot)
         self._told_s[slot] = now_s

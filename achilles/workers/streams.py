@@ -118,7 +118,9 @@ class MarkedStream(io.RawIOBase):
                 whose = self._whose()
                 if whose != self._marked or self._dropped_bytes:
                     self._mark(whose)
-                part = data if allowed_bytes == size_bytes else bytes(memoryview(data).cast("B")[:allowed_bytes])
+                part = data
+                if allowed_bytes < size_bytes:
+                    part = bytes(memoryview(data).cast("B")[:allowed_bytes])
                 self._pending += part
                 self.waiting = True
                 if len(self._pending) >= PENDING_BYTES or 10 in part:

@@ -86,6 +86,8 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"more than {handshake.MAX_ITERATIONS} iterations" in TEXT
     assert f"have {handshake.ITERATIONS}." in TEXT
     assert f"every {server.HEARTBEAT_S:g} s" in TEXT
+    assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
+    assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
     assert f"`protocol` must be {messages.PROTOCOL} on both sides" in TEXT
 
 

@@ -1,0 +1,103 @@
+"""The two places where a user's function runs: this machine's workers, and a server's node."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.examples.programs import Program, clean_environment, free_port
+
+DEADLINE_S = 30.0
+KEY = "a key for these tests"
+SERVER = """
+from achilles.lineReceiver.achilles_server import runAchillesServer
+runAchillesServer(host="127.0.0.1", port={port}, username="u", secret_key={key!r})
+"""
+NODE = """
+from achilles.lineReceiver.achilles_node import runAchillesNode
+runAchillesNode(host="127.0.0.1", port={port}, username="u", secret_key={key!r}, cpu_count=2)
+"""
+
+
+class Place:
+    """Where functions run.
+
+    Attributes:
+        call: Keywords for `achilles.map` and its like.
+        agent: The process whose children the workers are.
+    """
+
+    def __init__(self, name: str, call: dict[str, Any], agent: psutil.Process) -> None:
+        self.name = name
+        self.call = call
+        self.agent = agent
+
+    def workers(self) -> set[int]:
+        """Process numbers of the workers."""
+        return {
+            child.pid
+            for child in self.agent.children()
+            if child.status() != psutil.STATUS_ZOMBIE and "worker_main" in " ".join(child.cmdline())
+        }
+
+    def settled(self) -> set[int]:
+        """The workers, once both are there."""
+        wait_until(lambda: len(self.workers()) == 2)
+        return self.workers()
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home: Path = tmp_path_factory.mktemp("cluster")
+    environment = clean_environment(home)
+    port = free_port()
+    programs = []
+    try:
+        for name, text, line in (("server", SERVER, "Listening"), ("node", NODE, "CLIENT_ID:")):
+            path = home / f"{name}.py"
+            path.write_text(text.format(port=port, key=KEY))
+            programs.append(Program(path, cwd=home, environment=environment))
+            programs[-1].wait_for(line)
+        call = {"address": f"127.0.0.1:{port}", "username": "u", "secret_key": KEY}
+        yield Place("cluster", call, psutil.Process(programs[1]._process.pid))
+    finally:
+        for program in reversed(programs):
+            program.stop()
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Place]:
+    """An engine of two workers, whatever this machine has."""
+    from achilles.engines import local
+
+    engine = local.LocalEngine(2)
+    before, local._engine = local._engine, engine
+    yield Place("local", {"address": "local"}, psutil.Process(os.getpid()))
+    local._engine = before
+    engine.close()
+
+
+@pytest.fixture(params=["embedded", "cluster"])
+def place(request: pytest.FixtureRequest) -> Place:
+    place: Place = request.getfixturevalue(request.param)
+    sys.stdout.flush()
+    return place
+
+
+@pytest.fixture
+def wait() -> Callable[[Callable[[], Any]], None]:
+    return wait_until
