@@ -29,6 +29,11 @@ def add_up(results: list[int]) -> int:
     return sum(results)
 
 
+def half_a_millisecond(number: int) -> int:
+    time.sleep(0.0005)
+    return number
+
+
 def identity(item: Any) -> Any:
     return item
 
