@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +183,10 @@ class Party:
 class Cluster:
     """A server and its nodes."""
 
-    def __init__(self, place: Place, **variables: str) -> None:
+    def __init__(self, place: Place, *, server_code: str = SERVER, **variables: str) -> None:
         self.place = place
         self.variables = variables
+        self.server_code = server_code
         self.nodes: list[Party] = []
         self.ended: list[Party] = []
         self.server = self._server(0)
@@ -201,7 +202,7 @@ class Cluster:
         return {**self.address, "username": USERNAME, "secret_key": SECRET_KEY}
 
     def _server(self, port: int) -> Party:
-        code = SERVER.format(port=port, username=USERNAME, secret_key=SECRET_KEY)
+        code = self.server_code.format(port=port, username=USERNAME, secret_key=SECRET_KEY)
         server = Party(["-c", code], place=self.place, **self.variables)
         try:
             server.wait_for("Listening for connections...")
@@ -290,22 +291,6 @@ def is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@contextlib.contextmanager
-def cluster(*cpu_counts: int, **variables: str) -> Iterator[Cluster]:
-    """A server and nodes of so many workers, and an end in which nothing may be left."""
-    place = Place()
-    try:
-        found = Cluster(place, **variables)
-        try:
-            for cpu_count in cpu_counts:
-                found.start_node(cpu_count)
-            yield found
-        finally:
-            found.close()
-    finally:
-        place.remove()
 
 
 def own_threads() -> set[str]:

@@ -77,7 +77,7 @@ class Job:
         arguments = ((str(self.gate), number) for number in range(self.items))
         try:
             self.packets.extend(imap(tasks.after_gate, arguments, **self._where))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - told by check()
             self.failure = error
 
     def begun(self) -> Counter[int]:
