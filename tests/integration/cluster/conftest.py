@@ -80,7 +80,13 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         _settle(request.getfixturevalue("pair"))
     wait_until(lambda: parties.own_threads() <= threads, what="for threads")
     wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
-    wait_until(lambda: parties.own_children() <= children, what="for processes")
+
+    def no_more() -> bool:
+        # Below its own children there are workers, which may have been replaced.
+        now = parties.own_children()
+        return now[0] <= children[0] and now[1] <= children[1]
+
+    wait_until(no_more, what="for processes")
 
 
 def _settle(cluster: Cluster) -> None:

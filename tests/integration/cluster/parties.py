@@ -307,5 +307,13 @@ def own_descriptors() -> dict[str, str]:
     return found
 
 
-def own_children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True) if is_running(child)}
+def own_children() -> tuple[set[int], int]:
+    """This process's children, and how many processes there are below it in all."""
+    below = [process for process in psutil.Process().children(recursive=True) if is_running(process)]
+    mine = os.getpid()
+    children = set()
+    for process in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.ppid() == mine:
+                children.add(process.pid)
+    return children, len(below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,11 @@ def forty() -> Iterator[int]:
     return counted_from(0)
 
 
+class Forty:
+    def __iter__(self) -> Iterator[int]:
+        return forty()
+
+
 KINDS: dict[str, Callable[[], Any]] = {
     "list": lambda: list(range(40)),
     "tuple": lambda: tuple(range(40)),
@@ -40,6 +46,8 @@ KINDS: dict[str, Callable[[], Any]] = {
     "keys": lambda: dict.fromkeys(range(40)).keys(),
     "values": lambda: {number: number for number in range(40)}.values(),
     "iterator": lambda: iter(range(40)),
+    "class": lambda: Forty,
+    "enumeration": lambda: IntEnum("Numbers", {f"N{number}": number for number in range(40)}),
     "bytes": lambda: bytes(range(40)),
 }
 

@@ -24,9 +24,8 @@ from tests.integration.cluster.proxies import proxy
 # Tells when anything is looked up for an unpickler, and at the end what was imported.
 WATCHED_SERVER = (
     "import sys\n"
-    "sys.addaudithook(lambda event, args: print('UNPICKLED', args) if event == 'pickle.find_class' else None)\n"
-    + SERVER
-    + "\nprint('IMPORTED', *sorted(sys.modules))"
+    "tell = lambda event, args: print('UNPICKLED', args) if event == 'pickle.find_class' else None\n"
+    "sys.addaudithook(tell)\n" + SERVER + "\nprint('IMPORTED', *sorted(sys.modules))"
 )
 WRONG = {"username": USERNAME, "secret_key": "not-the-key-of-the-tests"}
 RIGHT = {"username": USERNAME, "secret_key": SECRET_KEY}

@@ -1,0 +1,165 @@
+"""Beginnings and ends: no nodes yet, a server that restarts, Ctrl-C, and the end of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from achilles import NoNodesError, ServerUnreachable, getClusterStatus, imap, killCluster, map
+from achilles.engines import job as job_module
+from tests.integration.cluster import tasks
+from tests.integration.cluster.parties import Cluster, Party, Place, in_session, is_running, wait_until
+from tests.integration.cluster.test_sharing import Job
+
+
+@pytest.fixture
+def moving(place: Place) -> Iterator[Cluster]:
+    """A server without nodes."""
+    cluster = Cluster(place)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "NO_NODES_WARNING_S", 0.1)
+    started_s = time.monotonic()
+    with (
+        pytest.warns(RuntimeWarning, match=r"has no nodes.*`achilles node 127\.0\.0\.1:\d+`.*up to 0\.4 s"),
+        pytest.raises(NoNodesError, match=r"Gave up after 0\.4 s") as caught,
+    ):
+        map(tasks.square, [1], startup_timeout=0.4, **moving.address)
+    assert 0.4 <= time.monotonic() - started_s < 5
+    assert isinstance(caught.value, TimeoutError) and caught.value.waited_s >= 0.4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packets = imap(tasks.square, iter(range(5)), startup_timeout=0.2, **moving.address)
+        with pytest.raises(NoNodesError):
+            next(packets)
+        assert next(packets, None) is None
+    wait_until(lambda: not getClusterStatus(**moving.address).jobs, 2.0)
+
+
+def test_a_node_that_comes_in_time_gets_the_work(moving: Cluster) -> None:
+    found: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: found.append(map(tasks.square, range(5), startup_timeout=None, **moving.address))
+    )
+    thread.start()
+    wait_until(lambda: getClusterStatus(**moving.address).jobs)
+    moving.start_node(2)
+    thread.join(20)
+    assert found == [[[0, 1], [4, 9], [16]]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_server_that_restarts_goes_on(moving: Cluster, number: signal.Signals) -> None:
+    nodes = [moving.start_node(1), moving.start_node(2)]
+    job = Job(moving, f"restart-{number}", 40)
+    wait_until(lambda: all(job.begun()[node.pid] for node in nodes))
+    printed = [len(node.lines) for node in nodes]
+    moving.restart_server(number)
+    for node, lines in zip(nodes, printed, strict=True):
+        node.wait_for("CLIENT_ID:", after=lines)
+    job.open_gate()
+    assert set(job.check()) == {node.pid for node in nodes}
+    assert map(tasks.square, [[1, 2, 3]], **moving.address) == [[1, 4, 9]]
+    assert any("reconnecting" in line for line in nodes[0].lines)
+
+
+def test_a_node_that_is_started_before_its_server(moving: Cluster) -> None:
+    moving.server.stop()
+    node = moving.start_node(1, wait=False)
+    node.wait_for("Waiting for an achilles_server")
+    with pytest.raises(ServerUnreachable, match="no achilles_server answers"):
+        map(tasks.square, [1], **moving.address)
+    moving.server = moving._server(moving.port)
+    node.wait_for("CLIENT_ID: 0")
+    assert map(tasks.square, [3], **moving.address) == [[9]]
+
+
+INTERRUPTED = """
+import json, os, sys, time
+from achilles import imap, map
+
+if __name__ == "__main__":
+    where, how = json.loads(sys.argv[1]), sys.argv[2]
+    mark = sys.argv[3]
+
+    def work(item):
+        with open(mark, "a") as file:
+            file.write(".")
+        time.sleep(0.001 if item < 5 else 60)
+        return item
+
+    try:
+        if how == "map":
+            map(work, range(100), **where)
+        else:
+            for packet in imap(work, iter(range(100)), **where):
+                pass
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        if how == "map":
+            sys.exit(7)
+        raise
+"""
+
+
+@pytest.mark.parametrize("how", ["map", "imap"])
+def test_ctrl_c(where: dict[str, Any], how: str, place: Place, request: pytest.FixtureRequest) -> None:
+    mark = place.work / f"begun-{request.node.callspec.id}"
+    script = place.write("interrupted.py", INTERRUPTED)
+    party = Party([script, json.dumps(where), how, mark], place=place, own_group=True)
+    try:
+        wait_until(lambda: mark.exists() and mark.stat().st_size >= 6, what="for the sleeping item")
+        sent_s = time.monotonic()
+        os.killpg(party.pid, signal.SIGINT)  # as a terminal does
+        party.wait_for("interrupted", timeout_s=5)
+        assert time.monotonic() - sent_s < 1.0
+        code = party.wait(5)
+        assert time.monotonic() - sent_s < 3.0
+    finally:
+        party.stop(signal.SIGKILL)
+    assert code in ((7,) if how == "map" else (130, -signal.SIGINT)), party.text
+    wait_until(lambda: not in_session(party.pid), 3.0, "for the processes of an interrupted program")
+    if "port" in where:
+        wait_until(lambda: not getClusterStatus(**where).jobs, 2.0)
+    # The workers that slept are free again.
+    started_s = time.monotonic()
+    assert sum(map(tasks.square, [[1, 2, 3]] * 4, reducer=sum, **where)) == 4 * 14
+    assert time.monotonic() - started_s < 5
+
+
+def test_shutting_the_server_down(moving: Cluster) -> None:
+    node = moving.start_node(2)
+    workers = node.descendants()
+    assert len(workers) == 2
+    assert killCluster(**moving.address, command_verified=True, shutdown_server=True) == 1
+    assert node.wait() == 0
+    assert moving.server.wait() == 0
+    wait_until(lambda: not any([is_running(worker) for worker in workers]))
+    with pytest.raises(ServerUnreachable):
+        getClusterStatus(**moving.address)
+    run = moving.place.path / "run" / "achilles"
+    assert not list(run.glob(f"*-{moving.port}.*"))  # neither socket nor connection file
+    moving.nodes.remove(node)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_an_idle_server_and_node_end_quickly(moving: Cluster, number: signal.Signals) -> None:
+    node = moving.start_node(1)
+    started_s = time.monotonic()
+    code = moving.end_node(node, number)
+    assert code == 0
+    assert moving.server.stop(number) == 0
+    assert time.monotonic() - started_s < 2.0
