@@ -8,6 +8,7 @@ and return results by packets. Where they run is settled by the arguments, the e
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from operator import length_hint
@@ -190,6 +191,8 @@ class Packets(Iterator[dict[str, Any]]):
         self._on_error = spec.on_error
         self._error_callback = error_callback
         self._packets: Iterator[Packet] = iter(())
+        # Threads may share an iterator. Reentrant: an error_callback may read on. Closing needs no turn.
+        self._reading = threading.RLock()
         self._bar = _progress_bar(spec.args) if progress else None
         try:
             self._job = Job(spec, engine)
@@ -207,7 +210,8 @@ class Packets(Iterator[dict[str, Any]]):
 
     def __next__(self) -> dict[str, Any]:
         try:
-            packet = self.next_packet(feed=False)
+            with self._reading:
+                packet = self.next_packet(feed=False)
         except StopIteration as error:
             # As in generators (PEP 479): the loop over packets must not take it for their end.
             raise RuntimeError("a function of the job raised StopIteration") from error

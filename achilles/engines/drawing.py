@@ -45,7 +45,8 @@ def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
     Raises:
         TypeError: ``args`` is neither.
     """
-    if callable(args) and not hasattr(args, "__iter__"):
+    # Of the type: a class such as itertools.count has the method for its instances, and is called.
+    if callable(args) and not hasattr(type(args), "__iter__"):
         made = args()
         if not hasattr(made, "__iter__"):
             raise TypeError(
@@ -54,7 +55,7 @@ def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
             )
         return iter(made)
     try:
-        return iter(args)
+        return iter(args)  # type: ignore[arg-type]  # else this raises
     except TypeError:
         raise TypeError(
             f"args must be a list, another iterable, or a generator function, not "
