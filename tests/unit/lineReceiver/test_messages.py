@@ -37,6 +37,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "is_extension": st.booleans(),
     "reason": st.text(max_size=500),
     "load": st.floats(0, 1e6),
+    "heartbeat_s": st.floats(0.001, 3600),
+    "quiet": st.booleans(),
+    "given": st.booleans(),
     "shutdown_server": st.booleans(),
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
 }
