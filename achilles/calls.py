@@ -44,6 +44,7 @@ def map(
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
+    timeout: float | None = None,
 ) -> list[Any]:
     """Apply ``func`` to every argument and return all results, packet by packet.
 
@@ -69,6 +70,8 @@ def map(
         output: Show what ``func`` prints (Python, C code and child processes alike) on this process's
             standard output and error, each line tagged with node and item. So many bytes a second;
             of the rest, only how much it was.
+        timeout: Seconds that one item may run. An item that runs longer has failed, with `TaskTimeout`; it
+            is not tried again. Loading the function and the arguments does not count. None: no limit.
 
     Returns:
         A list of packets in the order of the arguments, each the list of its results (or its
@@ -92,6 +95,7 @@ def map(
         startup_timeout,
         keep_views=isinstance(args, list | tuple),
         output=output,
+        timeout_s=timeout,
     )
     settings = (host, port, username, secret_key, address)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
@@ -120,6 +124,7 @@ def imap(
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
+    timeout: float | None = None,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets in order, as they are done.
 
@@ -136,7 +141,18 @@ def imap(
 
     Raises: as `map`; what concerns one packet, when it is its turn.
     """
-    spec = JobSpec(func, args, callback, reducer, chunksize, True, on_error, startup_timeout, output=output)
+    spec = JobSpec(
+        func,
+        args,
+        callback,
+        reducer,
+        chunksize,
+        True,
+        on_error,
+        startup_timeout,
+        output=output,
+        timeout_s=timeout,
+    )
     return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
 
 
@@ -157,12 +173,24 @@ def imap_unordered(
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
+    timeout: float | None = None,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets as they come in, in any order.
 
     The fastest way to read results. Everything else is as with `imap`.
     """
-    spec = JobSpec(func, args, callback, reducer, chunksize, False, on_error, startup_timeout, output=output)
+    spec = JobSpec(
+        func,
+        args,
+        callback,
+        reducer,
+        chunksize,
+        False,
+        on_error,
+        startup_timeout,
+        output=output,
+        timeout_s=timeout,
+    )
     return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
 
 

@@ -124,7 +124,7 @@ class WorkerDiedError(TaskError):
 
 
 class TaskTimeout(TaskError, TimeoutError):
-    """The item ran longer than its time limit. Fields: ``index``, ``limit_s``."""
+    """The item ran longer than its time limit. Fields: ``index``, ``limit_s``, ``node``."""
 
 
 class TaskCancelled(TaskError, CancelledError):

@@ -17,7 +17,10 @@ Rules:
    An item that was charged `max_attempts` times is reported as the cause of death.
 6. A parcel that no worker has got anything of is given back when the server asks for it, or when
    this node is to leave.
-7. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
+7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has
+   failed, at once; nobody else is charged with that death. A worker is looked at no more often than
+   once per limit.
+8. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
    `CANCEL_GRACE_NS` is stopped.
 """
 
@@ -34,11 +37,13 @@ from .slots_events import (
     Event,
     JobForgotten,
     JobIntroduced,
+    LookAt,
     ParcelAskedBack,
     ParcelKey,
     ParcelReceived,
     PieceFinished,
     ReportDeath,
+    ReportTimeout,
     ReturnParcel,
     RunPiece,
     RunReduce,
@@ -49,9 +54,11 @@ from .slots_events import (
     UnteachJob,
     WakeAt,
     WorkerDied,
+    WorkerSeen,
     WorkerStarted,
 )
 from .slots_state import JobState, ParcelState, Piece, WorkerState, gather_packets
+from .time_limits import TimeLimits
 
 __all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
 
@@ -77,18 +84,22 @@ class Slots:
         self._shallow: OrderedDict[int, None] = OrderedDict()  # room behind what is at hand
         self._stop_at: deque[tuple[int, int, int]] = deque()  # when, worker, piece
         self._serial = 0
+        self._now_ns = 0
+        self._limits = TimeLimits(self.jobs)
         self._out: list[Command] = []
 
     def handle(self, event: Event) -> list[Command]:
         """Take one fact in and return what is to be done about it, in order."""
         self._out = []
+        self._now_ns = event.now_ns
         match event:
             case PieceFinished():
                 self._piece_finished(event)
             case ParcelReceived():
                 self._parcel_received(event)
             case JobIntroduced():
-                self.jobs[event.job] = JobState(event.job, event.reduces)
+                self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
+                self._limits.jobs += event.limit_ns > 0
                 self._turns.add(event.job)
             case ParcelAskedBack():
                 self._give_back(event.key)
@@ -102,8 +113,12 @@ class Slots:
                 self._note(self.workers[event.worker])
             case WorkerDied():
                 self._worker_died(event)
+            case WorkerSeen():
+                self._worker_seen(event)
             case TimePassed():
                 self._stop_overdue(event.now_ns)
+                for worker in self._limits.due(self.workers.values(), event.now_ns):
+                    self._out.append(LookAt(worker))
         self._assign()
         return self._out
 
@@ -173,6 +188,8 @@ class Slots:
         self._turns.serve(job.job, piece.work_ns)
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns
+        if self._limits.jobs and len(worker.pieces) == 1:
+            self._watch(worker)
         if job.job not in worker.jobs:
             worker.jobs.add(job.job)
             job.workers.add(worker.worker)
@@ -201,7 +218,10 @@ class Slots:
     def _note(self, worker: WorkerState) -> None:
         """Keep the two lists of workers with room true."""
         number = worker.worker
-        if not worker.pieces:
+        if worker.stopping:
+            self._shallow.pop(number, None)
+            self._idle.pop(number, None)
+        elif not worker.pieces:
             self._shallow.pop(number, None)
             self._idle[number] = None
         else:
@@ -218,6 +238,8 @@ class Slots:
             return
         worker.take(piece)
         self._note(worker)
+        if self._limits.jobs and worker.pieces:
+            self._watch(worker)
         job = self.jobs.get(piece.key[0])
         parcel = self.parcels.get(piece.key)
         if job is None or parcel is None:
@@ -305,41 +327,56 @@ class Slots:
             job = self.jobs.get(piece.key[0])
             if job is None or piece.key not in self.parcels:
                 self._drop_piece(piece)
-            elif position:
+            elif worker.overdue is not None and worker.overdue[0] == piece.piece:
+                self._charge_time(job, piece, worker.overdue[1])
+            elif position or worker.stopping:
                 self._queue(job, piece, ahead=True)
             else:
                 self._charge_death(job, piece, event.worker, event.running)
 
     def _charge_death(self, job: JobState, piece: Piece, worker: int, running: int | None) -> None:
         """Rule 5: blame the item that ran, run the others again."""
-        parcel = self.parcels[piece.key]
         start = piece.first + piece.skip
         if running is None or piece.parts is not None or not start <= running < start + piece.tasks:
             running = start
         deaths = job.deaths.get(running, 0) + 1
         job.deaths[running] = deaths
+        for part in self._cut_out(job, piece, running):
+            if deaths >= self.max_attempts and part.first + part.skip == running:
+                del job.deaths[running]
+                self._give_up(job, part, ReportDeath(part.piece, worker, running, deaths, job.job))
+            else:
+                self._queue(job, part, ahead=True)
+
+    def _charge_time(self, job: JobState, piece: Piece, index: int) -> None:
+        """Rule 7: the item that ran too long has failed, the others run again."""
+        for part in self._cut_out(job, piece, index):
+            if part.first + part.skip == index:
+                self._give_up(job, part, ReportTimeout(part.piece, index, job.limit_ns))
+            else:
+                self._queue(job, part, ahead=True)
+
+    def _cut_out(self, job: JobState, piece: Piece, index: int) -> list[Piece]:
+        """What replaces a piece so that one of its items stands alone; the last part first."""
         del self.pieces[piece.piece]
         if piece.parts is not None or piece.tasks <= 1:
             piece.piece = self._next()
-            again = [piece]
-        else:
-            edges = parcel.spread_packet(running) if job.reduces else ()
-            again = piece.cut_around(running, edges, self._next)
-        for part in reversed(again):
-            if deaths >= self.max_attempts and part.first + part.skip == running:
-                del job.deaths[running]
-                part.status = 2
-                self.pieces[part.piece] = part
-                self._out.append(ReportDeath(part.piece, worker, running, deaths, job.job))
-                self._keep(job, parcel, part, 0)
-            else:
-                self._queue(job, part, ahead=True)
+            return [piece]
+        edges = self.parcels[piece.key].spread_packet(index) if job.reduces else ()
+        return piece.cut_around(index, edges, self._next)[::-1]
+
+    def _give_up(self, job: JobState, part: Piece, report: ReportDeath | ReportTimeout) -> None:
+        part.status = 2
+        self.pieces[part.piece] = part
+        self._out.append(report)
+        self._keep(job, self.parcels[part.key], part, 0)
 
     def _job_forgotten(self, event: JobForgotten) -> None:
         job = self.jobs.pop(event.job, None)
         if job is None:
             return
         self._turns.remove(event.job)
+        self._limits.jobs -= job.limit_ns > 0
         waiting = list(job.waiting)
         for key in job.parcels:
             waiting += self.parcels[key].kept_pieces()
@@ -366,8 +403,31 @@ class Slots:
             if worker is None or not any(held.piece == piece for held in worker.pieces):
                 continue
             if worker.pieces[0].piece == piece:
-                self._out.append(StopWorker(number))
+                self._stop(worker)
             else:
                 # Somebody else's piece runs before it.
                 self._stop_at.append((now_ns + CANCEL_GRACE_NS, number, piece))
                 self._out.append(WakeAt(now_ns + CANCEL_GRACE_NS))
+
+    def _stop(self, worker: WorkerState) -> None:
+        if not worker.stopping:
+            worker.stopping = True
+            self._note(worker)
+            self._out.append(StopWorker(worker.worker))
+
+    def _watch(self, worker: WorkerState, since_ns: int | None = None) -> None:
+        """Rule 7: have a worker looked at when its item may be overdue."""
+        at_ns = self._limits.look_at(worker, self._now_ns, since_ns)
+        if at_ns is not None:
+            self._out.append(WakeAt(at_ns))
+
+    def _worker_seen(self, event: WorkerSeen) -> None:
+        worker = self.workers.get(event.worker)
+        if worker is None:
+            return
+        since_ns = self._limits.begun_at(worker, event)
+        if since_ns is None or not self._limits.is_over(worker, since_ns, event.now_ns):
+            self._watch(worker, since_ns)
+        elif event.running is not None:
+            worker.overdue = (worker.pieces[0].piece, event.running)
+            self._stop(worker)

@@ -31,11 +31,15 @@ class WorkerDied:
 
 @dataclass(slots=True)
 class JobIntroduced:
-    """A job's function is here. ``reduces``: each packet's results become one value."""
+    """A job's function is here.
+
+    ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
+    """
 
     now_ns: int
     job: int
     reduces: bool = False
+    limit_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +88,17 @@ class JobForgotten:
 
     now_ns: int
     job: int
+
+
+@dataclass(slots=True)
+class WorkerSeen:
+    """The answer to `LookAt`: the item that a worker runs, and when it began it (0: not known)."""
+
+    now_ns: int
+    worker: int
+    job: int
+    running: int | None
+    since_ns: int
 
 
 @dataclass(slots=True)
@@ -158,6 +173,15 @@ class ReportDeath:
 
 
 @dataclass(slots=True)
+class ReportTimeout:
+    """Make the piece's result the error that its item ran too long, and keep it."""
+
+    piece: int
+    index: int
+    limit_ns: int
+
+
+@dataclass(slots=True)
 class DropParcel:
     """Free the payload of a parcel."""
 
@@ -181,7 +205,14 @@ class UnteachJob:
 
 @dataclass(slots=True)
 class StopWorker:
-    """End a worker that is busy with a job nobody wants any more; another takes its place."""
+    """End a worker that runs what nobody wants any more, or for too long; another takes its place."""
+
+    worker: int
+
+
+@dataclass(slots=True)
+class LookAt:
+    """See what item a worker runs; answer with `WorkerSeen`, not within this event."""
 
     worker: int
 
@@ -202,6 +233,7 @@ Event = (
     | DrainBegan
     | PieceFinished
     | JobForgotten
+    | WorkerSeen
     | TimePassed
 )
 Command = (
@@ -211,9 +243,11 @@ Command = (
     | SendResults
     | ReturnParcel
     | ReportDeath
+    | ReportTimeout
     | DropParcel
     | DropPiece
     | UnteachJob
     | StopWorker
+    | LookAt
     | WakeAt
 )

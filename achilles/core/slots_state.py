@@ -120,6 +120,7 @@ class JobState:
     workers: set[int] = field(default_factory=set)
     deaths: dict[int, int] = field(default_factory=dict)
     task_ns: float | None = None
+    limit_ns: int = 0
 
     def work_of(self, tasks: int) -> float:
         """Expected work of so many tasks, ns."""
@@ -143,6 +144,9 @@ class WorkerState:
     pieces: deque[Piece] = field(default_factory=deque)
     jobs: set[int] = field(default_factory=set)
     work_ns: float = 0.0
+    stopping: bool = False
+    overdue: tuple[int, int] | None = None  # piece and item for which it is being stopped
+    look_at_ns: int = 0  # when to see how long its item runs already
 
     def may_queue(self) -> bool:
         """Whether something short may wait here behind what runs."""

@@ -98,6 +98,7 @@ class ClusterEngine:
                 python_required(join(function)) if function.by_value else None,
                 getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__)[:200],
                 not job.spec.output,
+                job.spec.limit_ms,
             ),
             function.segments,
         )

@@ -35,6 +35,8 @@ __all__ = ["Engine", "Job", "JobSpec"]
 BUDGET_BYTES = 256 * 1024 * 1024
 # How long a job waits for a first node before it says so.
 NO_NODES_WARNING_S = 3.0
+# Anything longer is no limit.
+LONGEST_TIMEOUT_S = 1e9
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class JobSpec:
     keep_views: bool = False
     # Whether the caller sees what the function prints.
     output: bool = True
+    # How long one task may run.
+    timeout_s: float | None = None
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""
@@ -69,6 +73,19 @@ class JobSpec:
             raise ValueError(f"chunksize must be at least 1, not {self.chunksize}")
         if self.on_error not in ("raise", "return", "skip"):
             raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
+
+        limit_s = self.timeout_s
+        if limit_s is None:
+            return
+        if isinstance(limit_s, bool) or not isinstance(limit_s, int | float):
+            raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
+        if not 0 < limit_s < LONGEST_TIMEOUT_S:
+            raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
+
+    @property
+    def limit_ms(self) -> int:
+        """The time limit of a task as it travels; 0 for none."""
+        return 0 if self.timeout_s is None else max(round(self.timeout_s * 1000), 1)
 
     def function(self) -> Serialized:
         """What workers need to run a task."""

@@ -188,7 +188,12 @@ class LocalEngine:
                 job.granted(command.node, command.cpu_count, command.packets)
             case ev.IntroduceJob() if job is not None:
                 self._crew.introduce(
-                    command.job, job.function.segments, SESSION, job.reduces, quiet=not job.spec.output
+                    command.job,
+                    job.function.segments,
+                    SESSION,
+                    job.reduces,
+                    quiet=not job.spec.output,
+                    limit_ms=job.spec.limit_ms,
                 )
             case ev.ForgetJob():
                 self._crew.forget(command.job)

@@ -179,6 +179,7 @@ class Submit(Control):
     python: Version | None = None
     name: Short = ""
     quiet: bool = False
+    timeout_ms: Count = 0
 
 
 class Job(Control):
@@ -190,6 +191,7 @@ class Job(Control):
     session: Short
     reduces: bool = False
     quiet: bool = False
+    timeout_ms: Count = 0
 
 
 class Demand(Control):

@@ -261,7 +261,9 @@ class AchillesNode:
             raise ProtocolError(f"job {job.job} came without its function")
         known[1].add(job.job)
         self._jobs[job.job] = job.function
-        self._crew.introduce(job.job, known[0], job.session, job.reduces, quiet=job.quiet)
+        self._crew.introduce(
+            job.job, known[0], job.session, job.reduces, quiet=job.quiet, limit_ms=job.timeout_ms
+        )
 
     def _forget(self, job: int) -> None:
         function = self._jobs.pop(job, None)

@@ -314,7 +314,9 @@ class AchillesServer:
                 self.reactor.callLater(delay_s, self._wake)
             case ev.IntroduceJob():
                 job = self.jobs.live[command.job]
-                introduction = wire.Job(job.number, job.function, job.session, job.reduces, job.quiet)
+                introduction = wire.Job(
+                    job.number, job.function, job.session, job.reduces, job.quiet, job.timeout_ms
+                )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():
                 forgotten = self.jobs.live.get(command.job)

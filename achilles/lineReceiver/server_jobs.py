@@ -30,6 +30,7 @@ class RoutedJob:
     chunksize: int
     submitted_s: float
     quiet: bool = False
+    timeout_ms: int = 0
     tasks_done: int = 0
     tasks_failed: int = 0
 
@@ -64,6 +65,7 @@ class Jobs:
             submit.chunksize,
             now_s,
             submit.quiet,
+            submit.timeout_ms,
         )
         self.live[job.number] = job
         self._by_controller.setdefault(controller, {})[submit.job] = job.number

@@ -35,7 +35,9 @@ Buffer = bytes | bytearray | memoryview
 Message = tuple[int, int, int, int, int, int, bytearray]
 
 # parent -> worker
-FUNCTION = 1  #: a = session; payload: serialized (func, callback, reducer, on_error)
+FUNCTION = (
+    1  #: a = session, b = 1 if items are timed; payload: serialized (func, callback, reducer, on_error)
+)
 UNIT = 2  #: a = first index, b = skip << 32 | limit, c = packet_tasks; payload: serialized arguments
 REDUCE = 3  #: a = first index, b = tasks, c = parts; payload: c u64 sizes, then the parts
 FORGET = 4  #: the job's function is no longer needed

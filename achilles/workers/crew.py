@@ -24,7 +24,7 @@ from ..core import slots_events as ev
 from ..core.slots import Slots
 from ..serialization import Buffer, serialize_failure
 from . import channel
-from .deaths import death_error
+from .deaths import death_error, timeout_error
 from .forwarding import Forwarding
 from .loop import Loop
 from .module_source import ModuleSource
@@ -39,6 +39,8 @@ _log = logging.getLogger("achilles.workers")
 ResultSegment = tuple[int, int, int, int, Buffer]
 
 RESTART_DELAY_S = 0.2
+# Between SIGTERM and SIGKILL for a worker that is stopped.
+STOP_GRACE_S = 1.0
 RESTART_DELAY_MAX_S = 10.0
 # Sessions whose modules are remembered although no job of theirs runs.
 IDLE_SESSIONS = 8
@@ -101,6 +103,7 @@ class Crew:
         self._dead: dict[int, Worker] = {}
         self._early_deaths = 0
         self._functions: dict[int, tuple[list[Buffer], str]] = {}
+        self._timed: set[int] = set()
         self._units: dict[ev.ParcelKey, list[list[Buffer]]] = {}
         self._kept: dict[int, Buffer] = {}
         self._sessions: OrderedDict[str, int] = OrderedDict()
@@ -118,7 +121,14 @@ class Crew:
             self._start_worker(slot)
 
     def introduce(
-        self, job: int, function: list[Buffer], session: str, reduces: bool, *, quiet: bool = False
+        self,
+        job: int,
+        function: list[Buffer],
+        session: str,
+        reduces: bool,
+        *,
+        quiet: bool = False,
+        limit_ms: int = 0,
     ) -> None:
         """Make a job's function known.
 
@@ -128,7 +138,10 @@ class Crew:
             session: Names the process whose modules it imports.
             reduces: Whether it has a reducer.
             quiet: Nobody wants to see what it prints.
+            limit_ms: How long an item may run, 0 for ever.
         """
+        if limit_ms:
+            self._timed.add(job)
         self._functions[job] = (function, session)
         if not quiet:
             self._forwarding.want(job)
@@ -137,7 +150,7 @@ class Crew:
             self._sessions[session] = self._session_serial
         self._sessions.move_to_end(session)
         self._forget_old_sessions()
-        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces))
+        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ms * 1_000_000))
 
     def receive(
         self,
@@ -161,6 +174,7 @@ class Crew:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
         self._functions.pop(job, None)
         self._forwarding.forget(job)
+        self._timed.discard(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def ask_back(self, job: int, parcel: int, attempt: int) -> None:
@@ -361,7 +375,13 @@ class Crew:
             case ev.TeachJob():
                 function, session = self._functions[command.job]
                 self._workers[command.worker].send(
-                    channel.FUNCTION, 0, command.job, self._sessions[session], 0, 0, function
+                    channel.FUNCTION,
+                    0,
+                    command.job,
+                    self._sessions[session],
+                    command.job in self._timed,
+                    0,
+                    function,
                 )
             case ev.UnteachJob():
                 worker = self._workers.get(command.worker)
@@ -383,7 +403,14 @@ class Crew:
             case ev.ReturnParcel():
                 self._listener.parcel_returned(*command.key, command.given)
             case ev.ReportDeath():
-                self._kept[command.piece] = self._death(command)
+                dead = self._dead.get(command.worker)
+                error = death_error(command.index, command.attempts, self._node_name, dead, command.job)
+                self._kept[command.piece] = serialize_failure(error, command.index)
+            case ev.ReportTimeout():
+                late = timeout_error(command.index, command.limit_ns, self._node_name)
+                self._kept[command.piece] = serialize_failure(late, command.index)
+            case ev.LookAt():
+                self._loop.callLater(0.0, self._look_at, command.worker)
             case ev.StopWorker():
                 self._stop(command.worker)
             case ev.WakeAt():
@@ -401,20 +428,16 @@ class Crew:
         with self._lock:
             self._tell(ev.TimePassed(time.monotonic_ns()))
 
+    def _look_at(self, slot: int) -> None:
+        with self._lock:
+            worker = self._workers.get(slot)
+            if worker is not None:
+                job, number, since_ns = worker.running_since()
+                running = number - 1 if number else None
+                self._tell(ev.WorkerSeen(time.monotonic_ns(), slot, job, running, since_ns))
+
     def _stop(self, slot: int) -> None:
         worker = self._workers.get(slot)
         if worker is not None:
             worker.terminate()
-            self._loop.callLater(1.0, worker.kill)
-
-    def _death(self, command: ev.ReportDeath) -> bytes:
-        worker = self._dead.get(command.worker)
-        error = death_error(
-            command.index,
-            command.attempts,
-            self._node_name,
-            0 if worker is None or worker.exit_code is None else worker.exit_code,
-            None if worker is None else worker.peak_rss_bytes,
-            "" if worker is None else worker.last_stderr(command.job),
-        )
-        return serialize_failure(error, command.index)
+            self._loop.callLater(STOP_GRACE_S, worker.kill)

@@ -1,27 +1,28 @@
-"""The error that stands for an item whose worker died of it."""
+"""The errors that stand for items whose worker died of them, or was ended because of them."""
 
 from __future__ import annotations
 
 import signal
 
-from ..errors import WorkerDiedError
+from ..errors import TaskTimeout, WorkerDiedError
+from .worker import Worker
 
-__all__ = ["death_error"]
+__all__ = ["death_error", "timeout_error"]
 
 
-def death_error(
-    index: int, attempts: int, node: str, exit_code: int, peak_rss_bytes: int | None, stderr: str
-) -> WorkerDiedError:
+def death_error(index: int, attempts: int, node: str, worker: Worker | None, job: int) -> WorkerDiedError:
     """Say what became of the process, how much memory it took and what it wrote last.
 
     Args:
         index: The item that ran.
         attempts: How many workers it has ended.
         node: Where, in words.
-        exit_code: Of the last of them; negative for a signal.
-        peak_rss_bytes: Its peak memory, None when unknown.
-        stderr: The end of what it wrote to standard error.
+        worker: The last of them.
+        job: The item's job; what others wrote is none of its business.
     """
+    exit_code = worker.exit_code or 0 if worker is not None else 0
+    peak_rss_bytes = worker.peak_rss_bytes if worker is not None else None
+    stderr = worker.last_stderr(job) if worker is not None else ""
     if exit_code < 0:
         try:
             how = f"was killed by {signal.Signals(-exit_code).name}"
@@ -45,4 +46,16 @@ def death_error(
         node=node,
         peak_rss_bytes=peak_rss_bytes,
         stderr=stderr,
+    )
+
+
+def timeout_error(index: int, limit_ns: int, node: str) -> TaskTimeout:
+    """Say that an item ran too long."""
+    limit_s = limit_ns / 1e9
+    return TaskTimeout(
+        f"item {index} ran longer than its limit of {limit_s:g} s on {node}, and its worker process was "
+        f"ended; give a longer timeout, or look why this item takes so long",
+        index=index,
+        limit_s=limit_s,
+        node=node,
     )

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic_ns
 from typing import Any
 
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
@@ -29,10 +30,21 @@ Answer = tuple[int, Sequence[Buffer]]
 class Job:
     """One job's function: as it came, and as it was loaded."""
 
-    __slots__ = ("_loaded", "_payload", "callback", "failure", "function", "on_error", "reducer", "session")
+    __slots__ = (
+        "_loaded",
+        "_payload",
+        "callback",
+        "failure",
+        "function",
+        "on_error",
+        "reducer",
+        "session",
+        "timed",
+    )
 
-    def __init__(self, session: int, payload: bytearray) -> None:
+    def __init__(self, session: int, payload: bytearray, timed: bool = False) -> None:
         self.session = session
+        self.timed = timed
         self._payload = payload
         self._loaded = False
         self.failure: bytes | None = None
@@ -66,7 +78,8 @@ def answer_unit(
             items = items[skip : skip + limit]
         reduces = packet_tasks > 0 and job.reducer is not None
         keep_errors = reduces and job.on_error == "return"
-        results, failures = _run(job.function, job.callback, items, begin, progress, keep_errors)
+        function = _timed(job.function, progress) if job.timed else job.function
+        results, failures = _run(function, job.callback, items, begin, progress, keep_errors)
         del items
         if not reduces:
             return _pack(results, range(begin, begin + len(results)), failures)
@@ -147,6 +160,18 @@ def _run(
             append(error.with_traceback(None) if keep_errors else None)
 
 
+def _timed(function: Callable[[Any], Any], progress: memoryview) -> Callable[[Any], Any]:
+    """The function, with a note of when each item began."""
+
+    def timed(item: Any) -> Any:
+        # The time first: it counts for the item that is written after it.
+        progress[1] = monotonic_ns()
+        progress[3] = progress[0]
+        return function(item)
+
+    return timed
+
+
 def _reduce(job: Job, results: list[Any], first: int, failed: dict[int, bytes], listed: list[Failure]) -> Any:
     """One packet's value; what has to be reported is added to ``listed``."""
     here = range(first, first + len(results))
@@ -188,7 +213,12 @@ def _failure(error: BaseException, index: int) -> bytes:
 
 
 def _trim(error: BaseException) -> None:
-    """Take this module's frame off the traceback, if user code follows it."""
+    """Take this module's frames off the traceback, if user code follows them."""
     traceback = error.__traceback__
-    if traceback is not None and traceback.tb_next is not None:
-        error.__traceback__ = traceback.tb_next
+    while (
+        traceback is not None
+        and traceback.tb_next is not None
+        and traceback.tb_frame.f_code.co_filename == __file__
+    ):
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback

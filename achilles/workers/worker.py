@@ -44,8 +44,7 @@ from achilles.workers.streams import TOKEN_BYTES
 
 _log = logging.getLogger("achilles.workers")
 
-#: Index + 1 of the running item (0: idle), when it started (monotonic, ns; 0: unknown), its job.
-PROGRESS_BYTES = 32
+PROGRESS_BYTES = 32  # as `worker_main` says
 #: How often to ask for the exit code where the kernel has no pidfd.
 POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
@@ -265,6 +264,13 @@ class Worker:
     def progress(self) -> int:
         """Index + 1 of the item that runs (or ran when the worker died); 0 when idle."""
         return self._progress[0]
+
+    def running_since(self) -> tuple[int, int, int]:
+        """(job, index + 1, since) of the running item; ``since`` on the monotonic clock, ns, 0 if unknown."""
+        number = self._progress[0]
+        begun, since_ns, job = self._progress[3], self._progress[1], self._progress[2]
+        same = begun == number == self._progress[0]
+        return job, number, since_ns if same else 0
 
     def unit_over(self) -> None:
         """A unit's results are here: what is printed from now on belongs to the next."""

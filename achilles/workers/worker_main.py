@@ -8,7 +8,8 @@ What comes and what goes back (frames in ``achilles.workers.channel``; "serializ
 
 FUNCTION  serialized ``(func, callback, reducer, on_error)``; ``on_error`` is ``"raise"``, ``"return"``
           or ``"skip"``, ``callback`` and ``reducer`` may be None. Loaded at the job's first unit and
-          kept until FORGET. Field ``a`` is the session whose modules the job may import.
+          kept until FORGET. Field ``a`` is the session whose modules the job may import, ``b`` is 1
+          when the parent wants to know since when each item runs.
 UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run. Answer: one RESULT with
           ``a = first + skip``, ``b = limit``.
 REDUCE    parts, each the payload of a RESULT with status 0 or 1 of a unit that was not reduced.
@@ -45,9 +46,10 @@ running and serializing; not loading the function.
 
 Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
 
-The progress file holds four int64: index + 1 of the running item, when it began (0: not known), its
-job, and one that is free. While the function or the arguments are loaded the item is the first, while
-results are serialized the last; 0 when idle.
+The progress file holds four int64: index + 1 of the running item; when an item began (monotonic, ns;
+only of jobs with a limit); the running item's job; index + 1 of the item that began then. While the
+function or the arguments are loaded the item is the first, while results are serialized the last; 0
+when idle.
 """
 
 from __future__ import annotations
@@ -222,6 +224,7 @@ def _serve_one(
             return True  # forgotten: nobody waits for the answer
         begin, tasks = (a + (b >> 32), b & 0xFFFFFFFF) if kind == channel.UNIT else (a, b)
         progress[2] = number
+        progress[3] = 0
         progress[0] = begin + 1
         own_modules.enter(job.session, number)
         job.load(begin)
@@ -236,7 +239,7 @@ def _serve_one(
         progress[0] = 0
         conversation.send(channel.RESULT, status, number, begin, tasks, busy_ns, segments)
     elif kind == channel.FUNCTION:
-        jobs[number] = Job(a, payload)
+        jobs[number] = Job(a, payload, timed=bool(b))
         own_modules.job_began(a)
     elif kind == channel.FORGET:
         job = jobs.pop(number, None)

@@ -32,6 +32,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "server_final": st.none() | st.text(max_size=500),
     "parcel": counts,
     "reduces": st.booleans(),
+    "given": st.booleans(),
+    "quiet": st.booleans(),
     "found": st.booleans(),
     "is_package": st.booleans(),
     "is_extension": st.booleans(),
