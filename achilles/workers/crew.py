@@ -257,7 +257,7 @@ class Crew:
         """A worker answered or wants a module."""
         with self._lock:
             if kind == channel.RESULT:
-                worker.unit_over()
+                worker.unit_over(job, a, b)
                 self._forwarding.unit_over(worker.slot)
                 piece = self._at_worker[worker.slot].popleft()
                 self._kept[piece] = payload

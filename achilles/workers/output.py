@@ -121,10 +121,16 @@ class OutputPipe:
                 break
         self._text(data[start:end])
 
-    def unit_over(self) -> None:
-        """The worker's next bytes belong to another unit, unless a mark says otherwise."""
-        self._end_line()
-        self._marked = None
+    def unit_over(self, job: int, first: int, tasks: int) -> None:
+        """The unit of these items is done: what comes now is another's, unless a mark says otherwise.
+
+        The worker may be at the next unit already, and have marked that.
+        """
+        marked, label = self._marked, self._label
+        if label is not None and label[0] == job and first <= label[1] < first + tasks:
+            self._end_line()
+        if marked is not None and marked[0] == job and first <= marked[1] < first + tasks:
+            self._marked = None
 
     def tail_of(self, job: int | None) -> str:
         """What an item of the job (None: anybody) wrote last, at most `TAIL_BYTES`."""

@@ -272,10 +272,10 @@ class Worker:
         same = begun == number == self._progress[0]
         return job, number, since_ns if same else 0
 
-    def unit_over(self) -> None:
+    def unit_over(self, job: int, first: int, tasks: int) -> None:
         """A unit's results are here: what is printed from now on belongs to the next."""
         for pipe in self._pipes:
-            pipe.unit_over()
+            pipe.unit_over(job, first, tasks)
 
     def last_stderr(self, job: int | None = None) -> str:
         """The end of what an item of the job (None: anybody) wrote last to standard error."""

@@ -58,7 +58,7 @@ def test_without_a_mark_the_running_item_is_taken(pipe) -> None:
     pipe.pipe.feed(b"from C\n")
     pipe.pipe.feed(mark(3, 5) + b"marked\n")
     pipe.pipe.feed(b"more\n")
-    pipe.pipe.unit_over()
+    pipe.pipe.unit_over(3, 5, 1)
     pipe.pipe.feed(b"guessed\n")
     assert pipe.heard == [
         (2, (3, 4), b"from C\n", 0),
@@ -73,8 +73,16 @@ def test_lines_wait_until_they_end_and_end_with_their_unit(pipe) -> None:
     assert pipe.heard == []
     pipe.pipe.feed(b"b\nc")
     assert pipe.heard == [(2, (1, 0), b"ab\n", 0)]
-    pipe.pipe.unit_over()
+    pipe.pipe.unit_over(1, 0, 1)
     assert pipe.heard[1:] == [(2, (1, 0), b"c\n", 0)]
+
+
+def test_the_end_of_a_unit_does_not_end_the_next_one(pipe) -> None:
+    pipe.pipe.feed(mark(1, 0) + b"a\n" + mark(1, 1) + b"b\nc")
+    pipe.guess = (1, 2)
+    pipe.pipe.unit_over(1, 0, 1)
+    pipe.pipe.feed(b"d\n")
+    assert [said[1:3] for said in pipe.heard] == [((1, 0), b"a\n"), ((1, 1), b"b\n"), ((1, 1), b"cd\n")]
 
 
 def test_a_long_line_comes_in_parts(pipe) -> None:
