@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 __all__ = [
+    "MAX_PACKET_TASKS",
     "MAX_UNITS_PER_PARCEL",
     "UNIT_TARGET_BYTES",
     "UNIT_TARGET_NS",
@@ -31,11 +32,13 @@ UNIT_TARGET_NS = 2_000_000
 UNIT_TARGET_BYTES = 256 * 1024
 # Keeps a parcel's header line within its 16 KiB.
 MAX_UNITS_PER_PARCEL = 512
+# No packet is longer, however large a chunksize is: a worker counts a unit's tasks in 31 bits.
+MAX_PACKET_TASKS = 2**31 - 1
 
 
 def packet_length(cpu_count: int, chunksize: int) -> int:
     """Tasks in one packet for a node with so many slots."""
-    return cpu_count * chunksize
+    return min(cpu_count * chunksize, MAX_PACKET_TASKS)
 
 
 def unit_length(

@@ -24,9 +24,11 @@ Rules:
    straggler, or one that was filled before the idle one came), unless they were begun there.
 8. A job whose bytecode no node can run although there are nodes is refused: when it is submitted at
    once, later after `VERSION_PATIENCE_NS`, since nodes that lost the server come back one by one.
-9. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about
-   a packet walks nodes or jobs. Only the arrival of a job looks at all nodes, until it has asked for
-   enough.
+9. What peers claim is checked before it is counted: results lie within their parcel and do not
+   overlap, parcels answer demands. What does not raises `ProtocolError`; the body drops the peer.
+10. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event
+   about a packet walks nodes or jobs. Only the arrival of a job looks at all nodes, until it has asked
+   for enough.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from itertools import islice
 
+from ..errors import ProtocolError
 from .fairness import FairQueue
 from .pythons import VERSION_PATIENCE_NS, PythonVersions
 from .scheduler_events import (
@@ -163,6 +166,7 @@ class Scheduler:
             node.take_off(job, parcel)
             self._retry(job, parcel)
         if self._pythons.left(node.python):
+            del self._roomy[node.python]
             self._watch_pythons()
 
     def _job_submitted(self, event: JobSubmitted) -> None:
@@ -240,7 +244,9 @@ class Scheduler:
         if parcel is None:
             if event.attempt > 1:
                 return  # given up in the meantime
-            parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes)
+            if not job.answered(event.parcel):
+                return
+            parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes, event.first)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
             self._close_demand(job, event.node)
@@ -261,9 +267,7 @@ class Scheduler:
             node.take_off(job, parcel)
             self._retry(job, parcel)
             return
-        else:
-            parcel.missing_tasks = event.tasks
-        parcel.sent = True
+        parcel.send(event.first, event.tasks, self._now_ns)
         self._introduce(node, job)
         self._out.append(SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
@@ -283,17 +287,14 @@ class Scheduler:
         parcel = job.parcels.get(event.parcel)
         if parcel is None or parcel.node != event.node or parcel.attempt != event.attempt:
             return
-        tasks = busy_us = 0
-        for _, length, status, segment_busy_us in event.segments:
-            tasks += length
-            busy_us += segment_busy_us
-            if status:
-                job.tasks_failed += 1
+        tasks, busy_us, failed = parcel.done(event.segments)
+        busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns))
+        job.tasks_failed += failed
         if tasks:
-            job.measure(tasks, busy_us * 1000.0)
+            job.measure(tasks, busy_ns)
         job.tasks_done += tasks
         # The job was charged what it was expected to take.
-        self._due.charge(job.job, busy_us * 1000.0 - node.progressed(parcel, tasks))
+        self._due.charge(job.job, busy_ns - node.progressed(parcel, tasks))
         self._out.append(ForwardResults(job.controller, job.job, event.parcel, event.attempt))
         if parcel.missing_tasks <= 0:
             node.take_off(job, parcel)
@@ -360,6 +361,8 @@ class Scheduler:
         if parcel.node != event.node or parcel.attempt != event.attempt or not parcel.sent:
             return
         if event.given:
+            if parcel.asked_back_for is None and not node.draining:
+                raise ProtocolError(f"parcel {event.parcel} was given back, and nobody asked for it")
             node.take_off(job, parcel)
             parcel.sent = False  # it comes back whole, so no node was lost with it
             self._retry(job, parcel)
@@ -411,6 +414,7 @@ class Scheduler:
             work_ns = job.work_of(packets * node.cpu_count * job.chunksize)
             self._serial += 1
             job.open_demands[node.node] = self._serial
+            job.asked += 1
             node.reserve(job, work_ns)
             self._demands.append((self._now_ns + STALE_NS, job.job, node.node, self._serial))
             self._due.serve(job.job, work_ns)

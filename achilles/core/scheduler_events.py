@@ -64,6 +64,7 @@ class ParcelArrived:
     tasks: int
     size_bytes: int
     attempt: int = 1
+    first: int = 0  # index of its first task
 
 
 @dataclass(slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from ..errors import ProtocolError
 from .packets import packet_length
-from .scheduler_events import PythonVersion
+from .ranges import Ranges
+from .scheduler_events import PythonVersion, Segment
 
-__all__ = ["MAX_JOB_BYTES", "MAX_OPEN_DEMANDS", "JobState", "NodeState", "ParcelState"]
+__all__ = ["MAX_JOB_BYTES", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
 
 # Work lying at a node, per slot. Long against a round trip, short against a user's patience.
 WINDOW_NS = 30_000_000
@@ -30,6 +32,10 @@ MAX_OPEN_DEMANDS = 64
 MAX_JOBS_PER_NODE = 8
 # Payload of one job lying at nodes, beyond which nothing more is asked for.
 MAX_JOB_BYTES = 256 * 1024 * 1024
+# Parcels that nobody asked for, which a controller may send while it finds a lost server again.
+MAX_UNASKED = 64
+# How much longer than the clock says a node's slots may claim to have been busy.
+BUSY_SLACK_NS = 1e9
 
 
 @dataclass(slots=True)
@@ -41,10 +47,39 @@ class ParcelState:
     attempt: int
     missing_tasks: int
     size_bytes: int
+    first: int = 0  # index of its first task
     work_ns: float = 0.0
     sent: bool = False  # whether this attempt has been sent to its node
+    sent_ns: int = 0
     losses: int = 0  # nodes that were lost with it
     asked_back_for: int | None = None  # the idle node that it is to go to
+    ranges: Ranges = field(init=False)  # what this attempt has done
+
+    def __post_init__(self) -> None:
+        self.ranges = Ranges(self.first, self.missing_tasks)
+
+    def send(self, first: int, tasks: int, now_ns: int) -> None:
+        """Begin this attempt; the parcel must be what it was."""
+        if (first, first + tasks) != (self.ranges.first, self.ranges.end):
+            raise ProtocolError(f"parcel {self.parcel} came again and holds other items than before")
+        self.ranges.clear()
+        self.missing_tasks = tasks
+        self.sent = True
+        self.sent_ns = now_ns
+
+    def done(self, segments: list[Segment]) -> tuple[int, int, int]:
+        """Note what a node says it has done: its tasks, busy µs, and how many segments failed."""
+        if not self.sent:
+            raise ProtocolError(f"results of parcel {self.parcel} came before the parcel was sent")
+        wrong = self.ranges.add([segment[:2] for segment in segments])
+        if wrong is not None:
+            raise ProtocolError(f"the results of parcel {self.parcel} hold {wrong}")
+        tasks = busy_us = failed = 0
+        for _, length, status, segment_busy_us in segments:
+            tasks += length
+            busy_us += segment_busy_us
+            failed += status > 0
+        return tasks, busy_us, failed
 
 
 @dataclass(slots=True)
@@ -58,6 +93,8 @@ class JobState:
     parcels: dict[int, ParcelState] = field(default_factory=dict)
     lost: deque[int] = field(default_factory=deque)  # parcels that need another node
     open_demands: dict[int, int] = field(default_factory=dict)  # node -> serial of the demand
+    asked: int = 0  # demands that no new parcel has answered yet, also of nodes that are gone
+    unasked: int = 0  # parcels that came without one
     nodes: set[int] = field(default_factory=set)  # nodes it was introduced to
     stalled: bool = False
     input_ended: bool = False
@@ -77,6 +114,20 @@ class JobState:
             and len(self.open_demands) < MAX_OPEN_DEMANDS
             and self.bytes_out < MAX_JOB_BYTES
         )
+
+    def answered(self, parcel: int) -> bool:
+        """Count a new parcel as the answer to a demand; if there was none, it is to be dropped.
+
+        Raises:
+            ProtocolError: Too many came that nobody asked for.
+        """
+        if self.asked:
+            self.asked -= 1
+            return True
+        self.unasked += 1
+        if self.unasked > MAX_UNASKED:
+            raise ProtocolError(f"parcel {parcel} was not asked for, like {MAX_UNASKED} before it")
+        return False
 
     def work_of(self, tasks: int) -> float:
         """Expected work of so many tasks, ns."""
@@ -118,6 +169,10 @@ class NodeState:
         """Whether parcels wait here that an idle node would finish sooner."""
         return len(self.parcels) > 1 and self.work_ns > self.cpu_count * WORTH_MOVING_NS
 
+    def most_busy_ns(self, parcel: ParcelState, now_ns: int) -> float:
+        """As long as the slots here can have been busy with a parcel, whatever the node says."""
+        return (now_ns - parcel.sent_ns) * self.cpu_count + BUSY_SLACK_NS
+
     @property
     def window_ns(self) -> float:
         """Work that may lie here."""
@@ -136,9 +191,7 @@ class NodeState:
             return False
         if self.has_room():
             return True
-        return (
-            job.job not in self.parcels_of and job.job not in self.reserved and self.has_room_for_another()
-        )
+        return job.job not in self.parcels_of and job.job not in self.reserved and self.has_room_for_another()
 
     def has_room_for_another(self) -> bool:
         """Whether a job that has nothing here may add one parcel even though the node is full."""

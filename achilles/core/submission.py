@@ -16,14 +16,18 @@ Rules:
 3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
 4. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
    comes after are answered with these first, and only then with new ones.
+5. What the scheduler says is checked before it is counted; what cannot be true raises
+   `ProtocolError` and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..errors import ProtocolError
 from .packets import packet_length, unit_length
+from .ranges import Ranges
 from .submission_events import (
     Command,
     Complete,
@@ -51,6 +55,10 @@ __all__ = ["DrawPlan", "ParcelState", "Submission"]
 LEAD_TASKS = 1024
 # Parcels that the scheduler keeps at a node (its window), and how many windows may lie unread.
 LEAD_PARCELS = 3
+# Demands that may wait; a scheduler has few open at a time, but nodes that are gone leave theirs.
+MAX_DEMANDS = 65_536
+# Slots of one node; more would only make packets that no memory holds.
+MAX_SLOTS = 4096
 
 
 @dataclass(slots=True)
@@ -77,9 +85,12 @@ class ParcelState:
     size_bytes: int
     attempt: int = 1
     missing_tasks: int = 0
-    missing_segments: int = 0
     result_bytes: int = 0
     complete: bool = False
+    ranges: Ranges = field(init=False)  # of this attempt, what is in
+
+    def __post_init__(self) -> None:
+        self.ranges = Ranges(self.first, self.tasks)
 
 
 class Submission:
@@ -131,6 +142,10 @@ class Submission:
             case ParcelRead():
                 self._parcel_read(event.parcel)
             case Granted():
+                if not (0 < event.cpu_count <= MAX_SLOTS and event.packets > 0):
+                    raise ProtocolError(f"{event.cpu_count} slots cannot be served")
+                if len(self._demands) >= MAX_DEMANDS:
+                    raise ProtocolError(f"more than {MAX_DEMANDS} demands wait for one job")
                 if self._unsent or not self.input_ended:
                     self._demands.append(event)
                     self._send_unsent()
@@ -194,7 +209,6 @@ class Submission:
             self.packets_drawn,
             event.size_bytes,
             missing_tasks=event.tasks,
-            missing_segments=0 if event.tasks else 1,
         )
         self.parcels[parcel.parcel] = parcel
         self._next_parcel += 1
@@ -243,9 +257,13 @@ class Submission:
         self._tell_end()
 
     def _resend_asked(self, event: ResendAsked) -> None:
+        if event.parcel >= self._next_parcel:
+            raise ProtocolError(f"parcel {event.parcel} is asked for again and was never sent")
         parcel = self.parcels.get(event.parcel)
         if parcel is None or parcel.complete:
             return
+        if event.attempt <= parcel.attempt:
+            raise ProtocolError(f"parcel {event.parcel} is asked for as attempt {event.attempt} again")
         if parcel.parcel in self._unsent:
             self._unsent.remove(parcel.parcel)
         self._start_over(parcel, event.attempt)
@@ -263,11 +281,15 @@ class Submission:
         parcel.result_bytes = 0
         parcel.missing_tasks = parcel.tasks
         parcel.attempt = attempt
+        parcel.ranges.clear()
 
     def _results_arrived(self, event: ResultsArrived) -> None:
         parcel = self.parcels.get(event.parcel)
         if parcel is None or parcel.complete or parcel.attempt != event.attempt:
             return
+        wrong = parcel.ranges.add([segment[:2] for segment in event.segments])
+        if wrong is not None:
+            raise ProtocolError(f"the results of parcel {event.parcel} hold {wrong}")
         tasks = busy_us = 0
         for _, length, _, segment_busy_us in event.segments:
             tasks += length
@@ -276,13 +298,12 @@ class Submission:
             self._task_ns = _smooth(self._task_ns, busy_us * 1000.0 / tasks)
             self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)
         parcel.missing_tasks -= tasks
-        parcel.missing_segments -= len(event.segments)
         parcel.result_bytes += event.size_bytes
         self._bytes += event.size_bytes
         self._unread_tasks += tasks
         self._waiting_tasks -= tasks
         self.tasks_done += tasks
-        if parcel.missing_tasks <= 0 and (parcel.tasks or parcel.missing_segments <= 0):
+        if not parcel.missing_tasks:
             self._completed(parcel)
 
     def _completed(self, parcel: ParcelState) -> None:

@@ -181,10 +181,11 @@ class Job:
             state = self._brain.parcels.get(parcel)
             if state is None or state.complete or state.attempt != attempt:
                 return
-            self._segments.setdefault(parcel, []).extend(segments)
             size_bytes = sum(len(segment[4]) for segment in segments)
             facts = [segment[:4] for segment in segments]
-            self._do(self._brain.handle(ev.ResultsArrived(parcel, attempt, facts, size_bytes)))
+            commands = self._brain.handle(ev.ResultsArrived(parcel, attempt, facts, size_bytes))
+            self._segments.setdefault(parcel, []).extend(segments)
+            self._do(commands)
         self._pass_on()
 
     def parcel_failed(self, parcel: int, reason: str) -> None:

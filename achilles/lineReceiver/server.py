@@ -168,18 +168,12 @@ class AchillesServer:
             return  # finished or cancelled in the meantime
         now_ns = time.monotonic_ns()
         event = ev.ParcelArrived(
-            now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt
+            now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt, parcel.first
         )
         self._tell(event, parcel, chunks)
 
     def _results(self, connection: ServerConnection, results: wire.Results, chunks: list[Buffer]) -> None:
         facts = [segment[:4] for segment in results.segments]
-        job = self.jobs.live.get(results.job)
-        if job is not None:
-            for _, tasks, status, _ in facts:
-                job.tasks_done += tasks
-                if status:
-                    job.tasks_failed += 1
         now_ns = time.monotonic_ns()
         event = ev.ResultsArrived(
             now_ns, connection.number, results.job, results.parcel, results.attempt, facts
@@ -303,6 +297,11 @@ class AchillesServer:
             case ev.ForwardResults():
                 assert isinstance(message, wire.Results)
                 job = self.jobs.live[command.job]
+                # Counted only now that the scheduler has believed them.
+                for _, tasks, status, *_ in message.segments:
+                    job.tasks_done += tasks
+                    if status:
+                        job.tasks_failed += 1
                 message.job = job.local_number
                 self.controllers[command.controller].send(message, chunks)
             case ev.TakeBack():

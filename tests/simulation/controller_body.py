@@ -81,6 +81,7 @@ class ControllerBody:
                     parcel.tasks,
                     parcel.size_bytes,
                     attempt,
+                    parcel.first,
                     carried=parcel,
                 )
             case ev.DropResults(number):
