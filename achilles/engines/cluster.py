@@ -15,11 +15,12 @@ import uuid
 from collections.abc import Iterable
 
 from ..config import Settings
+from ..core.packets import MAX_PACKET_TASKS
 from ..errors import ClusterError, ServerUnreachable, VersionMismatch
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
-from ..lineReceiver.handshake import error_from
+from ..lineReceiver.handshake import error_from, printable
 from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
@@ -93,10 +94,10 @@ class ClusterEngine:
                 job.number,
                 content_hash(function.segments),
                 _session,
-                job.spec.chunksize,
+                min(job.spec.chunksize, MAX_PACKET_TASKS),
                 job.reduces,
                 python_required(join(function)) if function.by_value else None,
-                getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__)[:200],
+                printable(getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__))[:200],
                 not job.spec.output,
                 job.spec.limit_ms,
             ),
@@ -189,18 +190,22 @@ class ClusterEngine:
                 job.resend(message.parcel, message.attempt, message.node)
             case wire.Failed():
                 if message.parcel is not None:
-                    job.parcel_failed(message.parcel, message.message)
+                    job.parcel_failed(message.parcel, printable(message.message))
                 else:
                     kind = VersionMismatch if message.code == "version" else ClusterError
-                    job.failed(kind(f"the job cannot run on this cluster: {message.message}"))
+                    job.failed(kind(f"the job cannot run on this cluster: {printable(message.message)}"))
             case wire.Output():
                 job.output(message.stream, bytes(gather(chunks)))
             case wire.Finished():
                 with self._lock:
                     self._jobs.pop(message.job, None)
+                job.finished()
 
-    def connection_lost(self, reason: str) -> None:
-        """The server is gone, or has closed the connection."""
+    def connection_lost(self, reason: BaseException | str) -> None:
+        """The server is gone, has closed the connection, or said what it may not."""
+        if isinstance(reason, ClusterError):
+            self._fail_all(reason)
+            return
         with self._lock:
             if self._released.is_set() or self._failure is not None:
                 return

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from ..core import submission_events as ev
 from ..core.submission import Submission
-from ..errors import NoNodesError, TaskCancelled, WorkerDiedError
+from ..errors import NoNodesError, ProtocolError, TaskCancelled, WorkerDiedError
 from ..serialization import Serialized, serialize
 from .drawing import Draw, Drawer, iterate
 from .outcomes import ParcelResults, Segment
@@ -211,6 +211,13 @@ class Job:
             if self._failure is None:
                 self._failure = error
             self._changed.notify_all()
+
+    def finished(self) -> None:
+        """The scheduler says that nothing more will come."""
+        with self._changed:
+            if self._brain.completed or self._over():
+                return
+        self.failed(ProtocolError("the server says that the job is done, but results are missing"))
 
     def connection_lost(self) -> None:
         """The engine has lost its scheduler; what was sent there is lost with it."""

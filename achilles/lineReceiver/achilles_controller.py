@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ..errors import ClusterError
+from ..errors import AuthenticationError, ClusterError
 from ..workers.loop import DelayedCall, SelectorLoop
 from . import messages as wire
 from .dialling import READ_BYTES, Link
+from .handshake import error_frame
 from .wire import Buffer, frame_segments
 
 __all__ = ["Controller", "ControllerListener", "controller_loop"]
@@ -40,8 +41,11 @@ class ControllerListener(Protocol):
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         """One frame from the server (in the loop's thread)."""
 
-    def connection_lost(self, reason: str) -> None:
-        """The connection is gone, not by our own `Controller.close` (in the loop's thread)."""
+    def connection_lost(self, reason: BaseException | str) -> None:
+        """The connection is gone, not by our own `Controller.close` (in the loop's thread).
+
+        The reason is a `ClusterError` when the server said what it may not.
+        """
 
 
 class Controller:
@@ -130,7 +134,7 @@ class Controller:
                 for message, chunks in self._parser.frames(data):
                     self._received(message, chunks)
             except ClusterError as error:
-                return error
+                return self._refuse(error)
             # TLS may hold more than the socket shows.
             if not self._is_tls:
                 return None
@@ -155,7 +159,7 @@ class Controller:
             self._queue.clear()
         self._close()
         if not already:
-            self._listener.connection_lost(str(reason))
+            self._listener.connection_lost(reason if isinstance(reason, ClusterError) else str(reason))
 
     def _watch_silence(self) -> None:
         """The server asks every few seconds; one that says nothing for long is gone."""
@@ -169,9 +173,12 @@ class Controller:
 
     def _begin(self) -> None:
         self._watch_silence()
-        while self._early:
-            message, chunks = self._early.popleft()
-            self._received(message, chunks)
+        try:
+            while self._early:
+                message, chunks = self._early.popleft()
+                self._received(message, chunks)
+        except ClusterError as error:
+            self.connectionLost(self._refuse(error))
         if not self._closed:
             self._loop.addReader(self)
             # What TLS has read ahead shows in no descriptor.
@@ -179,6 +186,12 @@ class Controller:
             if reason:
                 self._loop.removeReader(self)
                 self.connectionLost(reason)
+
+    def _refuse(self, error: ClusterError) -> ClusterError:
+        """Tell the server why we leave, if it listens."""
+        if not isinstance(error, AuthenticationError):  # its own words
+            self.send(error_frame(error))
+        return error
 
     def _received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if type(message) not in self._allowed:

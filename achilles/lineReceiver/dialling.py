@@ -47,6 +47,8 @@ class Link:
         self.parser = FrameParser()
         self.early: deque[tuple[wire.Message, list[Buffer]]] = deque()
         self.welcome: wire.Welcome | None = None
+        # A peer that sends a byte now and then does not keep us waiting for longer than this.
+        self.deadline_s: float | None = None
 
     def send(self, message: wire.Message) -> None:
         """Send a frame without payload; blocks."""
@@ -59,6 +61,11 @@ class Link:
             ConnectionError: The server closed the connection.
         """
         while not self.early:
+            if self.deadline_s is not None:
+                left_s = self.deadline_s - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError("the server did not finish what it had begun to say")
+                self.socket.settimeout(left_s)
             data = self.socket.recv(READ_BYTES)
             if not data:
                 raise ConnectionError("the server closed the connection")
@@ -82,11 +89,10 @@ class Link:
     ) -> tuple[wire.Message, list[Buffer]]:
         """Like `ask`, but returns the frame itself as well."""
         settings = self.settings
-        deadline_s = time.monotonic() + timeout_s
+        self.deadline_s = time.monotonic() + timeout_s
         try:
             self.send(question)
             while True:
-                self.socket.settimeout(max(deadline_s - time.monotonic(), 0.001))
                 message, chunks = self.receive()
                 if isinstance(message, answer):
                     return message, chunks
@@ -147,6 +153,7 @@ def _connect_tls(settings: Settings) -> ssl.SSLSocket:
 
 def _shake_hands(link: Link, binding: bytes | None, *, peer_trusted: bool) -> Link:
     settings = link.settings
+    link.deadline_s = time.monotonic() + DIAL_TIMEOUT_S
     hello = wire.Hello(
         protocol=wire.PROTOCOL,
         role="controller",
@@ -181,6 +188,7 @@ def _shake_hands(link: Link, binding: bytes | None, *, peer_trusted: bool) -> Li
         link.close()
         raise
     link.welcome = handshake.welcome
+    link.deadline_s = None
     return link
 
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # importing it takes 35 ms, which a client on a Unix socket n
     from scramp import ScramClient
 
 __all__ = ["PEER", "SCRAM", "SCRAM_PLUS", "ClientHandshake", "ServerHandshake", "Verifiers"]
-__all__ += ["error_frame", "error_from"]
+__all__ += ["error_frame", "error_from", "printable"]
 
 PEER, SCRAM, SCRAM_PLUS = "PEER", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
 
@@ -375,11 +375,14 @@ def error_frame(error: ClusterError) -> Error:
     return Error("protocol" if isinstance(error, ProtocolError) else "internal", str(error))
 
 
+def printable(text: str) -> str:
+    """A peer's text, fit for a terminal or a log: no control characters, and not without end."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
+
+
 def error_from(frame: Error, host: str | None = None, port: int | None = None) -> ClusterError:
     """The exception for an error frame from a server, which may not be authenticated yet."""
-    # Its text reaches a terminal: no control characters, and not without end.
-    text = "".join(letter if letter.isprintable() else "?" for letter in frame.message[:1000])
-    sentence = f"{_server_at(host, port)} refused the connection: {text}"
+    sentence = f"{_server_at(host, port)} refused the connection: {printable(frame.message)}"
     if frame.code in ("authentication", "forbidden"):
         return AuthenticationError(sentence, host=host, port=port)
     if frame.code == "version":

@@ -8,10 +8,10 @@ Their headers are short ASCII fields instead of JSON, because at this rate the h
         segments = first:tasks:status:busy_us:bytes,...              at most 512
 
 One space between fields, decimal digits only. What a peer may rely on, and what is refused
-otherwise: the bytes of all units (segments) add up to ``size``, and the tasks of all units to
-``tasks``. Python's ``int`` is not strict enough for this boundary (it takes ``+1``, ``1_0`` and
-digits without end) and slower than msgspec, so a line is checked, rewritten as a JSON array and
-read by that.
+otherwise: the bytes of all units (segments) add up to ``size``, and the tasks of all units to ``tasks``, of
+which there are at most ``MAX_TASKS``. Python's ``int`` is not strict enough for this boundary (it takes
+``+1``, ``1_0`` and digits without end) and slower than msgspec, so a line is checked, rewritten as a JSON
+array and read by that.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from achilles.errors import ProtocolError
 __all__ = [
     "MAX_INT",
     "MAX_SEGMENTS",
+    "MAX_TASKS",
     "MAX_UNITS",
     "PIECE_FAILED",
     "PIECE_OK",
@@ -41,6 +42,9 @@ MAX_SEGMENTS = 190
 
 MAX_INT = 2**63 - 1
 """No number on the wire is larger, so every language can hold it."""
+
+MAX_TASKS = 2**31 - 1
+"""Most tasks in a parcel: a worker counts those of a unit in 31 bits."""
 
 PIECE_OK, PIECE_PARTLY_FAILED, PIECE_FAILED = 0, 1, 2
 """Status of a segment: all its items have results, some have failures, the whole range failed."""
@@ -97,9 +101,14 @@ _DIGITS = b"0123456789"
 _AS_COMMAS = bytes.maketrans(b" :", b",,")
 
 
+def bad_header(what: str, line: bytes) -> ProtocolError:
+    """The error for a line: the peer sees how it began, a log does not, since it may be payload."""
+    return ProtocolError(f"{what}: {line[:60]!r}", logged=what)
+
+
 def _bad(line: bytes, what: str) -> ProtocolError:
     kind = "parcel (P)" if line[:1] == b"P" else "results (R)"
-    return ProtocolError(f"the header of a {kind} frame {what}: {line[:60]!r}")
+    return bad_header(f"the header of a {kind} frame {what}", line)
 
 
 def _numbers(line: bytes, separators: bytes) -> list[int]:
@@ -134,6 +143,8 @@ def parse_parcel(line: bytes) -> Parcel:
         all_tasks, all_bytes = sum(unit_tasks), sum(unit_bytes)
     if all_tasks != tasks or all_bytes != size:
         raise _bad(line, "has units that do not add up to its tasks and size")
+    if tasks > MAX_TASKS or first > MAX_INT - tasks:
+        raise _bad(line, "holds more tasks than can be counted")
     return Parcel(job, parcel, attempt, node, first, tasks, packet_tasks, units, size)
 
 

@@ -18,8 +18,8 @@ from typing import Annotated, Any, ClassVar, Literal, Union, cast
 import msgspec
 
 from achilles.errors import ProtocolError
+from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
 from achilles.lineReceiver.hot_frames import (
-    MAX_INT,
     MAX_SEGMENTS,
     MAX_UNITS,
     PIECE_FAILED,
@@ -27,6 +27,7 @@ from achilles.lineReceiver.hot_frames import (
     PIECE_PARTLY_FAILED,
     Parcel,
     Results,
+    bad_header,
     format_parcel,
     format_results,
     parse_parcel,
@@ -39,6 +40,7 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",
+    "MAX_SLOTS",
     "MAX_UNITS",
     "PIECE_FAILED",
     "PIECE_OK",
@@ -91,13 +93,6 @@ MAX_HEADER_BYTES = 16_384
 MAX_OUTPUT_BYTES = 65_536
 """Largest payload of an `Output`."""
 
-Role = Literal["node", "controller"]
-Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
-Short = Annotated[str, msgspec.Meta(max_length=255)]
-ScramText = Annotated[str, msgspec.Meta(max_length=2048)]
-Digest = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
-Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]
-
 
 class Control(
     msgspec.Struct,
@@ -121,7 +116,7 @@ class Hello(Control):
     python: Version = (0, 0)
     host: Short = ""
     pid: Count = 0
-    cpu_count: Count = 0
+    cpu_count: Slots = 0
     mechanism: Short = ""
     client_first: ScramText | None = None
 
@@ -199,7 +194,7 @@ class Demand(Control):
 
     job: Count
     node: Count
-    cpu_count: Count
+    cpu_count: Slots
     packets: Count
     grant: Count
 
@@ -388,16 +383,16 @@ def parse_header(line: bytes) -> Message:
     if first == b"P":
         return parse_parcel(line)
     if first != b"{":
-        raise ProtocolError(f"a header line starts with '{{', 'P' or 'R', and this does not: {line[:60]!r}")
+        raise bad_header("a header line starts with '{', 'P' or 'R', and this does not", line)
     if not line.isascii():
-        raise ProtocolError(f"a header line holds ASCII characters only, and this does not: {line[:60]!r}")
+        raise bad_header("a header line holds ASCII characters only, and this does not", line)
     try:
         message = cast(Control, _decode(line))
     except (msgspec.DecodeError, RecursionError) as error:
         # msgspec names the wrong field, and quotes an unknown type in full, which is the peer's text.
         reason = ascii(re.sub(r"^Invalid value '.*'", "Invalid value", str(error), flags=re.DOTALL))[1:121]
         reason = reason.removesuffix("'")
-        raise ProtocolError(f"a control header is not valid: {reason}: {line[:60]!r}") from None
+        raise bad_header(f"a control header is not valid: {reason}", line) from None
     if message.size and not message.has_payload:
         raise ProtocolError(f"a {type(message).__name__.lower()} frame has no payload, but size is not 0")
     return message

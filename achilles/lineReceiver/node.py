@@ -44,6 +44,9 @@ RETRY_MAX_S = 10.0
 # A server that was started a moment ago may listen before its local socket does.
 KEYLESS_TRIES = 5
 STOP_GRACE_S = 2.0
+# Workers hear of jobs in 32 bits.
+MAX_JOB = 2**32 - 1
+MAX_NAME = 255
 
 
 class AchillesNode:
@@ -211,7 +214,7 @@ class AchillesNode:
         if was_joined:
             self._say(f"ALERT: The connection to {self.settings.endpoint} was lost; reconnecting.")
         if error is not None:
-            _log.warning("%s", error)
+            _log.warning("%s", error.fields.get("logged", error))
         self._dial_later()
 
     def _may_come_locally(self) -> bool:
@@ -254,7 +257,9 @@ class AchillesNode:
         )
 
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
-        if chunks:
+        if job.job in self._jobs or job.job > MAX_JOB:
+            raise ProtocolError(f"job {job.job} was introduced before, or its number is too large")
+        if chunks and job.function not in self._functions:
             self._functions[job.function] = ([gather(chunks)], set())
         known = self._functions.get(job.function)
         if known is None:
@@ -314,7 +319,9 @@ class AchillesNode:
 
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """Ask the job's controller for a module."""
-        if self._connection is None:
+        # No other name has a source that could travel, and some would not fit into a frame.
+        travels = len(name) < MAX_NAME and all(part.isidentifier() for part in name.split("."))
+        if self._connection is None or not travels:
             self._crew.module_arrived(request, ModuleSource.missing(name))
             return
         self._fetches[request] = job

@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 from typing import Protocol as Structure
@@ -38,6 +39,8 @@ from achilles.lineReceiver.wire import (
 )
 
 __all__ = ["AchillesProtocol", "Clock", "DelayedCall", "Lingering", "reactor_time"]
+
+_log = logging.getLogger("achilles.protocol")
 
 READ_BYTES = 1 << 20
 """Bytes per read and per write; Twisted's 64 and 128 KiB cost a third of the throughput."""
@@ -198,6 +201,9 @@ class AchillesProtocol(LineReceiver):
                     return
         except ClusterError as error:
             self.protocol_failed(error)
+        except Exception:  # noqa: BLE001 - one peer's connection ends, nobody else's
+            _log.exception("a frame could not be taken")
+            self.protocol_failed(ClusterError("an internal error; see the log of the other side"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lingering.closed()

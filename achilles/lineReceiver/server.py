@@ -41,6 +41,9 @@ HEARTBEAT_S = 5.0
 KILL_TIMEOUT_S = 10.0
 # Printed lines sent to a controller of which nothing was heard meanwhile.
 MAX_UNHEARD_OUTPUT_BYTES = 8 * 1024 * 1024
+# Live jobs of one controller, and modules that one node may wait for.
+MAX_JOBS = 10_000
+MAX_FETCHES = 4096
 
 
 class AchillesServer:
@@ -74,6 +77,7 @@ class AchillesServer:
         self._controller_ids = itertools.count()
         self._fetches: dict[int, tuple[int, int, int]] = {}  # request -> node, its request, job
         self._fetch_ids = itertools.count(1)
+        self._fetches_of: dict[int, int] = {}  # node -> how many it waits for
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
@@ -193,6 +197,8 @@ class AchillesServer:
             raise ProtocolError(f"job {submit.job} was submitted before on this connection")
         if submit.chunksize < 1:
             raise ProtocolError("chunksize is at least 1")
+        if len(self.jobs.of_controller(connection.number)) >= MAX_JOBS:
+            raise ProtocolError(f"a controller has at most {MAX_JOBS} live jobs")
         job = self.jobs.add(connection.number, submit, chunks, time.time())
         self._tell(
             ev.JobSubmitted(
@@ -217,9 +223,15 @@ class AchillesServer:
     def _fetch(self, connection: ServerConnection, fetch: wire.Fetch, _: list[Buffer]) -> None:
         job = self.jobs.live.get(fetch.job)
         controller = None if job is None else self.controllers.get(job.controller)
-        if job is None or controller is None:
+        node = self.scheduler.nodes.get(connection.number)
+        # Only who works for a controller may see its modules.
+        if job is None or controller is None or node is None or fetch.job not in node.jobs:
             connection.send(wire.Fetched(fetch.job, fetch.request, False))
             return
+        waiting = self._fetches_of.get(connection.number, 0)
+        if waiting >= MAX_FETCHES:
+            raise ProtocolError(f"a node waits for at most {MAX_FETCHES} modules")
+        self._fetches_of[connection.number] = waiting + 1
         request = next(self._fetch_ids)
         self._fetches[request] = (connection.number, fetch.request, fetch.job)
         controller.send(wire.Fetch(job.local_number, request, fetch.module))
@@ -229,7 +241,7 @@ class AchillesServer:
         asked = self._fetches.get(answer.request)
         if asked is None or asked[2] != job_number:
             return
-        del self._fetches[answer.request]
+        self._drop_fetch(answer.request)
         node = self.nodes.get(asked[0])
         if node is not None:
             node.send(msgspec.structs.replace(answer, job=asked[2], request=asked[1]), chunks)
@@ -248,7 +260,13 @@ class AchillesServer:
 
     def _drop_fetches_of(self, node: int) -> None:
         for request in [request for request, asked in self._fetches.items() if asked[0] == node]:
-            del self._fetches[request]
+            self._drop_fetch(request)
+
+    def _drop_fetch(self, request: int) -> None:
+        node = self._fetches.pop(request)[0]
+        self._fetches_of[node] -= 1
+        if not self._fetches_of[node]:
+            del self._fetches_of[node]
 
     def _status(self, connection: ServerConnection, message: wire.Status, _: list[Buffer]) -> None:
         connection.send(wire.StatusReply(), [msgspec.json.encode(self.status())])
@@ -351,7 +369,7 @@ class AchillesServer:
     def _forget_job(self, number: int) -> None:
         if self.jobs.remove(number) is not None:
             for request in [request for request, asked in self._fetches.items() if asked[2] == number]:
-                del self._fetches[request]
+                self._drop_fetch(request)
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))

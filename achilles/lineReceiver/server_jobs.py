@@ -7,9 +7,11 @@ content, and are never unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import dataclass, field
 
+from ..errors import ProtocolError
 from .messages import Submit
 from .wire import Buffer
 
@@ -53,7 +55,17 @@ class Jobs:
         self.finished = 0
 
     def add(self, controller: int, submit: Submit, payload: list[Buffer], now_s: float) -> RoutedJob:
-        """Take a submission in."""
+        """Take a submission in.
+
+        Raises:
+            ProtocolError: The function is not what its hash says. Functions are shared by their hash,
+                so another controller's job would run this one instead of its own.
+        """
+        digest = hashlib.sha256()
+        for part in payload:
+            digest.update(part)
+        if digest.hexdigest() != submit.function:
+            raise ProtocolError(f"the function of job {submit.job} does not have the hash that is given")
         job = RoutedJob(
             next(self._numbers),
             controller,

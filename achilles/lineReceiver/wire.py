@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from achilles.errors import ProtocolError
+from achilles.lineReceiver.hot_frames import bad_header
 from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, encode, parse_header
 
 __all__ = ["BEFORE_AUTHENTICATION_LIMITS", "Buffer", "FrameParser", "Limits", "frame_segments", "gather"]
@@ -111,7 +112,7 @@ class FrameParser:
                 line = self._partial + line
                 self._partial = b""
             if line[-2:] != b"\r\n":
-                raise ProtocolError(f"a header line ends with CR LF, and this with LF alone: {line[:60]!r}")
+                raise bad_header("a header line ends with CR LF, and this with LF alone", line)
             message = parse_header(line[:-2])
             size = message.size
             position = line_end + 1
@@ -137,13 +138,9 @@ class FrameParser:
     def _keep_partial(self, data: bytes, position: int) -> None:
         self._partial += data[position : position + self.limits.header_bytes]
         if self._partial[0] not in b"{PR":
-            raise ProtocolError(
-                f"a header line starts with '{{', 'P' or 'R', and this does not: {self._partial[:60]!r}"
-            )
+            raise bad_header("a header line starts with '{', 'P' or 'R', and this does not", self._partial)
         if len(self._partial) >= self.limits.header_bytes:
-            raise ProtocolError(
-                f"no line end within {self.limits.header_bytes} bytes of header: {self._partial[:60]!r}"
-            )
+            raise bad_header(f"no line end within {self.limits.header_bytes} bytes of header", self._partial)
 
 
 def _slice(data: bytes, start: int, end: int) -> Buffer:

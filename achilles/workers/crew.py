@@ -163,7 +163,7 @@ class Crew:
         units: list[list[Buffer]],
     ) -> None:
         """Take a parcel in: the length of each unit, and each unit's serialized arguments."""
-        if job not in self._functions:
+        if job not in self._functions or (job, parcel, attempt) in self._units:
             return
         self._units[job, parcel, attempt] = units
         self._tell(

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver import messages as m
+from achilles.lineReceiver.hot_frames import MAX_INT, MAX_TASKS
 
 counts = st.integers(0, 2**63 - 1)
 small = st.integers(0, 2**40)
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
-short = st.text(max_size=255)
+short = st.text(st.characters(exclude_categories=["Cc", "Cf", "Zl", "Zp"]), max_size=255)
 versions = st.tuples(st.integers(0, 999), st.integers(0, 999))
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -42,6 +43,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "heartbeat_s": st.floats(0.001, 3600),
     "quiet": st.booleans(),
     "given": st.booleans(),
+    "cpu_count": st.integers(0, m.MAX_SLOTS),
     "shutdown_server": st.booleans(),
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
 }
@@ -56,11 +58,11 @@ def controls(draw: st.DrawFn) -> m.Control:
 
 @st.composite
 def parcels(draw: st.DrawFn) -> m.Parcel:
-    units = draw(st.lists(st.tuples(small, small), min_size=1, max_size=20))
+    lengths = st.integers(0, MAX_TASKS // 20)
+    units = draw(st.lists(st.tuples(lengths, small), min_size=1, max_size=20))
     tasks = sum(unit[0] for unit in units)
-    return m.Parcel(
-        draw(counts), draw(counts), draw(counts), draw(counts), draw(counts), tasks, draw(counts), units
-    )
+    first = draw(st.integers(0, MAX_INT - tasks))
+    return m.Parcel(draw(counts), draw(counts), draw(counts), draw(counts), first, tasks, draw(counts), units)
 
 
 @st.composite
