@@ -79,7 +79,9 @@ class LocalEngine:
         """Give a parcel to the workers."""
         with self._lock:
             now_ns = time.monotonic_ns()
-            arrived = ev.ParcelArrived(now_ns, job.number, parcel, node, draw.tasks, draw.size_bytes, attempt)
+            arrived = ev.ParcelArrived(
+                now_ns, job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, first=draw.first
+            )
             self._tell(arrived, draw)
 
     def end_input(self, job: Job) -> None:
