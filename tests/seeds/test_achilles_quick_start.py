@@ -145,7 +145,7 @@ def test_unordered_results_are_the_documents(reader: Reader) -> None:
 
 def test_gen_config_in_the_controller_is_enough(reader: Reader) -> None:
     call = MAP.replace(
-        '__main__":\n', "__main__\":\n   genConfig('127.0.0.1', 9999, 'foo', 'bar', path='there/.env')\n"
+        '__main__":\n', "__main__\":\n    genConfig('127.0.0.1', 9999, 'foo', 'bar', path='there/.env')\n"
     )
     assert call != MAP
     code = "import os\nos.makedirs('there', exist_ok=True)\n" + call.replace(

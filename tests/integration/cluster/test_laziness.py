@@ -122,9 +122,12 @@ if __name__ == "__main__":
 
 
 def test_memory_stays_flat(where: Where, place: Place) -> None:
-    """8000 packets are some 160 MB of arguments and as much of results."""
+    """8000 packets are some 160 MB of arguments and as much of results.
+
+    The first packets do not count: the window grows while nodes show how fast they are.
+    """
     sizes = json.loads(run_program(place, "flat.py", FLAT, json.dumps(where))[-1])
-    assert max(sizes) - sizes[0] < 25e6, [round(size / 1e6) for size in sizes]
+    assert max(sizes[4:]) - max(sizes[:4]) < 25e6, [round(size / 1e6) for size in sizes]
     assert max(sizes) < 200e6
 
 
