@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,14 @@ def negate(number: int) -> int:
 
 def add_up(results: list[int]) -> int:
     return sum(results)
+
+
+def make_function(number: int) -> Callable[[], int]:
+    return lambda: number
+
+
+def python_of(_: int) -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def half_a_millisecond(number: int) -> int:

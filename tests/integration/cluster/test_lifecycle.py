@@ -147,7 +147,7 @@ def test_shutting_the_server_down(moving: Cluster) -> None:
     assert killCluster(**moving.address, command_verified=True, shutdown_server=True) == 1
     assert node.wait() == 0
     assert moving.server.wait() == 0
-    wait_until(lambda: not any([is_running(worker) for worker in workers]))
+    wait_until(lambda: not any(is_running(worker) for worker in workers))
     with pytest.raises(ServerUnreachable):
         getClusterStatus(**moving.address)
     run = moving.place.path / "run" / "achilles"
