@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed-test
 SEEDS ?= 20
+ROUNDS ?= 5
+BENCH ?=
 MINUTES ?= 30
 
 .PHONY: help demo test lint simulate soak clean
 
 help:  ## Show these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: .venv/.installed  ## Count the words of the standard library on this machine's cores
 	$(BIN)/achilles demo
@@ -25,6 +27,12 @@ simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+bench: .venv/.installed-bench  ## Measure beside other libraries (ROUNDS=5 BENCH="--only W1,W3 --peers stdlib --resume")
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)
+
+bench-smoke: $(INSTALLED)  ## Measure briefly, and compare with stored ratios
+	$(BIN)/python -m benchmarks --smoke
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -46,4 +54,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 $(INSTALLED): pyproject.toml setup.py | .venv/.python
 	$(INSTALL) '.[test]'
+	@touch $@ .venv/.installed
+
+.venv/.installed-bench: pyproject.toml setup.py | .venv/.python
+	$(INSTALL) '.[bench]'
 	@touch $@ .venv/.installed

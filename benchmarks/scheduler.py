@@ -104,9 +104,7 @@ def main() -> None:
                 print("  ".join(f"{name} {value:,}" for name, value in figure.items()), flush=True)
         ratio = figures[0]["parcels_per_s"] / figures[-1]["parcels_per_s"]
         if not options.json:
-            print(
-                f"    cost per parcel, {options.nodes[-1]:,} to {options.nodes[0]:,} nodes: {ratio:.2f}"
-            )
+            print(f"    cost per parcel, {options.nodes[-1]:,} to {options.nodes[0]:,} nodes: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,39 @@
+"""achilles on this machine's cores, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from benchmarks.peers.peer import Peer
+
+
+class Embedded(Peer):
+    """The embedded engine: it starts at the first call and keeps its workers until the process ends."""
+
+    in_lists = True
+    address = "local"
+
+    def start(self) -> None:
+        from achilles import imap_unordered, map
+
+        self._map: Callable[..., list[Any]] = map
+        self._stream: Callable[..., Iterator[Any]] = imap_unordered
+
+    def _options(self, chunksize: int | None) -> dict[str, Any]:
+        options: dict[str, Any] = {"address": self.address}
+        if chunksize is not None:
+            options["chunksize"] = chunksize
+        return options
+
+    def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:
+        return self._map(function, args, **self._options(chunksize))
+
+    def stream(
+        self, function: Callable[[Any], Any], args: Iterable[Any], chunksize: int | None
+    ) -> Iterator[Any]:
+        # Packets as they are, so that the iterator still owns its job: dropping it cancels.
+        return self._stream(function, args, **self._options(chunksize))
+
+    def results_in(self, piece: Any) -> int:
+        return len(piece["RESULT"]) if isinstance(piece, dict) else len(piece)

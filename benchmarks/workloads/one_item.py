@@ -1,0 +1,41 @@
+"""W3: ``map`` of one item in warm workers.
+
+Median and 99th percentile of the calls made one after another, in µs. On an achilles cluster each
+call connects, proves who it is and closes again, so that there this is also the cold call.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from benchmarks.peers import Peer
+from benchmarks.tasks import no_op
+from benchmarks.workloads.workload import Effort, Figure, Workload, mapped
+
+LEAST_CALLS = 10
+MOST_CALLS = 2_000
+
+
+def measure(peer: Peer, effort: Effort) -> dict[str, float]:
+    for _ in range(5):
+        mapped(peer, no_op, [0], None)
+    calls_us: list[float] = []
+    end_s = time.perf_counter() + effort.seconds
+    while len(calls_us) < LEAST_CALLS or (time.perf_counter() < end_s and len(calls_us) < MOST_CALLS):
+        calls_us.append(1e6 * mapped(peer, no_op, [0], None))
+    cuts = statistics.quantiles(calls_us, n=100, method="inclusive")
+    return {"median_us": statistics.median(calls_us), "p99_us": cuts[98]}
+
+
+WORKLOADS = [
+    Workload(
+        "W3",
+        "one-item map in a warm pool",
+        (
+            Figure("median_us", "median, µs", more_is_better=False),
+            Figure("p99_us", "99th percentile, µs", more_is_better=False),
+        ),
+        measure,
+    )
+]
