@@ -41,8 +41,6 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reason": st.text(max_size=500),
     "load": st.floats(0, 1e6),
     "heartbeat_s": st.floats(0.001, 3600),
-    "quiet": st.booleans(),
-    "given": st.booleans(),
     "cpu_count": st.integers(0, m.MAX_SLOTS),
     "shutdown_server": st.booleans(),
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
