@@ -7,7 +7,7 @@ import threading
 import time
 
 from achilles import imap, map
-from tests.cluster.conftest import Cluster
+from tests.integration.recovery.conftest import Cluster
 
 
 def slow(item: int) -> int:

@@ -1,4 +1,4 @@
-"""Measures how long the cluster takes to recover: ``python -m tests.cluster.recovery``.
+"""Measures how long the cluster takes to recover: ``python -m tests.integration.recovery.table``.
 
 Prints the table of docs/faults.md. Each figure is the longest time without a result after the fault
 (or, for parties that leave, until they are gone), the median of `ROUNDS` runs on a cluster of two
@@ -22,13 +22,13 @@ from pathlib import Path
 import psutil
 
 from achilles import getClusterStatus, imap
-from tests.cluster.conftest import Cluster
+from tests.integration.recovery.conftest import Cluster
 
 ROUNDS = 3
 CALLER = """
 import sys, time
 from achilles import imap
-from tests.cluster.recovery import task
+from tests.integration.recovery.table import task
 print("ready", flush=True)
 try:
     for packet in imap(task, (item for item in range(10**6)), **{where}):
