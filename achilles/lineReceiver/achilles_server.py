@@ -24,9 +24,10 @@ from ..config import (
 )
 from ..errors import ConfigError
 from . import local_socket
+from .admission import Admission
 from .handshake import Verifiers
 from .server import HEARTBEAT_S, AchillesServer
-from .server_connection import Admission, ConnectionFactory
+from .server_connection import LOGIN_S, ConnectionFactory
 from .tls import fingerprint, server_certificate
 from .tls_twisted import SniffingFactory
 from .wire import Limits
@@ -49,6 +50,8 @@ class ServerService(Service):
         reactor: Twisted's reactor.
         on_shutdown: Called when a controller asked the server to stop (``killCluster``).
         heartbeat_s: As of `runAchillesServer`.
+        admission: Who may try to log in; one with `Admission`'s own figures if None.
+        login_s: Time that a peer has for its login.
 
     Attributes:
         server: The running server, once started.
@@ -62,6 +65,8 @@ class ServerService(Service):
         reactor: Any = None,
         on_shutdown: Callable[[], None] | None = None,
         heartbeat_s: float = HEARTBEAT_S,
+        admission: Admission | None = None,
+        login_s: float = LOGIN_S,
     ) -> None:
         if not 0 < heartbeat_s <= 3600:
             raise ConfigError(f"heartbeat_s must be from 0 to 3600 s, not {heartbeat_s!r}", key="heartbeat_s")
@@ -70,6 +75,8 @@ class ServerService(Service):
         self._reactor: Any = reactor
         self._on_shutdown = on_shutdown
         self._heartbeat_s = heartbeat_s
+        self._admission = admission or Admission()
+        self._login_s = login_s
         self._ports: list[Any] = []
         self._connection_file: local_socket.ConnectionFile | None = None
         self.key_made = settings.secret_key is None
@@ -90,16 +97,17 @@ class ServerService(Service):
         certificate = server_certificate(state_home() / "certificates", name)
         verifiers = Verifiers(settings.username, settings.secret_key)
         limits = Limits(payload_bytes=MAX_PAYLOAD_BYTES)
-        admission = Admission()
         server = AchillesServer(self._reactor, settings.endpoint, self._shut_down, self._heartbeat_s)
-        inner = ConnectionFactory(server, verifiers, certificate.binding, limits, admission)
-        outer = SniffingFactory(inner, certificate, self._reactor)
+        inner = ConnectionFactory(
+            server, verifiers, certificate.binding, limits, self._admission, self._login_s
+        )
+        outer = SniffingFactory(inner, certificate, self._reactor, self._admission, self._login_s)
         port = self._listen(outer)
         self.settings = dataclasses.replace(settings, port=port.getHost().port)
         server.endpoint = self.settings.endpoint
         self.server = server
         if local_socket.enabled():
-            near = ConnectionFactory(server, verifiers, None, limits, admission)
+            near = ConnectionFactory(server, verifiers, None, limits, self._admission, self._login_s)
             self._listen_locally(near, fingerprint(certificate.der))
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory, connectionDone
@@ -22,7 +21,8 @@ from twisted.python.failure import Failure
 from .. import __version__
 from ..errors import AuthenticationError, ClusterError, ProtocolError
 from . import messages as wire
-from .handshake import ServerHandshake, Verifiers
+from .admission import Admission
+from .handshake import ServerHandshake, Verifiers, printable
 from .local_socket import peer_is_us
 from .protocol import AchillesProtocol
 from .wire import Buffer, Limits
@@ -30,7 +30,7 @@ from .wire import Buffer, Limits
 if TYPE_CHECKING:
     from .server import AchillesServer
 
-__all__ = ["Admission", "ConnectionFactory", "ServerConnection"]
+__all__ = ["ConnectionFactory", "ServerConnection"]
 
 _log = logging.getLogger("achilles.server")
 
@@ -38,34 +38,6 @@ LOGIN_S = 10.0
 # Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
 QUIET_NODE = 3
 QUIET_CONTROLLER = 12
-MAX_WAITING = 512
-
-
-class Admission:
-    """Shuts an address out after too many failures; remembers a bounded number of addresses.
-
-    Args:
-        failures: How many in ``window_s`` seconds shut an address out.
-    """
-
-    def __init__(self, failures: int = 10, window_s: float = 60.0, addresses: int = 4096) -> None:
-        self._failures = failures
-        self._window_s = window_s
-        self._addresses = addresses
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
-        self.waiting = 0
-
-    def admits(self, address: str, now_s: float) -> bool:
-        """Whether this address may try."""
-        recent = [at_s for at_s in self._failed.get(address, ()) if now_s - at_s < self._window_s]
-        return len(recent) < self._failures and self.waiting < MAX_WAITING
-
-    def failed(self, address: str, now_s: float) -> None:
-        """Note a failure."""
-        recent = [at_s for at_s in self._failed.pop(address, ()) if now_s - at_s < self._window_s]
-        self._failed[address] = [*recent, now_s][-self._failures :]
-        while len(self._failed) > self._addresses:
-            self._failed.popitem(last=False)
 
 
 class ServerConnection(AchillesProtocol):
@@ -76,6 +48,8 @@ class ServerConnection(AchillesProtocol):
         verifiers: Who may connect.
         binding: Channel binding of the server's certificate, None on a Unix socket.
         limits: Frame sizes after authentication.
+        admission: Counts who waits and who fails.
+        login_s: Time for the whole login.
     """
 
     def __init__(
@@ -85,6 +59,7 @@ class ServerConnection(AchillesProtocol):
         binding: bytes | None,
         limits: Limits,
         admission: Admission,
+        login_s: float = LOGIN_S,
     ) -> None:
         super().__init__(server.reactor)
         self._server = server
@@ -92,6 +67,7 @@ class ServerConnection(AchillesProtocol):
         self._binding = binding
         self._limits = limits
         self._admission = admission
+        self._login_s = login_s
         self._handshake: ServerHandshake | None = None
         self._allowed: frozenset[type] = frozenset()
         self._login: Any = None
@@ -109,8 +85,8 @@ class ServerConnection(AchillesProtocol):
     def connectionMade(self) -> None:
         peer = self.transport.getPeer() if self.transport is not None else None
         self._address = getattr(peer, "host", "")
-        self._admission.waiting += 1
-        self._login = self._server.reactor.callLater(LOGIN_S, self._too_slow)
+        self._admission.arrived(self)
+        self._login = self._server.reactor.callLater(self._login_s, self._too_slow)
         super().connectionMade()
 
     def connection_ready(self) -> None:
@@ -134,7 +110,7 @@ class ServerConnection(AchillesProtocol):
         elif isinstance(message, wire.Pong):
             self.load = message.load
         elif isinstance(message, wire.Error):
-            _log.warning("%s reports: %s", self._who(), message.message[:500])
+            _log.warning("%s reports: %s", self._who(), printable(message.message))
             self.close()
         else:
             self._server.received(self, message, chunks)
@@ -189,14 +165,24 @@ class ServerConnection(AchillesProtocol):
 
     def _too_slow(self) -> None:
         self._login = None
-        self.protocol_failed(AuthenticationError(f"no proof of the secret key within {LOGIN_S:g} s"))
+        self.protocol_failed(AuthenticationError(f"no proof of the secret key within {self._login_s:g} s"))
 
     def protocol_failed(self, error: ClusterError) -> None:
         """Say why, close, and remember who failed."""
-        _log.warning("%s is refused: %s", self._who(), error)
-        if not self.joined and self._address:
-            self._admission.failed(self._address, time.monotonic())
+        self._note_failure(error)
         super().protocol_failed(error)
+
+    def _note_failure(self, error: Any) -> None:
+        # The peer is told how its line began; a log is not, since that may be payload.
+        said = error.fields.get("logged", error) if isinstance(error, ClusterError) else error
+        counts = not self.joined and bool(self._address)
+        if not counts or self._admission.failed(self._address, time.monotonic()):
+            _log.warning("%s is refused: %s", self._who(), said)
+
+    def make_room(self) -> None:
+        """End at once: too many others wait."""
+        assert self.transport is not None
+        self.transport.abortConnection()
 
     def _who(self) -> str:
         address = self._address or "the local socket"
@@ -205,7 +191,7 @@ class ServerConnection(AchillesProtocol):
         return f"{self.hello.role} {self.number} at {address}"
 
     def _end_login(self) -> None:
-        self._admission.waiting -= 1
+        self._admission.left(self)
         if self._login is not None and self._login.active():
             self._login.cancel()
         self._login = None
@@ -214,6 +200,8 @@ class ServerConnection(AchillesProtocol):
         super().connectionLost(reason)
         if self.hello is None:
             self._end_login()
+            if self._handshake is None and type(reason.value).__module__ == "OpenSSL.SSL":
+                self._note_failure(f"TLS 1.3 was not established: {printable(str(reason.value))[:200]}")
         if self._heartbeat is not None:
             self._heartbeat.cancel()
             self._heartbeat = None
@@ -238,8 +226,9 @@ class ConnectionFactory(Factory):
         binding: bytes | None,
         limits: Limits,
         admission: Admission,
+        login_s: float = LOGIN_S,
     ) -> None:
-        self._arguments = (server, verifiers, binding, limits, admission)
+        self._arguments = (server, verifiers, binding, limits, admission, login_s)
 
     def buildProtocol(self, addr: Any) -> ServerConnection | None:
         admission = self._arguments[4]

@@ -5,6 +5,8 @@ See :mod:`~achilles.lineReceiver.tls` for why no context here verifies a certifi
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped] # ships no types
 
 from achilles.errors import ProtocolError
+from achilles.lineReceiver.admission import Admission
 from achilles.lineReceiver.messages import Error, encode
 from achilles.lineReceiver.protocol import Clock, DelayedCall, Lingering, reactor_time
 from achilles.lineReceiver.tls import ServerCertificate, end_point_binding
@@ -30,6 +33,8 @@ __all__ = [
     "client_tls_factory",
     "peer_binding",
 ]
+
+_log = logging.getLogger("achilles.server")
 
 FIRST_BYTE_S = 10.0
 """How long a connection may stay silent before it has to begin TLS."""
@@ -97,16 +102,26 @@ class SniffingProtocol(Protocol):
 
     transport: Any  # zope's interfaces say nothing to a type checker
 
-    def __init__(self, tls_factory: Any, address: IAddress | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        tls_factory: Any,
+        address: IAddress | None,
+        clock: Clock,
+        admission: Admission,
+        first_byte_s: float,
+    ) -> None:
         self._tls_factory = tls_factory
         self._address = address
         self._clock = clock
+        self._admission = admission
+        self._first_byte_s = first_byte_s
         self._lingering = Lingering(clock)
         self._silence: DelayedCall | None = None
         self._inner: Any = None
 
     def connectionMade(self) -> None:
-        self._silence = self._clock.callLater(FIRST_BYTE_S, self._give_up)
+        self._admission.arrived(self)
+        self._silence = self._clock.callLater(self._first_byte_s, self._give_up)
 
     def dataReceived(self, data: bytes) -> None:
         if self._inner is not None:
@@ -116,6 +131,9 @@ class SniffingProtocol(Protocol):
             return
         self._end_silence()
         if data[0] != TLS_HANDSHAKE_RECORD:
+            host = getattr(self._address, "host", "")
+            # No guess was made. A scanner may come again and again, so this is not for everybody's log.
+            _log.info("a peer at %s is refused: what it sent is not TLS", host)
             self.transport.write(encode(Error("protocol", _NOT_TLS)))
             self._lingering.close(self.transport)
             return
@@ -141,7 +159,12 @@ class SniffingProtocol(Protocol):
         self._silence = None
         self.transport.abortConnection()
 
+    def make_room(self) -> None:
+        """End at once: too many others wait."""
+        self.transport.abortConnection()
+
     def _end_silence(self) -> None:
+        self._admission.left(self)  # from now on the connection inside TLS waits, or nobody
         if self._silence is not None:
             self._silence.cancel()
             self._silence = None
@@ -154,18 +177,29 @@ class SniffingFactory(Factory[SniffingProtocol]):
         factory: Builds the connections inside TLS; each sees a TLS transport.
         certificate: The server's.
         clock: The global reactor if None.
+        admission: Counts who waits and who fails; shared with the connections inside.
+        first_byte_s: How long a connection may stay silent.
     """
 
     noisy = False
 
     def __init__(
-        self, factory: Factory[Any], certificate: ServerCertificate, clock: Clock | None = None
+        self,
+        factory: Factory[Any],
+        certificate: ServerCertificate,
+        clock: Clock | None = None,
+        admission: Admission | None = None,
+        first_byte_s: float = FIRST_BYTE_S,
     ) -> None:
+        self._admission = admission or Admission()
+        self._first_byte_s = first_byte_s
         self._clock = reactor_time(clock)
         self._tls_factory = _tls_factory(_Connections(certificate.pem_path), False, factory, self._clock)
 
-    def buildProtocol(self, addr: IAddress | None) -> SniffingProtocol:
-        protocol = SniffingProtocol(self._tls_factory, addr, self._clock)
+    def buildProtocol(self, addr: IAddress | None) -> SniffingProtocol | None:
+        if not self._admission.admits(getattr(addr, "host", ""), time.monotonic()):
+            return None
+        protocol = SniffingProtocol(self._tls_factory, addr, self._clock, self._admission, self._first_byte_s)
         protocol.factory = self
         return protocol
 

@@ -10,12 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from typing import Any
 
 _INSTALLED_DIRECTORIES = {"site-packages", "dist-packages"}
+# Holds modules that `sys.stdlib_module_names` leaves out, such as the standard library's own tests.
+_STANDARD_LIBRARY = tuple(
+    os.path.join(os.path.normpath(sysconfig.get_path(name)), "") for name in ("stdlib", "platstdlib")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,11 @@ def _read(spec: ModuleSpec, origin: str) -> bytes | None:
 
 
 def _is_installed(paths: Sequence[str]) -> bool:
-    return any(not _INSTALLED_DIRECTORIES.isdisjoint(os.path.normpath(path).split(os.sep)) for path in paths)
+    normal = [os.path.normpath(path) for path in paths]
+    return any(
+        path.startswith(_STANDARD_LIBRARY) or not _INSTALLED_DIRECTORIES.isdisjoint(path.split(os.sep))
+        for path in normal
+    )
 
 
 def _sha256(source: bytes) -> str:

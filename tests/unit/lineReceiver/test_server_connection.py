@@ -10,9 +10,10 @@ from twisted.internet.testing import StringTransport
 
 from achilles.errors import AuthenticationError
 from achilles.lineReceiver import messages as wire
+from achilles.lineReceiver.admission import Admission
 from achilles.lineReceiver.handshake import Verifiers, error_frame
 from achilles.lineReceiver.server import AchillesServer
-from achilles.lineReceiver.server_connection import Admission, ServerConnection
+from achilles.lineReceiver.server_connection import ServerConnection
 from achilles.lineReceiver.wire import Limits
 
 

@@ -59,3 +59,32 @@ def test_modules_inside_a_zip_file(path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(path / "kites.zip"))
     module = find_source("zipped_kite")
     assert module.found and module.source == b"Y = 2\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "..",
+        "",
+        "a..b",
+        "os",
+        "os.path",
+        "test.support",
+        "test.pythoninfo",
+        "msgspec",
+        "twisted.internet.defer",
+        "achilles.config",
+        "x\x00y",
+        "x/y",
+        "a b",
+        "sys\n",
+        "x" * 5000,
+        "\ud800",
+        "__pycache__",
+    ],
+)
+def test_nothing_but_the_users_own_modules_is_sent(name: str) -> None:
+    answer = find_source(name)
+    assert not answer.source
+    assert not answer.found
