@@ -93,7 +93,7 @@ def _settle(cluster: Cluster) -> None:
     """No job is left, and nobody is connected but the nodes and who asks."""
 
     def idle() -> bool:
-        status = getClusterStatus(**cluster.address)
+        status = getClusterStatus(**cluster.with_key)
         return not status.jobs and status.server["controllers"] == 1
 
     wait_until(idle, 5.0, "for the jobs to be gone from the server")

@@ -16,6 +16,19 @@ from tests.integration.cluster.parties import Cluster
 Where = dict[str, Any]
 
 
+@pytest.fixture(params=["cluster", "embedded", "tls"])
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Where:
+    """As elsewhere, and as from another machine."""
+    if request.param == "embedded":
+        local: Where = request.getfixturevalue("embedded")
+        return local
+    cluster: Cluster = request.getfixturevalue("pair")
+    if request.param == "cluster":
+        return cluster.address
+    monkeypatch.setenv("ACHILLES_LOCAL_SOCKET", "off")
+    return cluster.with_key
+
+
 def flat(packets: Iterable[list[Any]]) -> list[Any]:
     return [value for packet in packets for value in packet]
 
