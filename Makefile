@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed-test
 SEEDS ?= 20
+FUZZ_SECONDS ?= 60
 ROUNDS ?= 5
 BENCH ?=
 MINUTES ?= 30
 
-.PHONY: help demo test lint simulate soak clean
+.PHONY: help demo test lint simulate soak fuzz clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -33,6 +34,10 @@ bench: .venv/.installed-bench  ## Measure beside other libraries (ROUNDS=5 BENCH
 
 bench-smoke: $(INSTALLED)  ## Measure briefly, and compare with stored ratios
 	$(BIN)/python -m benchmarks --smoke
+
+fuzz: $(INSTALLED)  ## Throw bytes at frames and the handshake (FUZZ_SECONDS=60)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3,<4'
+	PYTHONPATH=. $(BIN)/python tests/fuzz/frames.py $(FUZZ_SECONDS)
 
 clean:  ## Remove the environment and everything built
 	rm -rf .venv build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -80,9 +80,11 @@ LIES: dict[str, tuple[Callable[[Speaker, wire.Parcel], None], str]] = {
 @pytest.mark.parametrize("name", LIES)
 def test_a_controller_sees_through_a_lie(tmp_path: Path, name: str) -> None:
     lie, because = LIES[name]
-    with LyingServer(tmp_path, with_a_parcel(lie)) as server:
-        with pytest.raises(ProtocolError, match=because) as caught:
-            ask(server)
+    with (
+        LyingServer(tmp_path, with_a_parcel(lie)) as server,
+        pytest.raises(ProtocolError, match=because) as caught,
+    ):
+        ask(server)
     assert SECRET_KEY not in str(caught.value)
 
 
@@ -94,9 +96,11 @@ def test_results_of_unknown_parcels_and_jobs_are_passed_over(tmp_path: Path) -> 
             speaker.send(wire.Failed(job=99, code="lost", message="?", parcel=number))
         speaker.send(wire.Failed(job=parcel.job, code="internal", message="\x1b[31mred"))
 
-    with LyingServer(tmp_path, with_a_parcel(lie)) as server:
-        with pytest.raises(achilles.errors.ClusterError, match=r"cannot run on this cluster: \?\[31mred"):
-            ask(server)
+    with (
+        LyingServer(tmp_path, with_a_parcel(lie)) as server,
+        pytest.raises(achilles.errors.ClusterError, match=r"cannot run on this cluster: \?\[31mred"),
+    ):
+        ask(server)
 
 
 def test_only_the_users_own_modules_leave_the_controller(tmp_path: Path) -> None:
@@ -109,18 +113,22 @@ def test_only_the_users_own_modules_leave_the_controller(tmp_path: Path) -> None
             answers.append(speaker.next())
         speaker.send(wire.Failed(job=parcel.job, code="internal", message="enough"))
 
-    with LyingServer(tmp_path, with_a_parcel(lie)) as server:
-        with pytest.raises(achilles.errors.ClusterError, match="enough"):
-            ask(server)
+    with (
+        LyingServer(tmp_path, with_a_parcel(lie)) as server,
+        pytest.raises(achilles.errors.ClusterError, match="enough"),
+    ):
+        ask(server)
     assert len(answers) == len(names)
     for message, source in answers:
         assert isinstance(message, wire.Fetched) and not message.found and source == b""
 
 
 def test_a_lie_that_comes_with_the_welcome(tmp_path: Path) -> None:
-    with LyingServer(tmp_path, lambda speaker: speaker.send(wire.Exit())) as server:
-        with pytest.raises(ProtocolError, match="not allowed here"):
-            ask(server)
+    with (
+        LyingServer(tmp_path, lambda speaker: speaker.send(wire.Exit())) as server,
+        pytest.raises(ProtocolError, match="not allowed here"),
+    ):
+        ask(server)
 
 
 def test_a_server_without_the_key_gets_no_work(tmp_path: Path) -> None:
@@ -131,9 +139,11 @@ def test_a_server_without_the_key_gets_no_work(tmp_path: Path) -> None:
         speaker.send(wire.Welcome(server_final="v=AAAA"))
         said.append(speaker.next()[0])
 
-    with LyingServer(tmp_path, script, honest_login=False) as server:
-        with pytest.raises(AuthenticationError, match="could not prove"):
-            ask(server)
+    with (
+        LyingServer(tmp_path, script, honest_login=False) as server,
+        pytest.raises(AuthenticationError, match="could not prove"),
+    ):
+        ask(server)
     assert [type(message) for message in said] == [wire.Hello, wire.Error]
 
 
@@ -151,9 +161,11 @@ def test_a_server_that_sends_a_byte_now_and_then(tmp_path: Path, monkeypatch: py
                 pass
 
     began_s = time.monotonic()
-    with LyingServer(tmp_path, script, honest_login=False) as server:
-        with pytest.raises(ServerUnreachable, match="no answer in time"):
-            ask(server)
+    with (
+        LyingServer(tmp_path, script, honest_login=False) as server,
+        pytest.raises(ServerUnreachable, match="no answer in time"),
+    ):
+        ask(server)
     assert time.monotonic() - began_s < 5
 
 
