@@ -1,6 +1,6 @@
 """Settings: where a server is and what proves that we may talk to it.
 
-Six settings, each looked for on its own, in this order:
+Eight settings, each looked for on its own, in this order:
 
 1. arguments (``host=…``, ``port=…``, ``username=…``, ``secret_key=…``, ``address=…``)
 2. environment variables: ``ACHILLES_`` + the setting's name
@@ -18,6 +18,8 @@ USERNAME        with the key, who may connect           achilles
 SECRET_KEY      the secret, the same on every machine   none
 SECRET_KEY_FILE a file that holds the key               none
 ADDRESS         ``local``, or HOST and PORT in one      none
+NODE_USERNAME   for a server: who may be a node         achilles-node
+NODE_SECRET_KEY for a server: the key of nodes alone    none
 =============== ======================================= ==================
 
 In an ``.env`` file a name may be written with or without ``ACHILLES_``. Where one place sets both
@@ -39,6 +41,8 @@ from typing import Any
 from achilles.config_values import (
     LOCAL,
     check_host,
+    check_node_secret_key,
+    check_node_username,
     check_port,
     check_secret_key,
     check_username,
@@ -81,10 +85,20 @@ __all__ = [
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 9999
 DEFAULT_USERNAME = "achilles"
+DEFAULT_NODE_USERNAME = "achilles-node"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what `achilles server` binds; every connection must prove the key
 MIN_KEY_CHARACTERS = 16
 
-KEYS = ("HOST", "PORT", "USERNAME", "SECRET_KEY", "SECRET_KEY_FILE", "ADDRESS")
+KEYS = (
+    "HOST",
+    "PORT",
+    "USERNAME",
+    "SECRET_KEY",
+    "SECRET_KEY_FILE",
+    "ADDRESS",
+    "NODE_USERNAME",
+    "NODE_SECRET_KEY",
+)
 _PREFIX = "ACHILLES_"
 
 
@@ -98,6 +112,8 @@ class Settings:
         username: With the key, what SCRAM proves.
         secret_key: The key, or None. Hidden in ``repr``.
         address: ``"local"`` for the embedded engine, else ``"achilles://host:port"``.
+        node_username: For a server with a ``node_secret_key``: the user that may be a node, and no more.
+        node_secret_key: That user's key; then ``username`` may be a controller alone. Hidden in ``repr``.
         sources: For each of HOST, PORT, USERNAME and SECRET_KEY where it came from:
             ``"argument"``, a variable's name, a file's path. Keys at their default are absent.
     """
@@ -107,6 +123,8 @@ class Settings:
     username: str = DEFAULT_USERNAME
     secret_key: str | None = field(default=None, repr=False)
     address: str = LOCAL
+    node_username: str = DEFAULT_NODE_USERNAME
+    node_secret_key: str | None = field(default=None, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -166,6 +184,8 @@ def load_settings(
         username=values.get("USERNAME", DEFAULT_USERNAME),
         secret_key=values.get("SECRET_KEY"),
         address=LOCAL if is_local else f"achilles://{format_address(host_used, port_used)}",
+        node_username=values.get("NODE_USERNAME", DEFAULT_NODE_USERNAME),
+        node_secret_key=values.get("NODE_SECRET_KEY"),
         sources=sources,
     )
 
@@ -234,6 +254,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "PORT": check_port,
     "USERNAME": check_username,
     "SECRET_KEY": check_secret_key,
+    "NODE_USERNAME": check_node_username,
+    "NODE_SECRET_KEY": check_node_secret_key,
 }
 
 

@@ -16,6 +16,8 @@ from achilles.errors import ConfigError
 __all__ = [
     "LOCAL",
     "check_host",
+    "check_node_secret_key",
+    "check_node_username",
     "check_port",
     "check_secret_key",
     "check_username",
@@ -77,6 +79,16 @@ def check_username(value: Any, source: str) -> str:
 def check_secret_key(value: Any, source: str) -> str:
     """A secret key."""
     return _check_text("SECRET_KEY", value, source)
+
+
+def check_node_username(value: Any, source: str) -> str:
+    """The name that nodes alone prove themselves under."""
+    return _check_text("NODE_USERNAME", value, source)
+
+
+def check_node_secret_key(value: Any, source: str) -> str:
+    """The key that nodes alone prove."""
+    return _check_text("NODE_SECRET_KEY", value, source)
 
 
 def read_secret_key_file(path: str | os.PathLike[str], source: str = "argument") -> str:

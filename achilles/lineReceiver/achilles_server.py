@@ -83,6 +83,14 @@ class ServerService(Service):
         if self.key_made:
             settings = dataclasses.replace(settings, secret_key=new_secret_key())
         require_strong_key(settings)
+        if settings.node_secret_key is not None:
+            require_strong_key(dataclasses.replace(settings, secret_key=settings.node_secret_key))
+            if settings.node_username == settings.username:
+                raise ConfigError(
+                    "NODE_USERNAME and USERNAME are the same: give nodes a name of their own",
+                    key="NODE_USERNAME",
+                    source=settings.sources.get("NODE_USERNAME", "default"),
+                )
         self.settings = settings
         self.server: AchillesServer | None = None
 
@@ -96,6 +104,9 @@ class ServerService(Service):
         name = f"{settings.host}-{settings.port}".replace(":", "_").replace("*", "_")
         certificate = server_certificate(state_home() / "certificates", name)
         verifiers = Verifiers(settings.username, settings.secret_key)
+        if settings.node_secret_key is not None and settings.secret_key is not None:
+            verifiers.add(settings.username, settings.secret_key, ["controller"])
+            verifiers.add(settings.node_username, settings.node_secret_key, ["node"])
         limits = Limits(payload_bytes=MAX_PAYLOAD_BYTES)
         server = AchillesServer(self._reactor, settings.endpoint, self._shut_down, self._heartbeat_s)
         inner = ConnectionFactory(
