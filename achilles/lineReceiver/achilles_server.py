@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import socket
@@ -213,6 +214,7 @@ def runAchillesServer(
 
     reactor: Any = installed
     service = ServerService(settings, reactor, heartbeat_s=heartbeat_s)
+    _allow_many_connections()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     print(f"ALERT: achilles_server initiated at {service.settings.endpoint}")
@@ -220,6 +222,17 @@ def runAchillesServer(
     if service.key_made:
         _print_join_commands(service.settings)
     reactor.run()
+
+
+def _allow_many_connections() -> None:
+    """Ask for as many descriptors as this user may have; a shell's limit is often 1024."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _print_join_commands(settings: Settings) -> None:
