@@ -21,6 +21,11 @@ __all__ = ["Draw", "Drawer", "iterate"]
 # A parcel is sent once so much was drawn, or drawing took so long, at the end of a packet.
 PARCEL_BYTES = 4 * 1024 * 1024
 DRAW_NS = 5_000_000
+# How many arguments are drawn between two looks at the clock: from an iterator that may be slow, and
+# from one that never is.
+GULP_TASKS = 32
+QUICK_GULP_TASKS = 1 << 20
+_QUICK = frozenset({type(iter([])), type(iter(())), type(iter(range(0))), type(iter(b""))})
 
 
 @dataclass(slots=True)
@@ -75,6 +80,7 @@ class Drawer:
     def __init__(self, iterator: Iterator[Any], *, keep_views: bool = False) -> None:
         self._iterator = iterator
         self._keep_views = keep_views
+        self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in _QUICK else GULP_TASKS
         self._ahead: list[Any] = []
         self.lists: bool | None = None
 
@@ -105,10 +111,10 @@ class Drawer:
     def _draw_packets(self, plan: DrawPlan, draw: Draw, first: int) -> None:
         started_ns = time.perf_counter_ns()
         for length in cut_units(plan.packets, plan.packet_tasks, plan.unit_tasks):
-            items = self._take(length, draw)
+            items = self._take(length, draw, plan.packet_tasks)
             if items:
                 self._add_unit(items, draw, first)
-            if draw.ended:
+            if draw.ended or len(items) < length:
                 break
             if draw.tasks % plan.packet_tasks == 0 and (
                 draw.size_bytes >= PARCEL_BYTES
@@ -118,17 +124,27 @@ class Drawer:
                 break
         draw.packets = -(-draw.tasks // plan.packet_tasks)
 
-    def _take(self, length: int, draw: Draw) -> list[Any]:
+    def _take(self, length: int, draw: Draw, packet_tasks: int) -> list[Any]:
+        """Draw so many arguments, or fewer, whole packets, when the iterable turns out to be slow."""
         items, self._ahead = self._ahead, []
-        started_ns = time.perf_counter_ns()
+        started_ns = now_ns = time.perf_counter_ns()
+        slow_ns = started_ns + DRAW_NS
+        # Packets are all that is shown, so their ends are where drawing may pause.
+        gulp = -(-self._gulp_tasks // packet_tasks) * packet_tasks
+        end = 0
         try:
-            # A list keeps what it got when the iterator raises half-way.
-            items.extend(islice(self._iterator, length - len(items)))
+            while end < length and now_ns < slow_ns:
+                end = min(end + gulp, length)
+                # A list keeps what it got when the iterator raises half-way.
+                items.extend(islice(self._iterator, end - len(items)))
+                if len(items) < end:
+                    draw.ended = True
+                    break
+                now_ns = time.perf_counter_ns()
         except BaseException as error:  # noqa: BLE001 - as in look()
             draw.error = error
-        draw.draw_ns += time.perf_counter_ns() - started_ns
-        if len(items) < length:
             draw.ended = True
+        draw.draw_ns += time.perf_counter_ns() - started_ns
         return items
 
     def _add_unit(self, items: list[Any], draw: Draw, first: int) -> None:
@@ -151,7 +167,7 @@ class Drawer:
         draw.size_bytes += unit.size_bytes
 
     def _draw_list(self, plan: DrawPlan, draw: Draw, first: int) -> None:
-        items = self._take(1, draw)
+        items = self._take(1, draw, 1)
         if not items:
             return
         argument = items[0]

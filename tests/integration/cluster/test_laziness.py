@@ -142,6 +142,25 @@ def test_the_shortest_tasks_stop_as_well(where: Where) -> None:
         wait_until(endless.stands_still)
 
 
+def test_an_iterable_that_turns_slow_does_not_hold_results_back(embedded: Where) -> None:
+    """A backlog at full speed, then what comes in live."""
+    yielded = read = most_held = 0
+
+    def backlog_and_live() -> Iterator[int]:
+        nonlocal yielded
+        yield from range(100_000)
+        for number in range(100_000, 100_200):
+            time.sleep(0.002)
+            yielded += 1
+            yield number
+
+    for packet in imap(abs, backlog_and_live, **embedded):
+        read += sum(value >= 100_000 for value in packet["RESULT"])
+        most_held = max(most_held, yielded - read)
+    assert read == 200
+    assert most_held < 100
+
+
 def test_a_large_first_item_does_not_hold_the_others_back(where: Where) -> None:
     def sizes() -> Iterator[bytes]:
         yield bytes(30_000_000)
