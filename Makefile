@@ -40,7 +40,7 @@ fuzz: $(INSTALLED)  ## Throw bytes at frames and the handshake (FUZZ_SECONDS=60)
 	PYTHONPATH=. $(BIN)/python tests/fuzz/frames.py $(FUZZ_SECONDS)
 
 clean:  ## Remove the environment and everything built
-	rm -rf .venv build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-other-* build dist *.egg-info twisted/plugins/dropin.cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second run start at once. The installation is editable, so only a change of
