@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from benchmarks.peers.peer import EachOf, Peer, chunks_of
+from benchmarks.peers.peer import EachOf, Peer, Sealed, chunks_of
 
 
 class Dask(Peer):
-    """With a chunk size above 1 the arguments are cut into lists for it, as its users do."""
+    """With a chunk size above 1 the arguments are cut for it, as its users do."""
 
     def start(self) -> None:
         from distributed import Client, LocalCluster
@@ -32,7 +32,8 @@ class Dask(Peer):
         self.in_lists = chunksize is not None and chunksize > 1
         if self.in_lists:
             assert chunksize is not None
-            return self.client.map(EachOf(function), list(chunks_of(args, chunksize)), pure=False)
+            chunks = [Sealed(chunk) for chunk in chunks_of(args, chunksize)]
+            return self.client.map(EachOf(function), chunks, pure=False)
         return self.client.map(function, list(args), pure=False)
 
     def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:

@@ -73,11 +73,27 @@ def chunks_of(args: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
+class Sealed:
+    """A list that a peer takes as one thing. Dask walks plain lists item by item."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+
 class EachOf:
     """A function of one argument, made one of a list of them."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def __call__(self, chunk: list[Any]) -> list[Any]:
-        return [self.function(item) for item in chunk]
+    def __call__(self, chunk: list[Any] | Sealed) -> list[Any] | Sealed:
+        results = [self.function(item) for item in chunk]
+        return Sealed(results) if isinstance(chunk, Sealed) else results
