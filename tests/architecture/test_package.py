@@ -24,7 +24,9 @@ def _project_files(*suffixes: str) -> list[Path]:
         if path.is_file()
         and (not suffixes or path.suffix in suffixes)
         and not any(
-            part in SKIPPED or part.endswith(("_cache", "__pycache__", ".egg-info", ".hypothesis"))
+            part in SKIPPED
+            or part.startswith(".venv")
+            or part.endswith(("_cache", "__pycache__", ".egg-info", ".hypothesis"))
             for part in path.relative_to(REPOSITORY).parts
         )
     ]
