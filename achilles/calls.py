@@ -15,7 +15,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
-from .engines.choice import engine_for
+from .engines.choice import CallEngine, engine_for
 from .engines.job import Job, JobSpec
 from .engines.outcomes import Packet, packets_of
 
@@ -210,9 +210,10 @@ class Packets(Iterator[dict[str, Any]]):
         feed_in_thread: bool = True,
     ) -> None:
         self._job: Job | None = None
+        self._engine: CallEngine | None = None
         spec.check()
         host, port, username, secret_key, address = settings
-        engine = engine_for(
+        engine = self._engine = engine_for(
             load_settings(host=host, port=port, username=username, secret_key=secret_key, address=address)
         )
         self._reduces = spec.reducer is not None
@@ -227,9 +228,7 @@ class Packets(Iterator[dict[str, Any]]):
             self._job.start()
         except BaseException:
             self.close()
-            engine.release()
             raise
-        self._engine = engine
         if feed_in_thread:
             self._job.start_feeder()
 
@@ -263,10 +262,12 @@ class Packets(Iterator[dict[str, Any]]):
     def close(self) -> None:
         """Cancel what is not done, and let go of everything. Harmless when repeated."""
         job, self._job = self._job, None
+        engine, self._engine = self._engine, None
         self._packets = iter(())
         if job is not None:
             job.cancel()
-            self._engine.release()
+        if engine is not None:
+            engine.release()
         bar, self._bar = getattr(self, "_bar", None), None
         if bar is not None:
             bar.close()
