@@ -127,10 +127,3 @@ class Jobs:
         """Nothing is known to that node any more."""
         for function in self._functions.values():
             function.nodes.pop(node, None)
-
-    @property
-    def function_bytes(self) -> int:
-        """Memory that the functions take."""
-        return sum(
-            memoryview(part).nbytes for function in self._functions.values() for part in function.payload
-        )

@@ -27,14 +27,6 @@ from typing import Any, Protocol
 _log = logging.getLogger("achilles.workers")
 
 
-class Descriptor(Protocol):
-    """The methods a loop calls on what it watches (those of Twisted's descriptors)."""
-
-    def fileno(self) -> int: ...
-    def connectionLost(self, reason: Any) -> None: ...
-    def logPrefix(self) -> str: ...
-
-
 class Call(Protocol):
     """A delayed call."""
 

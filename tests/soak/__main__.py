@@ -47,6 +47,7 @@ class Cluster:
             self.environment[variable] = str(own)
         self.jobs: list[dict[str, object]] = []
         self.done = Counter[str]()
+        self.listeners: list[threading.Thread] = []
         self.seeds = 0
         self.log = (directory / "log").open("ab")
         self.server = self.start_server()
@@ -74,7 +75,9 @@ class Cluster:
         script = str(Path(__file__).with_name("controller.py"))
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         process = self.start(script, "127.0.0.1", str(self.port), str(self.seeds), **pipes)
-        threading.Thread(target=self.listen, args=(process,), daemon=True).start()
+        listener = threading.Thread(target=self.listen, args=(process,), daemon=True)
+        self.listeners.append(listener)
+        listener.start()
         return process
 
     def listen(self, process: subprocess.Popen[bytes]) -> None:
@@ -118,6 +121,8 @@ class Cluster:
         deadline_s = time.monotonic() + 60
         for controller in self.controllers:
             controller.wait(max(deadline_s - time.monotonic(), 1))
+        for listener in self.listeners:
+            listener.join(5)
 
     def kill(self) -> None:
         for process in [*self.controllers, *self.nodes, self.server]:
@@ -179,7 +184,6 @@ def _watch(cluster: Cluster, duration_s: float) -> bool:
             print(f"{len(cluster.jobs)} jobs, {dict(cluster.done)}, MiB {cluster.rss_mib()}", flush=True)
     memory = cluster.rss_mib()
     cluster.end()
-    time.sleep(0.5)
     jobs = [job for job in cluster.jobs if "items" in job]
     wrong = [job for job in jobs if job["wrong"]]
     items = sum(int(str(job["items"])) for job in jobs)
