@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
 from .engines.choice import CallEngine, engine_for
-from .engines.job import Job, JobSpec
+from .engines.job import Job
 from .engines.outcomes import Packet, packets_of
+from .engines.spec import JobSpec
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,71 @@
+"""What a caller asked for, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..serialization import Serialized, serialize
+
+__all__ = ["JobSpec"]
+
+# Payload that may be out or unread for one job before drawing pauses.
+BUDGET_BYTES = 256 * 1024 * 1024
+# Anything longer is no limit.
+LONGEST_TIMEOUT_S = 1e9
+
+
+@dataclass(slots=True)
+class JobSpec:
+    """What the caller asked for."""
+
+    func: Callable[[Any], Any]
+    args: Iterable[Any] | Callable[[], Iterable[Any]]
+    callback: Callable[[Any], Any] | None = None
+    reducer: Callable[[list[Any]], Any] | None = None
+    chunksize: int = 1
+    ordered: bool = True
+    on_error: str = "raise"
+    startup_timeout_s: float | None = 60.0
+    budget_bytes: int = BUDGET_BYTES
+    # Large buffers are sent straight from the arguments, which nobody may change meanwhile.
+    keep_views: bool = False
+    # Whether the caller sees what the function prints.
+    output: bool = True
+    # How long one task may run.
+    timeout_s: float | None = None
+
+    def check(self) -> None:
+        """Raise a clear error for arguments that cannot work."""
+        if not callable(self.func):
+            raise TypeError(f"func must be callable, not {type(self.func).__name__}")
+        for name in ("callback", "reducer"):
+            function = getattr(self, name)
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
+        if isinstance(self.chunksize, bool) or not isinstance(self.chunksize, int):
+            raise TypeError(f"chunksize must be an int, not {type(self.chunksize).__name__}")
+        if self.chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, not {self.chunksize}")
+        if self.on_error not in ("raise", "return", "skip"):
+            raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
+
+        limit_s = self.timeout_s
+        if limit_s is None:
+            return
+        if isinstance(limit_s, bool) or not isinstance(limit_s, int | float):
+            raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
+        if not 0 < limit_s < LONGEST_TIMEOUT_S:
+            raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
+
+    @property
+    def limit_ms(self) -> int:
+        """The time limit of a task as it travels; 0 for none."""
+        return 0 if self.timeout_s is None else max(round(self.timeout_s * 1000), 1)
+
+    def function(self) -> Serialized:
+        """What workers need to run a task."""
+        name = getattr(self.func, "__qualname__", type(self.func).__name__)
+        functions = (self.func, self.callback, self.reducer, self.on_error)
+        return serialize(functions, f"the function {name}, its callback or its reducer")
