@@ -21,7 +21,8 @@ Rules:
    failed, at once; nobody else is charged with that death. A worker is looked at no more often than
    once per limit.
 8. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
-   `CANCEL_GRACE_NS` is stopped.
+   `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if the job's number
+   is used again: a server that starts anew counts from the beginning.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ from .slots_events import (
     WorkerSeen,
     WorkerStarted,
 )
-from .slots_state import JobState, ParcelState, Piece, WorkerState, gather_packets
+from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
 from .time_limits import TimeLimits
 
 __all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
@@ -390,11 +391,13 @@ class Slots:
             worker.jobs.discard(event.job)
             self._out.append(UnteachJob(number, event.job))
             # Any of its pieces may be the one that does not end.
-            held = [piece.piece for piece in worker.pieces if piece.key[0] == event.job]
+            held = [piece for piece in worker.pieces if piece.key[0] == event.job]
             if held:
                 at_ns = event.now_ns + CANCEL_GRACE_NS
-                self._stop_at.extend((at_ns, number, piece) for piece in held)
+                self._stop_at.extend((at_ns, number, piece.piece) for piece in held)
                 self._out.append(WakeAt(at_ns))
+            for piece in held:
+                piece.key = NOBODY
 
     def _stop_overdue(self, now_ns: int) -> None:
         while self._stop_at and self._stop_at[0][0] <= now_ns:

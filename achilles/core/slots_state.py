@@ -9,13 +9,15 @@ from itertools import pairwise
 
 from .slots_events import ParcelKey
 
-__all__ = ["JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
+__all__ = ["NOBODY", "JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
 
 # Work that may wait at a worker behind the piece it runs.
 QUEUE_NS = 1_500_000
 # A piece longer than this is worth a round trip: it is not queued behind another.
 SHORT_PIECE_NS = 4_000_000
 UNKNOWN_TASK_NS = 10_000_000.0
+# Whose a piece is that a worker still runs when its job is forgotten.
+NOBODY: ParcelKey = (-1, 0, 0)
 
 
 @dataclass(slots=True)
