@@ -20,31 +20,37 @@ MIB = 1024 * 1024
 HIERARCHIES = [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")]
 
 
-@pytest.fixture
-def walled(wait: Callable[[Callable[[], object]], None]) -> Iterator[tuple[str, int]]:
+def walled_group(most_bytes: int) -> Path:
     """A control group whose processes share so many bytes of memory; those who want more are killed."""
-    # More than this process ever took: a worker's peak is known only beyond that of who started it.
-    most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 128 * MIB
     why = "there is no memory controller"
     for parent, limit in HIERARCHIES:
-        if not (Path(parent) / limit).exists() and not (Path(parent) / "cgroup.controllers").exists():
-            continue
         try:
             group = Path(tempfile.mkdtemp(prefix="achilles-test-", dir=parent))
         except OSError as error:
             why = f"{parent}: {error.strerror}"
             continue
         try:
-            (group / limit).write_text(str(most_bytes))
+            # What no controller made must not be made here: the hierarchies' root may be a tmpfs.
+            with (group / limit).open("r+") as file:
+                file.write(str(most_bytes))
         except OSError as error:
             why = f"{group / limit}: {error.strerror}"
             group.rmdir()
             continue
-        yield str(group / "cgroup.procs"), most_bytes
-        wait(lambda: not (group / "cgroup.procs").read_text())
-        group.rmdir()
-        return
+        return group
     pytest.skip(f"no control group with a limit of memory can be made here: {why}")
+
+
+@pytest.fixture
+def walled(wait: Callable[[Callable[[], object]], None]) -> Iterator[tuple[str, int]]:
+    """The file by which a process enters a walled group, and how much memory there is inside."""
+    # More than this process ever took: a worker's peak is known only beyond that of who started it.
+    most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 128 * MIB
+    group = walled_group(most_bytes)
+    members = group / "cgroup.procs"
+    yield str(members), most_bytes
+    wait(lambda: not members.read_text())
+    group.rmdir()
 
 
 def test_an_item_that_the_kernel_kills_for_memory_fails_alone(place, walled, capsys) -> None:
