@@ -1,11 +1,13 @@
 """Draws arguments from the caller's iterable and serializes them, unit by unit.
 
 Runs in the caller's thread or a feeder thread, never in an engine's loop: the iterable is the
-user's code and may take as long as it likes.
+user's code and may take as long as it likes. While it does, another thread may send on what is
+already complete (`Drawer.cut`): the iterable may be waiting for just these results.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +44,22 @@ class Draw:
     draw_ns: int = 0
     ended: bool = False
     error: BaseException | None = None
+
+    def split_off(self, tasks: int) -> Draw:
+        """Take away the units beyond so many tasks, at the end of a unit; returns them."""
+        rest = Draw()
+        while self.tasks > tasks:
+            unit, length = self.units.pop(), self.unit_tasks.pop()
+            size_bytes = sum(memoryview(segment).nbytes for segment in unit)
+            rest.units.insert(0, unit)
+            rest.unit_tasks.insert(0, length)
+            for draw, sign in ((self, -1), (rest, 1)):
+                draw.tasks += sign * length
+                draw.size_bytes += sign * size_bytes
+        return rest
+
+
+HandOver = Callable[[DrawPlan, Draw], None]
 
 
 def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
@@ -83,6 +101,14 @@ class Drawer:
         self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in _QUICK else GULP_TASKS
         self._ahead: list[Any] = []
         self.lists: bool | None = None
+        # Held while drawing, except while the iterable runs.
+        self._turn = threading.Lock()
+        self._plan: DrawPlan | None = None
+        self._draw = Draw()
+        self._first = 0  # index of the first task that was not handed over
+        self._items: list[Any] = []  # what came of the next unit
+        self._cut_tasks = 0  # how many of these another thread has taken
+        self._pulling_since_ns = 0
 
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
@@ -99,56 +125,132 @@ class Drawer:
             self.lists = isinstance(self._ahead[0], list)
         return None
 
-    def draw(self, plan: DrawPlan, first: int) -> Draw:
-        """Draw one parcel; ``first`` is the index of its first task."""
-        draw = Draw(first, packet_tasks=plan.packet_tasks)
-        if self.lists:
-            self._draw_list(plan, draw, first)
-        else:
-            self._draw_packets(plan, draw, first)
+    def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
+        """Draw one parcel.
+
+        Args:
+            plan: What to draw.
+            hand_over: Called with the plan and what was drawn; in the order of the arguments, also of
+                what `cut` takes meanwhile.
+
+        Returns:
+            Whether there is more to draw.
+        """
+        with self._turn:
+            self._begin(plan)
+            if self.lists:
+                self._draw_list(plan, self._draw)
+            else:
+                self._draw_packets(plan)
+            return not self._finish(hand_over).ended
+
+    def cut(self, hand_over: HandOver) -> None:
+        """Hand over the complete packets of a draw whose thread waits for the iterable, if there are any."""
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            plan = self._plan
+            if plan is None or self.lists or self._draw.ended:
+                return
+            draw, items = self._draw, self._items[self._cut_tasks :]
+            whole = (draw.tasks + len(items)) // plan.packet_tasks * plan.packet_tasks
+            if not whole:
+                return
+            rest = draw.split_off(whole)
+            del items[max(whole - draw.tasks, 0) :]
+            self._cut_tasks += len(items)
+            now_ns = time.perf_counter_ns()
+            draw.draw_ns += now_ns - self._pulling_since_ns
+            self._pulling_since_ns = now_ns
+            for start in range(0, len(items), plan.unit_tasks):
+                if not draw.ended:
+                    self._add_unit(items[start : start + plan.unit_tasks], draw)
+            self._finish(hand_over)
+            if draw.ended:
+                # What came after an argument that cannot travel is not sent either.
+                self._iterator = iter(())
+                rest = Draw(ended=True)
+            self._plan = plan
+            rest.first, rest.packet_tasks = self._first, plan.packet_tasks
+            self._draw = rest
+        finally:
+            self._turn.release()
+
+    def _begin(self, plan: DrawPlan) -> None:
+        self._plan = plan
+        self._draw = Draw(self._first, packet_tasks=plan.packet_tasks)
+
+    def _finish(self, hand_over: HandOver) -> Draw:
+        plan, draw = self._plan, self._draw
+        assert plan is not None
+        self._plan = None
+        if not self.lists:
+            draw.packets = -(-draw.tasks // plan.packet_tasks)
+        self._first += draw.tasks
+        hand_over(plan, draw)
         return draw
 
-    def _draw_packets(self, plan: DrawPlan, draw: Draw, first: int) -> None:
+    def _draw_packets(self, plan: DrawPlan) -> None:
         started_ns = time.perf_counter_ns()
+        begun = self._draw
         for length in cut_units(plan.packets, plan.packet_tasks, plan.unit_tasks):
-            items = self._take(length, draw, plan.packet_tasks)
+            items, all_came = self._take(length, plan.packet_tasks)
+            draw = self._draw
             if items:
-                self._add_unit(items, draw, first)
-            if draw.ended or len(items) < length:
-                break
+                self._add_unit(items, draw)
+            if draw.ended or not all_came:
+                return
             if draw.tasks % plan.packet_tasks == 0 and (
-                draw.size_bytes >= PARCEL_BYTES
+                draw is not begun  # the iterable is slow
+                or draw.size_bytes >= PARCEL_BYTES
                 or len(draw.units) >= MAX_UNITS_PER_PARCEL - plan.cpu_count
                 or time.perf_counter_ns() - started_ns > DRAW_NS
             ):
-                break
-        draw.packets = -(-draw.tasks // plan.packet_tasks)
+                return
 
-    def _take(self, length: int, draw: Draw, packet_tasks: int) -> list[Any]:
-        """Draw so many arguments, or fewer, whole packets, when the iterable turns out to be slow."""
-        items, self._ahead = self._ahead, []
-        started_ns = now_ns = time.perf_counter_ns()
+    def _take(self, length: int, packet_tasks: int) -> tuple[list[Any], bool]:
+        """Draw so many arguments, or fewer, whole packets, when the iterable turns out to be slow.
+
+        Returns:
+            What came, less what another thread has taken of it; and whether all of it came.
+        """
+        items = self._items = self._ahead
+        self._ahead = []
+        started_ns = now_ns = self._pulling_since_ns = time.perf_counter_ns()
         slow_ns = started_ns + DRAW_NS
         # Packets are all that is shown, so their ends are where drawing may pause.
         gulp = -(-self._gulp_tasks // packet_tasks) * packet_tasks
         end = 0
+        ended = False
+        error: BaseException | None = None
         try:
+            self._turn.release()
             while end < length and now_ns < slow_ns:
                 end = min(end + gulp, length)
                 # A list keeps what it got when the iterator raises half-way.
                 items.extend(islice(self._iterator, end - len(items)))
                 if len(items) < end:
-                    draw.ended = True
+                    ended = True
                     break
                 now_ns = time.perf_counter_ns()
-        except BaseException as error:  # noqa: BLE001 - as in look()
-            draw.error = error
-            draw.ended = True
-        draw.draw_ns += time.perf_counter_ns() - started_ns
-        return items
+        except BaseException as raised:  # noqa: BLE001 - as in look()
+            error = raised
+        finally:
+            self._turn.acquire()
+        came = len(items)
+        self._items = []
+        del items[: self._cut_tasks]
+        self._cut_tasks = 0
+        draw = self._draw
+        if draw.ended:
+            return [], False
+        draw.draw_ns += time.perf_counter_ns() - self._pulling_since_ns
+        draw.error = error
+        draw.ended = ended or error is not None
+        return items, came == length
 
-    def _add_unit(self, items: list[Any], draw: Draw, first: int) -> None:
-        start = first + draw.tasks
+    def _add_unit(self, items: list[Any], draw: Draw) -> None:
+        start = draw.first + draw.tasks
         try:
             unit = serialize(items, numbered("argument", start, len(items)))
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
@@ -166,8 +268,8 @@ class Drawer:
         draw.tasks += tasks
         draw.size_bytes += unit.size_bytes
 
-    def _draw_list(self, plan: DrawPlan, draw: Draw, first: int) -> None:
-        items = self._take(1, draw, 1)
+    def _draw_list(self, plan: DrawPlan, draw: Draw) -> None:
+        items, _ = self._take(1, 1)
         if not items:
             return
         argument = items[0]
@@ -186,7 +288,7 @@ class Drawer:
             try:
                 unit = serialize(part, f"items {start} to {start + length - 1} of a list argument")
             except Exception as error:  # noqa: BLE001 - user code runs while pickling
-                _, draw.error = _before_bad_item(part, first + start, error)
+                _, draw.error = _before_bad_item(part, draw.first + start, error)
                 draw.ended = True
                 # A packet that cannot be sent whole is not sent at all.
                 draw.units, draw.unit_tasks = [], []

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..core import submission_events as ev
-from ..core.submission import Submission
+from ..core.submission import DrawPlan, Submission
 from ..errors import NoNodesError, ProtocolError, TaskCancelled, WorkerDiedError
 from .drawing import Draw, Drawer, iterate
 from .outcomes import ParcelResults, Segment
@@ -32,6 +32,8 @@ __all__ = ["Engine", "Job"]
 
 # How long a job waits for a first node before it says so.
 NO_NODES_WARNING_S = 3.0
+# How long a reader waits for results before it sees to it that what was drawn meanwhile is sent.
+SLOW_DRAW_S = 0.02
 
 
 class Engine(Protocol):
@@ -79,6 +81,7 @@ class Job:
         self._ready: deque[int] = deque()
         self._to_engine: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._passing_on = False
+        self._drawing = False
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
@@ -211,8 +214,17 @@ class Job:
                 self._wait()
             if self._over():
                 return False
-            first = self._brain.next_parcel()[1]
-        draw = self._drawer.draw(plan, first)
+            self._drawing = True
+            # Who waits for results looks now and then at what is drawn.
+            self._changed.notify_all()
+        try:
+            return self._drawer.draw(plan, self._drawn)
+        finally:
+            self._drawing = False
+            self._pass_on()
+
+    def _drawn(self, plan: DrawPlan, draw: Draw) -> None:
+        """Arguments were drawn as planned, or some of them."""
         with self._changed:
             if draw.error is not None:
                 self._input_error = draw.error
@@ -224,8 +236,6 @@ class Job:
                 self._do(self._brain.handle(event))
             if draw.ended:
                 self._do(self._brain.handle(ev.InputEnded()))
-        self._pass_on()
-        return not draw.ended
 
     def next_parcel(self, *, block: bool = True) -> ParcelResults | None:
         """The next parcel to be read, or None at the end (or, unless ``block``, when none is ready).
@@ -235,16 +245,24 @@ class Job:
         """
         while True:
             with self._changed:
-                if not self._is_ready(block):
-                    return None
+                ready = self._is_ready(block)
                 # What was printed comes before the results of those who printed it.
                 printed = self._printing.take()
-                if not printed:
-                    return self._read()
-            show(printed)
+                if not printed and ready is not None:
+                    return self._read() if ready else None
+            if printed:
+                show(printed)
+            else:
+                # The iterable may be waiting for the results of what it has given already.
+                self._drawer.cut(self._drawn)
+                self._pass_on()
 
-    def _is_ready(self, block: bool) -> bool:
-        """Wait for a parcel or something to print; False at the end, or when there is none now."""
+    def _is_ready(self, block: bool) -> bool | None:
+        """Wait for a parcel or something to print.
+
+        Returns:
+            False at the end, or when there is none now; None when another thread is slow to draw.
+        """
         while not self._ready and not self._printing:
             if self._failure is not None:
                 raise self._failure
@@ -257,7 +275,8 @@ class Job:
                 return False
             if not block:
                 return False
-            self._wait()
+            if not self._wait(SLOW_DRAW_S if self._drawing else None):
+                return None
         return True
 
     def _read(self) -> ParcelResults:
@@ -312,11 +331,14 @@ class Job:
     def _over(self) -> bool:
         return self._cancelled or self._failure is not None
 
-    def _wait(self) -> None:
-        """Wait for a change; without nodes, only so long."""
+    def _wait(self, patience_s: float | None = None) -> bool:
+        """Wait for a change; without nodes, only so long.
+
+        Returns:
+            False when nothing has changed within ``patience_s``.
+        """
         if self._nodes != 0:
-            self._changed.wait()
-            return
+            return self._changed.wait(patience_s)
         waited_s = time.monotonic() - self._waiting_since_s
         limit_s = self.spec.startup_timeout_s
         if not self._warned and waited_s >= NO_NODES_WARNING_S:
@@ -331,9 +353,10 @@ class Job:
             )
             self._to_engine.append((self._engine.cancel, (self,)))
             self._changed.notify_all()
-            return
+            return True
         next_s = limit_s if limit_s is not None and self._warned else NO_NODES_WARNING_S
         self._changed.wait(None if self._warned and limit_s is None else max(next_s - waited_s, 0.01))
+        return True
 
     def _tell(self, event: ev.Event) -> None:
         with self._changed:
