@@ -81,6 +81,8 @@ class AchillesServer:
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
+        # Host and process of nodes that fell silent before they could be told to end.
+        self._not_told: set[tuple[str, int]] = set()
         self._on_empty: Deferred[None] | None = None
         self._receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
             wire.Parcel: self._parcel,
@@ -115,12 +117,17 @@ class AchillesServer:
         if hello.role == "node":
             self._tell(ev.NodeJoined(time.monotonic_ns(), number, max(hello.cpu_count, 1), hello.python))
             self._announce_capacity()
+            if (hello.host, hello.pid) in self._not_told:
+                self._not_told.remove((hello.host, hello.pid))
+                connection.send(wire.Exit())
 
     def left(self, connection: ServerConnection, number: int, role: str) -> None:
         """An authenticated connection is gone."""
         if role == "node":
             _log.info("node %d left", number)
             del self.nodes[number]
+            if connection.told_to_exit and connection.fell_silent and connection.hello is not None:
+                self._not_told.add((connection.hello.host, connection.hello.pid))
             self.jobs.node_lost(number)
             self._drop_fetches_of(number)
             self._tell(ev.NodeLost(time.monotonic_ns(), number))
@@ -274,6 +281,7 @@ class AchillesServer:
     def _kill(self, connection: ServerConnection, message: wire.Kill, _: list[Buffer]) -> None:
         self._kills.append((connection, message.shutdown_server, len(self.nodes)))
         for node in list(self.nodes.values()):
+            node.told_to_exit = True
             node.send(wire.Exit())
         self.reactor.callLater(KILL_TIMEOUT_S, self._answer_kills, True)
         self._answer_kills()

@@ -81,6 +81,8 @@ class ServerConnection(AchillesProtocol):
         self.load = 0.0
         self.unheard_output_bytes = 0
         self.connected_s = 0.0
+        self.told_to_exit = False
+        self.fell_silent = False
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer() if self.transport is not None else None
@@ -157,6 +159,7 @@ class ServerConnection(AchillesProtocol):
             silence_s = self._quiet * self._server.heartbeat_s
             _log.warning("%s has been silent for %g s: dropped", self._who(), silence_s)
             self._heartbeat = None
+            self.fell_silent = True
             assert self.transport is not None
             self.transport.abortConnection()
             return
