@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 from ..config import Settings
+from ..config_values import LOCAL
 from .job import Engine
 
 __all__ = ["CallEngine", "engine_for"]
@@ -20,6 +22,8 @@ class CallEngine(Engine, Protocol):
 def engine_for(settings: Settings) -> CallEngine:
     """The engine behind the settings: this machine's cores, or a connection to a server.
 
+    Within a task, the server that the task came from stands for the worker's own cores (`nesting`).
+
     Raises:
         ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
     """
@@ -28,5 +32,8 @@ def engine_for(settings: Settings) -> CallEngine:
 
         return local_engine()
     from .cluster import ClusterEngine
+    from .nesting import works_for
 
+    if works_for(settings):
+        return engine_for(dataclasses.replace(settings, address=LOCAL))
     return ClusterEngine(settings)

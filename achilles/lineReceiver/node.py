@@ -28,6 +28,7 @@ from ..config import Settings, is_loopback
 from ..errors import AuthenticationError, ClusterError, ProtocolError, VersionMismatch
 from ..workers.crew import Crew, ResultSegment
 from ..workers.module_source import ModuleSource
+from ..workers.process import WITHIN_NODE
 from . import local_socket
 from . import messages as wire
 from .node_connection import NodeConnection
@@ -79,6 +80,7 @@ class AchillesNode:
             sys_path=sys_path,
             node_name=f"node {socket.gethostname()}",
             tag=f"node {socket.gethostname()}",
+            environment={WITHIN_NODE: f"{socket.gethostname()} {os.getpid()}"},
         )
         self._connection: NodeConnection | None = None
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}

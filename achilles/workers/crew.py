@@ -16,7 +16,7 @@ import logging
 import struct
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
 
@@ -73,6 +73,7 @@ class Crew:
         own_modules: See `Worker`.
         node_name: How errors name this machine.
         tag: How lines that workers print name it.
+        environment: More variables for the workers.
         lock: Held while workers report; the embedded engine's.
     """
 
@@ -86,6 +87,7 @@ class Crew:
         own_modules: Literal["local", "controller"] = "controller",
         node_name: str = "this machine",
         tag: str = "local",
+        environment: Mapping[str, str] | None = None,
         lock: AbstractContextManager[Any] | None = None,
         max_attempts: int = 3,
     ) -> None:
@@ -95,6 +97,7 @@ class Crew:
         self._sys_path = list(sys_path)
         self._own_modules: Literal["local", "controller"] = own_modules
         self._node_name = node_name
+        self._environment = environment
         self._lock: AbstractContextManager[Any] = lock or nullcontext()
         self._forwarding = Forwarding(loop, tag, listener.output, self._locked)
         self._slots = Slots(max_attempts)
@@ -225,6 +228,7 @@ class Crew:
             self._sys_path,
             slots=self.cpu_count,
             own_modules=self._own_modules,
+            environment=self._environment,
             output=self,
         )
         try:

@@ -41,6 +41,11 @@ THREAD_LIMIT_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+#: Set for workers, and so for all that user code starts: whose node they are of (host and process),
+#: and how many cores are theirs.
+WITHIN_NODE = "ACHILLES_WITHIN_NODE"
+WITHIN_CORES = "ACHILLES_WITHIN_CORES"
+
 #: Exit code of a process whose real one was taken by somebody else's wait().
 UNKNOWN_EXIT_CODE = 255
 
@@ -51,17 +56,20 @@ _FIRST_LINE = (
 
 
 def available_cores() -> int:
-    """The cores this process may use."""
+    """The cores this process may use; within a worker, the worker's share."""
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    share = os.environ.get(WITHIN_CORES, "")
+    return min(cores, max(int(share), 1)) if share.isdecimal() else cores
 
 
 def thread_limits(slots: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that let ``slots`` workers share the cores; those the user set stay as they are."""
     limit = str(max(1, available_cores() // max(1, slots)))
-    return {name: limit for name in THREAD_LIMIT_VARIABLES if name not in environment}
+    limits = {name: limit for name in THREAD_LIMIT_VARIABLES if name not in environment}
+    return {**limits, WITHIN_CORES: limit}
 
 
 class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ runAchillesServer(host="127.0.0.1", port={port}, username="u", secret_key={key!r
 """
 NODE = """
 from achilles.lineReceiver.achilles_node import runAchillesNode
-runAchillesNode(host="127.0.0.1", port={port}, username="u", secret_key={key!r}, cpu_count=2)
+runAchillesNode(host="127.0.0.1", port={port}, username="u", secret_key={key!r}, cpu_count={cpu_count})
 """
 
 
@@ -60,16 +61,16 @@ def wait_until(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    home: Path = tmp_path_factory.mktemp("cluster")
+@contextlib.contextmanager
+def cluster_of(home: Path, cpu_count: int) -> Iterator[Place]:
+    """A server and one node of so many workers."""
     environment = clean_environment(home)
     port = free_port()
     programs = []
     try:
         for name, text, line in (("server", SERVER, "Listening"), ("node", NODE, "CLIENT_ID:")):
             path = home / f"{name}.py"
-            path.write_text(text.format(port=port, key=KEY))
+            path.write_text(text.format(port=port, key=KEY, cpu_count=cpu_count))
             programs.append(Program(path, cwd=home, environment=environment))
             programs[-1].wait_for(line)
         call = {"address": f"127.0.0.1:{port}", "username": "u", "secret_key": KEY}
@@ -79,16 +80,28 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             program.stop()
 
 
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[Place]:
-    """An engine of two workers, whatever this machine has."""
+@contextlib.contextmanager
+def engine_of(cpu_count: int) -> Iterator[Place]:
+    """An embedded engine of so many workers, whatever this machine has."""
     from achilles.engines import local
 
-    engine = local.LocalEngine(2)
+    engine = local.LocalEngine(cpu_count)
     before, local._engine = local._engine, engine
     yield Place("local", {"address": "local"}, psutil.Process(os.getpid()))
     local._engine = before
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with cluster_of(tmp_path_factory.mktemp("cluster"), 2) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Place]:
+    with engine_of(2) as place:
+        yield place
 
 
 @pytest.fixture(params=["embedded", "cluster"])
