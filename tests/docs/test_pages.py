@@ -9,6 +9,7 @@ import pytest
 
 import achilles
 from achilles import config
+from achilles.workers.process import WITHIN_CORES, WITHIN_NODE
 from tests.docs.snippets import DOCUMENTS, ROOT
 
 DOCS = ROOT / "docs"
@@ -57,8 +58,8 @@ def test_architecture_stays_short_and_names_every_room() -> None:
 def test_configuration_names_exactly_the_settings() -> None:
     table = CONFIGURATION.partition("## Settings")[2].partition("\n\n`ADDRESS`")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == config.KEYS
-    variables = set(re.findall(r"`ACHILLES_(\w+)`", CONFIGURATION))
-    assert variables == set(config.KEYS)
+    variables = set(re.findall(r"`(ACHILLES_\w+)`", CONFIGURATION))
+    assert variables == {f"ACHILLES_{key}" for key in config.KEYS} | {WITHIN_NODE, WITHIN_CORES}
     for default in (config.DEFAULT_HOST, str(config.DEFAULT_PORT), config.DEFAULT_USERNAME):
         assert f"| {default}" in table
     assert f"below {config.MIN_KEY_CHARACTERS} characters" in CONFIGURATION
