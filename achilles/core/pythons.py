@@ -23,23 +23,37 @@ class PythonVersions:
     def __init__(self) -> None:
         self._nodes: Counter[PythonVersion] = Counter()
         self._refused_at_ns: dict[int, int] = {}
+        self._first_came_ns: int | None = None
+        self._left_ns: dict[PythonVersion, int] = {}  # when the last node of a version went
 
-    def joined(self, python: PythonVersion) -> bool:
+    def joined(self, python: PythonVersion, now_ns: int) -> bool:
         """Count a node; whether it is the first of its version."""
+        if self._first_came_ns is None:
+            self._first_came_ns = now_ns
+        self._left_ns.pop(python, None)
         self._nodes[python] += 1
         return self._nodes[python] == 1
 
-    def left(self, python: PythonVersion) -> bool:
+    def left(self, python: PythonVersion, now_ns: int) -> bool:
         """Count a node off; whether it was the last of its version."""
         self._nodes[python] -= 1
         if self._nodes[python]:
             return False
         del self._nodes[python]
+        recent = {
+            gone: at_ns for gone, at_ns in self._left_ns.items() if now_ns - at_ns < VERSION_PATIENCE_NS
+        }
+        self._left_ns = recent | {python: now_ns}
         return True
 
     def can_run(self, job: JobState) -> bool:
         """Whether a node can run the job, or there is none at all and one may come that can."""
         return job.python is None or not self._nodes or job.python in self._nodes
+
+    def may_come_back(self, job: JobState, now_ns: int) -> bool:
+        """Whether nodes that could run the job may have lost the server, and be on their way back."""
+        assert job.python is not None and self._first_came_ns is not None
+        return now_ns - self._left_ns.get(job.python, self._first_came_ns) < VERSION_PATIENCE_NS
 
     def watch(self, jobs: Iterable[JobState], now_ns: int) -> int | None:
         """Look at the jobs again, now that versions came or went; when to look at their patience."""

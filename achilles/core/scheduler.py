@@ -22,8 +22,9 @@ Rules:
 6. A draining node keeps what has reached it. What is still on its way to it goes to another.
 7. An idle node for which no job has new work takes parcels back from a node where they wait (a
    straggler, or one that was filled before the idle one came), unless they were begun there.
-8. A job whose bytecode no node can run although there are nodes is refused: when it is submitted at
-   once, later after `VERSION_PATIENCE_NS`, since nodes that lost the server come back one by one.
+8. A job whose bytecode no node can run although there are nodes is refused. After the first node came,
+   and after the last that could run it went, that waits for `VERSION_PATIENCE_NS`: nodes that lost the
+   server come back one by one.
 9. What peers claim is checked before it is counted: results lie within their parcel and do not
    overlap, parcels answer demands. What does not raises `ProtocolError`; the body drops the peer.
 10. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event
@@ -119,7 +120,8 @@ class Scheduler:
             case JobSubmitted():
                 self._job_submitted(event)
             case JobCancelled():
-                self._job_cancelled(event.job)
+                if event.job in self.jobs:
+                    self._drop(self.jobs[event.job])
             case NodeJoined():
                 self._node_joined(event)
             case NodeDraining():
@@ -136,7 +138,7 @@ class Scheduler:
         node = NodeState(event.node, event.cpu_count, event.python)
         self.nodes[event.node] = node
         self._roomy.setdefault(event.python, OrderedDict())
-        first = self._pythons.joined(event.python)
+        first = self._pythons.joined(event.python, event.now_ns)
         self._feed(node)
         if first:
             self._watch_pythons()
@@ -165,7 +167,7 @@ class Scheduler:
             job = self.jobs[job_number]
             node.take_off(job, parcel)
             self._retry(job, parcel)
-        if self._pythons.left(node.python):
+        if self._pythons.left(node.python, self._now_ns):
             del self._roomy[node.python]
             self._watch_pythons()
 
@@ -174,8 +176,10 @@ class Scheduler:
         self.jobs[event.job] = job
         self._due.add(event.job, event.weight)
         if not self._pythons.can_run(job):
-            self._refuse(job)
-            return
+            if not self._pythons.may_come_back(job, event.now_ns):
+                self._refuse(job)
+                return
+            self._watch_pythons()
         self._reconsider(job)
         self._feed_roomy()
         for node in self.nodes.values():
@@ -207,11 +211,6 @@ class Scheduler:
             self._close_demand(job, node_number)
         self._reconsider(job)
         self._finish_if_done(job)
-
-    def _job_cancelled(self, number: int) -> None:
-        job = self.jobs.get(number)
-        if job is not None:
-            self._drop(job)
 
     def _finish_if_done(self, job: JobState) -> None:
         if job.input_ended and not job.parcels:

@@ -6,6 +6,7 @@ import pytest
 
 from achilles.core import scheduler_events as ev
 from achilles.core import scheduler_state
+from achilles.core.scheduler import VERSION_PATIENCE_NS
 from tests.unit.core.scheduler_driver import MS, Driver, of
 
 
@@ -168,6 +169,7 @@ def test_a_draining_node_still_reports(drive: Driver) -> None:
 def test_a_job_that_no_present_node_can_run_is_refused_at_once_with_the_remedy(drive: Driver) -> None:
     drive.node(0, python=(3, 11))
     drive.node(1, python=(3, 13))
+    drive.now_ns = VERSION_PATIENCE_NS
     (failed,) = of(drive.job(7, python=(3, 12)), ev.FailJob)
     assert failed.code == "version"
     for part in ("3.12", "3.11", "3.13", "start a node", "module"):
@@ -182,6 +184,30 @@ def test_bytecode_goes_only_to_its_own_python(drive: Driver) -> None:
     drive.parcel(7, 0, 1)
     commands = drive.hear(ev.NodeLost, 1)
     assert not of(commands, ev.Resend)
+
+
+def test_a_job_submitted_to_a_server_that_has_just_started_is_not_refused_at_once(drive: Driver) -> None:
+    """It may be one that the server knew before; its nodes are on their way back as well."""
+    drive.node(0, python=(3, 11))
+    drive.now_ns = VERSION_PATIENCE_NS - 1
+    commands = drive.job(7, python=(3, 12))
+    assert not of(commands, ev.FailJob)
+    (wake,) = of(commands, ev.WakeAt)
+    assert of(drive.node(1, python=(3, 12)), ev.Demand)
+    drive.now_ns = wake.at_ns
+    assert not of(drive.hear(ev.TimePassed), ev.FailJob)
+
+
+def test_a_job_is_not_refused_at_once_when_the_last_that_could_run_it_has_just_gone(drive: Driver) -> None:
+    """The network between the server and half of the machines failed, and this comes back before them."""
+    drive.node(0, python=(3, 11))
+    drive.node(1, python=(3, 12))
+    drive.now_ns = 2 * VERSION_PATIENCE_NS
+    drive.hear(ev.NodeLost, 1)
+    drive.now_ns += VERSION_PATIENCE_NS - 1
+    assert not of(drive.job(7, python=(3, 12)), ev.FailJob)
+    drive.now_ns += 1
+    assert of(drive.job(8, python=(3, 12)), ev.FailJob)
 
 
 @pytest.mark.parametrize("departs", [False, True])
