@@ -260,6 +260,7 @@ class Scheduler:
             # found its way back: either way this answers what the node was waiting for.
             self._close_demand(job, event.node)
             job.stalled = False
+            self._spread = True
             self._reconsider(job)
             return
         elif node.draining:

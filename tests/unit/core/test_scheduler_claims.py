@@ -104,3 +104,9 @@ def test_versions_of_nodes_that_are_gone_are_forgotten() -> None:
         driver.node(minor, python=(3, minor))
         driver.hear(ev.NodeLost, minor)
     assert driver.brain._roomy == {}
+
+
+def test_room_that_a_second_copy_of_a_parcel_gives_back_is_used() -> None:
+    driver = served()
+    assert 0 in driver.brain.jobs[1].open_demands  # the first copy left room for another
+    assert [demand.node for demand in of(driver.parcel(1, 0, 0), ev.Demand)] == [0]
