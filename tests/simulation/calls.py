@@ -21,7 +21,7 @@ DRAW_NS = 5_000_000
 class Parcel:
     """What travels from a controller to a node."""
 
-    job: int
+    plan: JobPlan
     parcel: int
     attempt: int
     node: int
@@ -46,13 +46,14 @@ class Call:
         self.results: dict[int, list[Results]] = {}
         self.failed: set[int] = set()
         self.unread: deque[int] = deque()
-        self.grants: dict[int, int] = {}
+        self.grants: dict[int, int] = {}  # slots of the nodes that this life of the server named
         self.shapes: dict[int, tuple[int, int, int]] = {}
-        self.drawing = self.reading = self.completed = self.finished = False
+        self.drawing = self.reading = False
         self.state = "runs"  # or: done, failed, left
         self.lists_drawn = 0
         self.next_index = 0
         self.delivered = 0
+        self.lost_tasks = 0  # of parcels that were given up
         self.seen: set[int] = set()
         self.read = 0
         self.blind_tasks = 0  # drawn before the size of a result was known

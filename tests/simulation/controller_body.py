@@ -6,12 +6,12 @@ Arguments and results are index ranges, so that what the user would see can be c
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from achilles.core import scheduler_events as server_ev
 from achilles.core import submission_events as ev
 from achilles.core.submission import DrawPlan
 from tests.simulation.calls import Call, Parcel, take
+from tests.simulation.connections import Connection, Peer
 from tests.simulation.reading import Results, check_parcel
 from tests.simulation.scenario import ControllerPlan, JobPlan
 
@@ -19,49 +19,59 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
-class ControllerBody:
+class ControllerBody(Peer):
     """All calls of one client."""
 
     def __init__(self, world: World, plan: ControllerPlan) -> None:
-        from tests.simulation.world import Link
-
-        self.world = world
+        super().__init__(world, plan.latency_ns, plan.cuts)
         self.plan = plan
-        self.up = Link(world, plan.latency_ns)
-        self.down = Link(world, plan.latency_ns)
         self.calls: dict[int, Call] = {}
+        self.dial()
         if plan.lost_ns is not None:
-            world.at(plan.lost_ns, self._lose)
+            world.at(plan.lost_ns, self._die)
 
-    def _lose(self) -> None:
-        self.up.cut = self.down.cut = True
+    def _die(self) -> None:
         for call in self.calls.values():
-            call.state = "left"
-        self.world.after(self.plan.latency_ns, self._noticed)
+            if call.state == "runs":
+                call.state = "left"
+        self.comes_back = False
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+            self.world.after(self.plan.latency_ns, connection.server.left, connection)
 
-    def _noticed(self) -> None:
-        for job in self.calls:
-            self.world.server.hear(server_ev.JobCancelled(self.world.now_ns, job))
+    def connected(self, connection: Connection) -> None:
+        """Announce every job that is not over."""
+        connection.up.post(connection.server.welcomed, connection)
+        for call in self.calls.values():
+            if call.state == "runs":
+                connection.up.post(connection.server.submitted, connection, call)
+                self._hear(call, ev.SchedulerFound())
+
+    def disconnected(self) -> None:
+        """What was out starts over."""
+        for call in self.calls.values():
+            if call.state == "runs":
+                call.grants = {}
+                self._hear(call, ev.SchedulerLost())
 
     def submit(self, plan: JobPlan) -> None:
-        """The user makes a call."""
-        if self.up.cut:
+        """The user makes a call (which fails where there is no server at that moment)."""
+        connection = self.connection
+        if connection is None:
             return
         call = self.calls[plan.job] = Call(plan)
-        self._tell(
-            server_ev.JobSubmitted, plan.job, plan.controller, plan.chunksize, plan.python, plan.weight
-        )
+        connection.up.post(connection.server.submitted, connection, call)
         self._hear(call, ev.InputStarted(plan.lists is not None))
         if plan.cancel_ns is not None:
             self.world.at(plan.cancel_ns, self._leave, call)
 
-    def _tell(self, event: type, *args: Any, carried: Any = None) -> None:
-        self.up.post(lambda: self.world.server.hear(event(self.world.now_ns, *args), carried))
-
     def _leave(self, call: Call) -> None:
         if call.state == "runs":
             call.state = "left"
-            self._tell(server_ev.JobCancelled, call.plan.job)
+            connection = self.connection
+            if connection is not None:
+                connection.up.post(connection.server.cancelled, connection, call.plan.job)
 
     def _hear(self, call: Call, event: ev.Event) -> None:
         self.world.touch(call)
@@ -70,20 +80,12 @@ class ControllerBody:
         self._draw(call)
 
     def _do(self, call: Call, command: ev.Command) -> None:
+        connection = self.connection
         match command:
             case ev.SendParcel(number, node, attempt):
+                assert connection is not None, "a parcel is sent to nobody"
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
-                self._tell(
-                    server_ev.ParcelArrived,
-                    parcel.job,
-                    number,
-                    node,
-                    parcel.tasks,
-                    parcel.size_bytes,
-                    attempt,
-                    parcel.first,
-                    carried=parcel,
-                )
+                connection.up.post(connection.server.parcel_arrived, connection, parcel)
             case ev.DropResults(number):
                 del call.results[number]
             case ev.DropUnits(number):
@@ -91,30 +93,29 @@ class ControllerBody:
             case ev.Deliver(number):
                 self._deliver(call, number)
             case ev.EndInput():
-                self._tell(server_ev.InputEnded, call.plan.job)
+                assert connection is not None, "the end is told to nobody"
+                connection.up.post(connection.server.input_ended, connection, call.plan.job)
             case ev.Complete():
-                assert not call.completed
-                call.completed = True
+                assert call.state != "done"
+                if call.state == "runs":
+                    call.state = "done"
 
     # What the server says.
 
-    def granted(self, job: int, node: int, cpu_count: int, packets: int) -> None:
+    def granted(self, call: Call, _: Connection, node: int, cpu_count: int, packets: int) -> None:
         """The server asks for a parcel."""
-        call = self.calls[job]
         if call.state == "runs":
             call.grants[node] = cpu_count
             self._hear(call, ev.Granted(node, cpu_count, packets))
 
-    def resend(self, job: int, parcel: int, attempt: int, node: int) -> None:
+    def resend(self, call: Call, _: Connection, parcel: int, attempt: int, node: int) -> None:
         """The server asks for a parcel again."""
-        call = self.calls[job]
         if call.state == "runs":
             assert parcel not in call.seen, "a delivered parcel is asked for again"
             self._hear(call, ev.ResendAsked(parcel, attempt, node))
 
-    def results(self, job: int, parcel: int, attempt: int, results: list[Results]) -> None:
+    def results(self, call: Call, _: Connection, parcel: int, attempt: int, results: list[Results]) -> None:
         """Results came."""
-        call = self.calls[job]
         if call.state != "runs":
             return
         known = call.brain.parcels.get(parcel)
@@ -125,26 +126,24 @@ class ControllerBody:
             call, ev.ResultsArrived(parcel, attempt, segments, sum(part.size_bytes for part in results))
         )
 
-    def parcel_failed(self, job: int, parcel: int) -> None:
+    def parcel_failed(self, call: Call, _: Connection, parcel: int) -> None:
         """The server gave a parcel up."""
-        call = self.calls[job]
         if call.state == "runs":
             call.failed.add(parcel)
+            known = call.brain.parcels[parcel]
+            assert not known.complete, "a complete parcel was given up"
+            call.lost_tasks += known.missing_tasks
             self._hear(call, ev.ParcelFailed(parcel))
 
-    def finished(self, job: int) -> None:
+    def finished(self, call: Call, connection: Connection) -> None:
         """The server says that everything is delivered."""
-        call = self.calls[job]
-        assert not call.finished
-        call.finished = True
-        if call.state == "runs":
-            assert call.completed, "the server finished a job that is not complete here"
-            call.state = "done"
+        assert connection is self.connection
+        assert call.state != "runs", "the server finished a job that is not complete here"
 
-    def failed(self, job: int) -> None:
+    def failed(self, call: Call, _: Connection) -> None:
         """The server says that the job cannot run."""
-        if self.calls[job].state == "runs":
-            self.calls[job].state = "failed"
+        if call.state == "runs":
+            call.state = "failed"
 
     # The user's iterable.
 
@@ -154,6 +153,7 @@ class ControllerBody:
         plan = call.brain.plan()
         if plan is None:
             return
+        assert plan.cpu_count == call.grants[plan.node]
         call.drawing = True
         blind = call.brain._result_bytes is None
         units, packets, packet_tasks, ended, draw_ns = take(call, plan)
@@ -179,12 +179,12 @@ class ControllerBody:
             tasks = sum(units)
             assert first == call.next_index
             if call.plan.lists is None:
-                assert packet_tasks == call.grants[plan.node] * call.plan.chunksize, "packets are not exact"
+                assert packet_tasks == plan.cpu_count * call.plan.chunksize, "packets are not exact"
             call.next_index += tasks
             size_bytes = tasks * call.plan.task_bytes
             call.shapes[number] = (first, tasks, packet_tasks)
             call.parcels[number] = Parcel(
-                call.plan.job, number, 1, plan.node, first, tasks, packet_tasks, units, size_bytes
+                call.plan, number, 1, plan.node, first, tasks, packet_tasks, units, size_bytes
             )
             self._hear(call, ev.ParcelDrawn(plan.node, tasks, packets, packet_tasks, size_bytes, draw_ns))
         if ended:

@@ -46,7 +46,7 @@ def check_full(world: World) -> None:
         for call in controller.calls.values():
             check_call(call)
     for body in world.nodes.values():
-        if body.state == "joined":
+        if body.state == "runs":
             check_slots(body.brain)
 
 
@@ -57,7 +57,7 @@ def check_touched(world: World) -> None:
         if isinstance(brain, Call):
             check_call(brain)
         elif isinstance(brain, NodeBody):
-            if brain.state == "joined":
+            if brain.state == "runs":
                 check_slots(brain.brain)
         else:
             node = scheduler.nodes.get(getattr(brain, "node", -1))
@@ -90,7 +90,7 @@ def _check_server_node(scheduler: Scheduler, node: NodeState) -> None:
 
 def _check_server_job(world: World, job: ServerJob) -> None:
     scheduler = world.server.brain
-    plan = world.jobs[job.job]
+    plan = world.server.calls[job.job][0].plan
     lost = set(job.lost)
     _require(len(lost) == len(job.lost), "a parcel is lost twice")
     bytes_out = 0
@@ -142,6 +142,7 @@ def check_call(call: Call) -> None:
         waiting += parcel.missing_tasks
     _require(size == brain._bytes, f"bytes are misbooked: {brain._bytes}, there are {size}")
     _require(unread == brain._unread_tasks, "unread tasks are misbooked")
+    _require(waiting == brain._waiting_tasks, "tasks that are out are misbooked")
     _require(unread + waiting <= brain.tasks_drawn == call.next_index, "more is out than was drawn")
     largest = max(max(plan.lists or [0]), 8 * plan.chunksize)
     # Results may be larger than arguments; what that can add is known after the first of them. Where
@@ -169,7 +170,7 @@ def check_slots(slots: Slots) -> None:
             where[piece.piece] = where.get(piece.piece, 0) + 1
             missing[piece.key] = missing.get(piece.key, 0) + (0 if piece.parts else piece.tasks)
         idle = worker.worker in slots._idle
-        _require(idle == (not worker.pieces), "an idle worker is misnoted")
+        _require(idle == (not worker.pieces and not worker.stopping), "an idle worker is misnoted")
         _require(_near(worker.work_ns, sum(piece.work_ns for piece in worker.pieces)), "work is misbooked")
     for key, parcel in slots.parcels.items():
         unsent = missing.get(key, 0)
@@ -207,16 +208,25 @@ def check_end(world: World) -> None:
                 _require(call.plan.tasks is None or call.next_index == call.plan.tasks, "not all was drawn")
                 _require(len(call.seen) == call.brain._next_parcel, "a parcel was not delivered")
                 if call.plan.stop_reading_after is None:
-                    _require(not call.brain.parcels and not call.brain._bytes, "the books are not empty")
+                    books = (call.brain._bytes, call.brain._unread_tasks, call.brain._waiting_tasks)
+                    _require(not call.brain.parcels and not any(books), "the books are not empty")
                     _require(not call.parcels and not call.results, "payload is left over")
+                    _require(
+                        call.brain.tasks_done + call.lost_tasks == call.next_index, "tasks are miscounted"
+                    )
     runs = {
-        call.plan.job
+        (body.connection.number, call.plan.job)
         for body in world.controllers.values()
         for call in body.calls.values()
-        if call.state == "runs"
+        if call.state == "runs" and body.connection is not None
     }
-    _require(scheduler.jobs.keys() == runs, f"the server keeps {scheduler.jobs.keys()}, {runs} run")
+    served = world.server.numbers
+    _require(served.keys() == runs, f"the server keeps {served.keys()}, {runs} run")
+    _require(set(served.values()) == scheduler.jobs.keys(), "the server keeps a job that nobody knows")
     check_full(world)
+    for body in world.nodes.values():
+        if body.state == "runs" and body.connection is not None:
+            _require(body.brain.jobs.keys() <= scheduler.jobs.keys(), "a node keeps a job that is over")
     if waiting:
         return
     for node in scheduler.nodes.values():
@@ -225,8 +235,9 @@ def check_end(world: World) -> None:
         )
         _require(node.work_ns == 0.0 and node.reserved_ns == 0.0, "a node keeps work")
     _require(not len(scheduler._due), "somebody is due")
+    _require(not scheduler._demands, "a demand is left over")
     for body in world.nodes.values():
-        if body.state == "joined" and not body.down.cut:
+        if body.state == "runs":
             brain = body.brain
             _require(not (brain.jobs or brain.parcels or brain.pieces), "the slots keep something")
             _require(not (body.parcels or body.kept), "payload is left over at a node")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from achilles.core import slots_events as ev
 from tests.simulation.calls import Parcel
 from tests.simulation.reading import Results
-from tests.simulation.scenario import NodePlan
+from tests.simulation.scenario import MS, JobPlan, NodePlan
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PIPE_NS = 20_000
 START_NS = 2_000_000
+OVERHEAD_NS = 20_000.0
 
 
 class Worker:
@@ -22,12 +23,25 @@ class Worker:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.queue: deque[ev.RunPiece | ev.RunReduce] = deque()
-        self.jobs: set[int] = set()
+        self.queue: deque[tuple[ev.RunPiece | ev.RunReduce, JobPlan]] = deque()
+        self.jobs: dict[int, JobPlan] = {}
         self.alive = True
         self.run = 0  # counts starts, so that a timer of an ended one is told apart
         self.started_ns = 0
-        self.duration_ns = 0.0
+        self.item_ns = 0.0
+        self.stuck_at: int | None = None  # the item without end that it runs, or will
+
+    def running(self, now_ns: int) -> tuple[int, int, int] | None:
+        """The job, the item that it is at, and when it began that (0: not known)."""
+        if not self.queue:
+            return None
+        command, _ = self.queue[0]
+        if isinstance(command, ev.RunReduce) or not command.tasks:
+            return command.key[0], command.first, 0
+        start = command.first + command.skip
+        at = start + int(max(now_ns - self.started_ns - OVERHEAD_NS, 0.0) / max(self.item_ns, 1.0))
+        at = min(at, start + command.tasks - 1 if self.stuck_at is None else self.stuck_at)
+        return command.key[0], at, int(self.started_ns + OVERHEAD_NS + (at - start) * self.item_ns)
 
 
 class Machine:
@@ -36,10 +50,12 @@ class Machine:
     def __init__(self, world: World, plan: NodePlan) -> None:
         self.world = world
         self.plan = plan
+        self.plans: dict[int, JobPlan] = {}  # the server's number of a job -> what it is
         self.workers: dict[int, Worker] = {}
+        self.last_died: Worker | None = None
         self.parcels: dict[tuple[int, int, int], Parcel] = {}
         self.kept: dict[int, Results] = {}
-        self.state = "away"  # joined, gone
+        self.state = "away"  # then: runs, gone
         self._serial = 0
 
     def _hear(self, event: ev.Event) -> None:
@@ -52,15 +68,15 @@ class Machine:
         self.world.after(START_NS * self.world.rng.random(), self._started, number)
 
     def _started(self, number: int) -> None:
-        if self.state == "joined":
+        if self.state == "runs":
             self.workers[number] = Worker(number)
             self._hear(ev.WorkerStarted(self.world.now_ns, number))
 
     def _run(self, worker: Worker, command: ev.RunPiece | ev.RunReduce) -> None:
-        job = command.key[0]
-        assert job in worker.jobs, "a worker got work of a job it does not know"
+        parcel = self.parcels[command.key]
+        plan = worker.jobs[command.key[0]]
+        assert plan is parcel.plan, "a worker got work of a job that it does not know"
         if isinstance(command, ev.RunPiece):
-            parcel = self.parcels[command.key]
             assert command.skip + command.tasks <= parcel.units[command.unit]
             assert command.first == parcel.first + sum(parcel.units[: command.unit])
         else:
@@ -69,48 +85,45 @@ class Machine:
                 assert self.kept[part].first == at and self.kept[part].status < 2
                 at += self.kept[part].tasks
             assert at == command.first + command.tasks
-            offset, length = (
-                command.first - self.parcels[command.key].first,
-                self.parcels[command.key].packet_tasks,
-            )
+            offset, length = command.first - parcel.first, parcel.packet_tasks
             assert offset % length == 0 and command.tasks <= length
-        worker.queue.append(command)
+        worker.queue.append((command, plan))
         if len(worker.queue) == 1:
             self._begin(worker)
 
     def _begin(self, worker: Worker) -> None:
-        command = worker.queue[0]
-        plan = self.world.jobs[command.key[0]]
+        command, plan = worker.queue[0]
         worker.run += 1
         worker.started_ns = self.world.now_ns
-        worker.duration_ns = 20_000.0
-        doomed: int | None = None
+        worker.item_ns = 0.0
+        worker.stuck_at = None
         if isinstance(command, ev.RunPiece):
             factor = self.world.rng.lognormvariate(0.0, plan.spread) if plan.spread else 1.0
-            worker.duration_ns += command.tasks * plan.task_ns * self.plan.slowness * factor
+            worker.item_ns = plan.task_ns * self.plan.slowness * factor
             start, end = command.first + command.skip, command.first + command.skip + command.tasks
-            if any(start <= index < end for index in plan.hangs):
-                worker.duration_ns = float("inf")
+            last = min((index for index in plan.killers | plan.hangs if start <= index < end), default=None)
+            if last is not None:
+                worker.stuck_at = last
+                if last in plan.killers:
+                    doomed_ns = OVERHEAD_NS + (last - start + 0.5) * worker.item_ns
+                    self.world.after(doomed_ns, self._doomed, worker, worker.run)
                 return
-            doomed = min((index for index in plan.killers if start <= index < end), default=None)
-            if doomed is not None:
-                share = (doomed - start) / command.tasks
-                self.world.after(worker.duration_ns * share, self._doomed, worker, worker.run, doomed)
-                return
-        self.world.after(worker.duration_ns, self._finished, worker, worker.run)
+        self.world.after(self._duration_ns(worker), self._finished, worker, worker.run)
 
-    def _doomed(self, worker: Worker, run: int, index: int) -> None:
-        if worker.alive and worker.run == run:
-            self._kill(worker, index)
+    def _duration_ns(self, worker: Worker) -> float:
+        return OVERHEAD_NS + worker.queue[0][0].tasks * worker.item_ns
+
+    def _doomed(self, worker: Worker, run: int) -> None:
+        if worker.run == run:
+            self._kill(worker)
 
     def _finished(self, worker: Worker, run: int) -> None:
         if not worker.alive or worker.run != run:
             return
-        command = worker.queue.popleft()
-        plan = self.world.jobs[command.key[0]]
-        busy_ns = int(worker.duration_ns)
+        busy_ns = int(self._duration_ns(worker))
+        command, plan = worker.queue.popleft()
         if isinstance(command, ev.RunReduce):
-            result = Results(command.first, command.tasks, 0, 0, plan.result_bytes, reduced=True)
+            result = Results(plan, command.first, command.tasks, 0, 0, plan.result_bytes, reduced=True)
         else:
             start = command.first + command.skip
             failing = plan.failing and any(
@@ -118,14 +131,9 @@ class Machine:
             )
             # A worker that reduces leaves one value for each packet.
             values = -(-command.tasks // command.packet_tasks) if command.packet_tasks else command.tasks
-            result = Results(
-                start,
-                command.tasks,
-                int(bool(failing)),
-                0,
-                values * plan.result_bytes,
-                reduced=bool(command.packet_tasks),
-            )
+            size_bytes = values * plan.result_bytes
+            reduced = bool(command.packet_tasks)
+            result = Results(plan, start, command.tasks, int(bool(failing)), 0, size_bytes, reduced=reduced)
         self.world.after(PIPE_NS, self._hear_finished, worker.number, command.piece, result, busy_ns)
         worker.run += 1
         if worker.queue:
@@ -139,21 +147,35 @@ class Machine:
 
     def _kill_any(self) -> None:
         alive = [worker for worker in self.workers.values() if worker.alive]
-        if self.state == "joined" and alive:
+        if self.state == "runs" and alive:
             self._kill(self.world.rng.choice(alive))
 
-    def _kill(self, worker: Worker, running: int | None = None) -> None:
+    def _kill(self, worker: Worker, charged: bool = True) -> None:
         if not worker.alive:
             return
         worker.alive = False
-        if running is None and worker.queue and isinstance(worker.queue[0], ev.RunPiece):
-            command = worker.queue[0]
-            share = (self.world.now_ns - worker.started_ns) / max(worker.duration_ns, 1.0)
-            running = command.first + command.skip + int(min(share, 0.999) * command.tasks)
-        self.world.after(PIPE_NS, self._died, worker, running)
+        running = worker.running(self.world.now_ns)
+        if charged and running is not None:
+            self.world.kills[worker.queue[0][1].job, running[1]] += 1
+        self.world.after(PIPE_NS, self._died, worker, None if running is None else running[1])
 
     def _died(self, worker: Worker, running: int | None) -> None:
         self.workers.pop(worker.number, None)
+        self.last_died = worker
         self._hear(ev.WorkerDied(self.world.now_ns, worker.number, running))
-        if self.state == "joined":
+        if self.state == "runs":
             self._start_worker()
+
+    def _look_at(self, worker: Worker) -> None:
+        """Read what the worker notes of its item in shared memory."""
+        running = worker.running(self.world.now_ns)
+        job, index, since_ns = (0, None, 0) if running is None else running
+        self._hear(ev.WorkerSeen(self.world.now_ns, worker.number, job, index, since_ns))
+
+    def _check_limit(self, worker: Worker) -> None:
+        """A worker that is stopped for its item's time was found in time."""
+        running = worker.running(self.world.now_ns)
+        assert running is not None
+        limit_ns = worker.queue[0][1].limit_ns
+        ran_ns = self.world.now_ns - running[2]
+        assert limit_ns <= ran_ns <= 2 * limit_ns + MS, f"an item ran {ran_ns} ns of {limit_ns}"

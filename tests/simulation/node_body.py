@@ -1,4 +1,4 @@
-"""Plays a node: worker processes with durations and deaths, and the results they leave."""
+"""Plays a node: what it says to the server, and what becomes of the results its workers leave."""
 
 from __future__ import annotations
 
@@ -8,120 +8,159 @@ from achilles.core import scheduler_events as server_ev
 from achilles.core import slots_events as ev
 from achilles.core.slots import Slots
 from tests.simulation.calls import Parcel
-from tests.simulation.machine import Machine
+from tests.simulation.connections import Connection, Peer
+from tests.simulation.machine import Machine, Worker
 from tests.simulation.reading import Results
-from tests.simulation.scenario import NodePlan
+from tests.simulation.scenario import MS, JobPlan, NodePlan
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+ECHO_SHARE = 0.03
 
-class NodeBody(Machine):
-    """The slots and their workers."""
+
+class NodeBody(Machine, Peer):
+    """The slots, their workers, and the connection to the server."""
 
     def __init__(self, world: World, plan: NodePlan, max_attempts: int) -> None:
-        from tests.simulation.world import Link
-
-        super().__init__(world, plan)
+        Machine.__init__(self, world, plan)
+        Peer.__init__(self, world, plan.latency_ns, plan.cuts)
         self.brain = Slots(max_attempts)
-        self.up = Link(world, plan.latency_ns)
-        self.down = Link(world, plan.latency_ns)
         self.draining = False
-        world.at(plan.join_ns, self._join)
+        world.at(plan.join_ns, self._start)
         if plan.lost_ns is not None:
-            world.at(plan.lost_ns, self._lose)
+            world.at(plan.lost_ns, self._die)
         if plan.drain_ns is not None:
             world.at(plan.drain_ns, self._drain)
         for at_ns in plan.kills_ns:
             world.at(at_ns, self._kill_any)
 
-    def _join(self) -> None:
-        self.state = "joined"
-        plan = self.plan
-        self.up.post(
-            lambda: self.world.server.hear(
-                server_ev.NodeJoined(self.world.now_ns, plan.node, plan.cpu_count, plan.python)
-            )
-        )
-        for _ in range(plan.cpu_count):
+    def _start(self) -> None:
+        self.state = "runs"
+        self.dial()
+        for _ in range(self.plan.cpu_count):
             self._start_worker()
 
-    def _lose(self) -> None:
-        """The machine stops, or the network to it does."""
-        if self.state == "joined":
-            self.down.cut = True
-            if not self.plan.partitioned:
-                self.up.cut = True
-                self.state = "gone"
-            self.world.after(2 * self.plan.latency_ns + 1, self._noticed)
+    def connected(self, connection: Connection) -> None:
+        """Join, under a new number."""
+        connection.up.post(connection.server.joined, connection)
 
-    def _noticed(self) -> None:
-        self.world.server.hear(server_ev.NodeLost(self.world.now_ns, self.plan.node))
+    def disconnected(self) -> None:
+        """Whoever wanted something is gone."""
+        for job in list(self.plans):
+            self.forget(job)
+        if self.draining:
+            self.state = "gone"
+
+    def _die(self) -> None:
+        """The machine stops."""
+        self.state = "gone"
+        self.comes_back = False
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+            self.world.after(2 * self.latency_ns + 1, connection.server.left, connection)
 
     def _drain(self) -> None:
-        if self.state == "joined":
+        if self.state == "runs" and self.connection is not None:
             self.draining = True
-            self.up.post(
-                lambda: self.world.server.hear(server_ev.NodeDraining(self.world.now_ns, self.plan.node))
-            )
-            self._exit_if_drained()
+            self.comes_back = False
+            server, number = self.connection.server, self.connection.number
+            self.connection.up.post(lambda: server.hear(server_ev.NodeDraining(self.world.now_ns, number)))
+            self._hear(ev.DrainBegan(self.world.now_ns))
+            self.world.after(self.plan.grace_ns, self._leave)
 
-    def _exit_if_drained(self) -> None:
-        if self.draining and not self.brain.parcels and self.state == "joined":
+    def _leave(self) -> None:
+        if self.state == "runs":
             self.state = "gone"
-            self.down.cut = True
-            self.up.post(self._noticed)
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.down.cut = True
+                connection.up.post(connection.server.left, connection)
 
     # What the server says.
 
-    def introduce(self, job: int) -> None:
+    def introduce(self, job: int, plan: JobPlan) -> None:
         """A job's function comes."""
-        self._hear(ev.JobIntroduced(self.world.now_ns, job, self.world.jobs[job].reduces))
+        assert job not in self.plans, "a job was introduced twice"
+        self.plans[job] = plan
+        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns))
 
-    def parcel(self, parcel: Parcel) -> None:
+    def parcel(self, job: int, parcel: Parcel) -> None:
         """Work comes."""
-        key = (parcel.job, parcel.parcel, parcel.attempt)
+        assert self.plans[job] is parcel.plan
+        key = (job, parcel.parcel, parcel.attempt)
         assert key not in self.parcels, "the same attempt came twice"
         self.parcels[key] = parcel
-        self._hear(
-            ev.ParcelReceived(self.world.now_ns, *key, parcel.first, list(parcel.units), parcel.packet_tasks)
+        event = ev.ParcelReceived(
+            self.world.now_ns, *key, parcel.first, list(parcel.units), parcel.packet_tasks
         )
+        self._hear(event)
+        if key in self.parcels and self.world.chance(ECHO_SHARE):
+            self._hear(event)
+
+    def ask_back(self, key: tuple[int, int, int]) -> None:
+        """An idle node could run a parcel sooner."""
+        self._hear(ev.ParcelAskedBack(self.world.now_ns, key))
 
     def forget(self, job: int) -> None:
         """A job is over."""
-        self._hear(ev.JobForgotten(self.world.now_ns, job))
+        if self.plans.pop(job, None) is not None:
+            for _ in range(1 + self.world.chance(ECHO_SHARE)):
+                self._hear(ev.JobForgotten(self.world.now_ns, job))
 
     def _hear(self, event: ev.Event) -> None:
-        if self.state != "joined":
+        if self.state != "runs":
             return
         self.world.touch(self)
         for command in self.brain.handle(event):
             self._do(command)
         if isinstance(event, ev.PieceFinished) and event.piece not in self.brain.pieces:
             self.kept.pop(event.piece, None)
-        self._exit_if_drained()
+        if self.draining and not self.brain.parcels:
+            self._leave()
 
     def _do(self, command: ev.Command) -> None:
         match command:
             case ev.TeachJob(worker, job):
-                self.workers[worker].jobs.add(job)
+                self.workers[worker].jobs[job] = self.plans[job]
             case ev.UnteachJob(worker, job):
-                self.workers[worker].jobs.remove(job)
+                del self.workers[worker].jobs[job]
             case ev.RunPiece() | ev.RunReduce():
                 self._run(self.workers[command.worker], command)
             case ev.SendResults(key, segments):
                 self._send(key, segments)
-            case ev.ReportDeath(piece, _, index, _):
+            case ev.ReturnParcel(key, given):
+                if self.connection is not None:
+                    server = self.connection.server
+                    self.connection.up.post(server.returned, self.connection, key, given)
+            case ev.ReportDeath(piece, _, index, attempts, job):
+                plan = self.plans[job]
+                deaths = self.world.kills[plan.job, index]
+                assert deaths >= attempts == self.brain.max_attempts, f"item {index} is blamed too early"
                 # The command does not say the range; `_send` learns it.
-                self.kept[piece] = Results(index, -1, 2, 0, 100, death_of=index)
+                self.kept[piece] = Results(plan, index, -1, 2, 0, 100, death_of=index)
+            case ev.ReportTimeout(piece, index, limit_ns):
+                assert self.last_died is not None
+                plan = self.last_died.queue[0][1]
+                assert plan.limit_ns == limit_ns
+                self.kept[piece] = Results(plan, index, -1, 2, 0, 100, timeout_of=index)
             case ev.DropParcel(key):
                 del self.parcels[key]
             case ev.DropPiece(piece):
                 self.kept.pop(piece, None)
             case ev.StopWorker(worker):
-                self._kill(self.workers[worker])
+                self._stop(self.workers[worker])
+            case ev.LookAt(worker):
+                self.world.after(0, self._look_at, self.workers[worker])
             case ev.WakeAt(at_ns):
                 self.world.at(at_ns, lambda: self._hear(ev.TimePassed(self.world.now_ns)))
+
+    def _stop(self, worker: Worker) -> None:
+        if self.brain.workers[worker.number].overdue is not None:
+            self._check_limit(worker)
+        # It may finish what it runs before the signal comes.
+        self.world.after(self.world.rng.choice([0, 0, 2 * MS]), self._kill, worker, False)
 
     def _send(self, key: tuple[int, int, int], segments: list[tuple[int, int, int, int, int]]) -> None:
         results = []
@@ -135,12 +174,6 @@ class NodeBody(Machine):
         event_segments: list[server_ev.Segment] = [
             (part.first, part.tasks, part.status, part.busy_us) for part in results
         ]
-        self.up.post(self._results_heard, key, event_segments, results)
-
-    def _results_heard(
-        self, key: tuple[int, int, int], segments: list[server_ev.Segment], results: list[Results]
-    ) -> None:
-        server = self.world.server
-        # Late results of a lost node come twice, to make sure that they count for nothing.
-        for _ in range(1 if self.plan.node in server.brain.nodes else 2):
-            server.hear(server_ev.ResultsArrived(self.world.now_ns, self.plan.node, *key, segments), results)
+        if self.connection is not None:
+            server = self.connection.server
+            self.connection.up.post(server.results, self.connection, key, event_segments, results)

@@ -11,6 +11,7 @@ from tests.simulation.scenario import JobPlan
 class Results:
     """One segment: a range of tasks and what became of it."""
 
+    of: JobPlan  # the job whose function made it
     first: int
     tasks: int
     status: int
@@ -18,6 +19,7 @@ class Results:
     size_bytes: int
     reduced: bool = False  # one value for each packet of the range
     death_of: int | None = None  # the item that killed its workers
+    timeout_of: int | None = None  # the item that ran too long
 
 
 def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool) -> None:
@@ -28,6 +30,7 @@ def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Result
     ordered = sorted(results, key=lambda part: part.first)
     at = first
     for part in ordered:
+        assert part.of is job, "results of another job"
         assert part.first == at, f"gap or overlap at {at}: next segment starts at {part.first}"
         at += part.tasks
         if part.death_of is not None:
@@ -39,6 +42,15 @@ def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Result
             )
     assert at == first + tasks, f"results end at {at}, not at {first + tasks}"
     assert ordered, "delivered without any result"
+    for index in job.killers | (job.hangs if job.limit_ns else frozenset()):
+        if first <= index < first + tasks:
+            blamed = [part for part in ordered if index in (part.death_of, part.timeout_of)]
+            assert [(part.first, part.tasks, part.status) for part in blamed] == [(index, 1, 2)], (
+                f"item {index} must fail, and is not the one that did"
+            )
+    for part in ordered:
+        if part.timeout_of is not None:
+            assert part.timeout_of in job.hangs and part.tasks == 1, "an item in time was stopped"
     if not job.reduces:
         assert not any(part.reduced for part in ordered)
         return

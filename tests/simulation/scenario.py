@@ -16,6 +16,26 @@ MIB = 1024 * 1024
 
 
 @dataclass
+class Cut:
+    """The network between a peer and the server fails, one way or both, and both see it later."""
+
+    at_ns: int
+    up: bool = True  # what the peer says is lost
+    down: bool = True  # what the server says is lost
+    server_notices_ns: int = MS
+    peer_notices_ns: int = MS
+    back_ns: int | None = MS  # after it noticed, the peer dials again; None: never
+
+
+@dataclass
+class Restart:
+    """The server is killed, and started again."""
+
+    at_ns: int
+    down_ns: int
+
+
+@dataclass
 class NodePlan:
     """One machine, and what happens to it."""
 
@@ -25,9 +45,10 @@ class NodePlan:
     join_ns: int = 0
     latency_ns: int = MS // 10
     slowness: float = 1.0
-    lost_ns: int | None = None
-    partitioned: bool = False  # when lost, its results still arrive, twice
+    lost_ns: int | None = None  # the machine stops for good
+    cuts: list[Cut] = field(default_factory=list)
     drain_ns: int | None = None
+    grace_ns: int = SECOND  # after it began to drain, it leaves
     kills_ns: list[int] = field(default_factory=list)  # a worker is killed at these times
 
 
@@ -53,7 +74,8 @@ class JobPlan:
     read_ns: float = 10_000.0
     budget_bytes: int = 64 * MIB
     killers: frozenset[int] = frozenset()
-    hangs: frozenset[int] = frozenset()
+    hangs: frozenset[int] = frozenset()  # items without end
+    limit_ns: int = 0  # how long an item may run
     failing: int = 0  # every so many items raises
     stop_reading_after: int | None = None  # parcels; then the reader stands still for good
     leave_after: int | None = None  # parcels; then the reader leaves
@@ -67,6 +89,7 @@ class ControllerPlan:
     controller: int
     latency_ns: int = MS // 10
     lost_ns: int | None = None
+    cuts: list[Cut] = field(default_factory=list)
 
 
 @dataclass
@@ -78,6 +101,7 @@ class Scenario:
     controllers: list[ControllerPlan]
     jobs: list[JobPlan]
     max_attempts: int = 3
+    restarts: list[Restart] = field(default_factory=list)
 
 
 def small(seed: int) -> Scenario:
@@ -94,6 +118,7 @@ def small(seed: int) -> Scenario:
             number,
             rng.choice([0, MS // 20, MS, 20 * MS]),
             None if calm or rng.random() < 0.9 else rng.randrange(300 * MS),
+            [] if calm or rng.random() < 0.85 else [_cut(rng)],
         )
         for number in range(rng.choice([1, 1, 2]))
     ]
@@ -101,7 +126,25 @@ def small(seed: int) -> Scenario:
         _job(rng, number, rng.choice(controllers).controller, pythons, calm)
         for number in range(rng.choice([1, 1, 2, 3]))
     ]
-    return Scenario(seed, nodes, controllers, jobs, max_attempts=rng.choice([2, 3, 3]))
+    restarts = []
+    if not calm and rng.random() < 0.25:
+        restarts = [
+            Restart(rng.randrange(300 * MS), rng.choice([MS, 50 * MS, 400 * MS]))
+            for _ in range(rng.choice([1, 1, 2]))
+        ]
+    return Scenario(seed, nodes, controllers, jobs, rng.choice([2, 3, 3]), restarts)
+
+
+def _cut(rng: random.Random, begin_ns: int = 0) -> Cut:
+    up, down = rng.choice([(True, True), (True, True), (True, False), (False, True)])
+    return Cut(
+        begin_ns + rng.randrange(1, 200 * MS),
+        up,
+        down,
+        server_notices_ns=rng.choice([0, MS, 100 * MS]),
+        peer_notices_ns=rng.choice([0, MS, 100 * MS]),
+        back_ns=rng.choice([MS, MS, 200 * MS]),
+    )
 
 
 def _node(rng: random.Random, number: int, pythons: list[tuple[int, int]], calm: bool) -> NodePlan:
@@ -116,10 +159,15 @@ def _node(rng: random.Random, number: int, pythons: list[tuple[int, int]], calm:
     if calm:
         return node
     if rng.random() < 0.35:
-        node.lost_ns = node.join_ns + rng.randrange(1, 200 * MS)
-        node.partitioned = rng.random() < 0.4
-    elif rng.random() < 0.15:
+        if rng.random() < 0.6:
+            node.lost_ns = node.join_ns + rng.randrange(1, 200 * MS)
+        else:
+            node.cuts = [_cut(rng, node.join_ns) for _ in range(rng.choice([1, 1, 2, 4]))]
+            if rng.random() < 0.3:
+                node.cuts[-1].back_ns = None
+    elif rng.random() < 0.2:
         node.drain_ns = node.join_ns + rng.randrange(1, 100 * MS)
+        node.grace_ns = rng.choice([0, 20 * MS, SECOND])
     node.kills_ns = [node.join_ns + rng.randrange(150 * MS) for _ in range(rng.choice([0, 0, 1, 4]))]
     return node
 
@@ -154,6 +202,12 @@ def _job(
         return job
     if tasks and rng.random() < 0.3:
         job.killers = frozenset(rng.randrange(tasks) for _ in range(rng.choice([1, 1, 3])))
+    if tasks and rng.random() < 0.2:
+        # Long against every honest item, so that only those without end are over it.
+        job.limit_ns = int(job.task_ns * 100) + 5 * MS
+        job.spread = min(job.spread, 0.3)
+        job.hangs = frozenset(rng.randrange(tasks) for _ in range(rng.choice([0, 1, 1, 3]))) - job.killers
+        return job
     chance = rng.random()
     if chance < 0.1:
         job.cancel_ns = job.submit_ns + rng.randrange(300 * MS)
@@ -176,8 +230,10 @@ def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> 
         node = NodePlan(number, rng.choice([1, 2, 4]), latency_ns=rng.choice([MS // 10, MS, 10 * MS]))
         node.join_ns = rng.choice([0, 0, 0, rng.randrange(50 * MS)])
         if rng.random() < 0.1:
-            node.lost_ns = node.join_ns + rng.randrange(1, 60 * MS)
-            node.partitioned = rng.random() < 0.3
+            if rng.random() < 0.5:
+                node.lost_ns = node.join_ns + rng.randrange(1, 60 * MS)
+            else:
+                node.cuts = [_cut(rng, node.join_ns)]
         nodes.append(node)
     nodes[0] = NodePlan(0, 2)
     jobs = [

@@ -10,6 +10,8 @@ import os
 import pytest
 
 from achilles.core.scheduler import Scheduler
+from tests.simulation.calls import Call
+from tests.simulation.connections import Connection
 from tests.simulation.invariants import Violation
 from tests.simulation.play import play, reproduction
 from tests.simulation.scenario import MS, ControllerPlan, JobPlan, NodePlan, Scenario
@@ -68,9 +70,9 @@ def test_a_newcomer_is_served_while_a_long_job_runs() -> None:
     body = world.controllers[0]
     told = body.finished
 
-    def finished(job: int) -> None:
-        finished_ns[job] = world.now_ns
-        told(job)
+    def finished(call: Call, connection: Connection) -> None:
+        finished_ns[call.plan.job] = world.now_ns
+        told(call, connection)
 
     body.finished = finished  # type: ignore[method-assign]
     world.run()

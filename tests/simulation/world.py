@@ -1,46 +1,26 @@
-"""A virtual clock, links that keep their order, and the run of a scenario."""
+"""A virtual clock, lives of the server, and the run of a scenario."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from tests.simulation.controller_body import ControllerBody
 from tests.simulation.invariants import Violation, check_end, check_full, check_touched
 from tests.simulation.node_body import NodeBody
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import Restart, Scenario
 from tests.simulation.server_body import ServerBody
 
 # A world with few machines is checked whole after every event, one with many only where the event
 # was, and whole now and then.
 WHOLE_CHECK_NODES = 12
+WHOLE_CHECK_JOBS = 12
 WHOLE_CHECK_EVENTS = 2_000
 EVENT_LIMIT = 3_000_000
-
-
-class Link:
-    """One direction of a connection: delayed, in order, and able to break."""
-
-    def __init__(self, world: World, latency_ns: int) -> None:
-        self._world = world
-        self._latency_ns = latency_ns
-        self._last_ns = 0
-        self.cut = False
-
-    def post(self, receive: Callable[..., None], *args: Any) -> None:
-        """Have ``receive`` called at the other end."""
-        if self.cut:
-            return
-        jitter_ns = int(self._latency_ns * self._world.rng.random())
-        self._last_ns = max(self._last_ns, self._world.now_ns + self._latency_ns + jitter_ns)
-        self._world.at(self._last_ns, self._arrive, receive, args)
-
-    def _arrive(self, receive: Callable[..., None], args: tuple[Any, ...]) -> None:
-        if not self.cut:
-            receive(*args)
 
 
 class World:
@@ -56,10 +36,20 @@ class World:
         self.server = ServerBody(self, scenario.max_attempts)
         self.controllers = {plan.controller: ControllerBody(self, plan) for plan in scenario.controllers}
         self.nodes = {plan.node: NodeBody(self, plan, scenario.max_attempts) for plan in scenario.nodes}
-        self.jobs = {plan.job: plan for plan in scenario.jobs}
-        self.touched: list[tuple[str, Any]] = []
+        self.touched: list[Any] = []
+        self.kills: Counter[tuple[int, int]] = Counter()  # (job, item) -> workers that died at it
         for plan in scenario.jobs:
             self.at(plan.submit_ns, self.controllers[plan.controller].submit, plan)
+        for restart in scenario.restarts:
+            self.at(restart.at_ns, self._server_dies, restart)
+
+    def _server_dies(self, restart: Restart) -> None:
+        if self.server.alive:
+            self.server.die()
+            self.after(restart.down_ns, self._server_starts)
+
+    def _server_starts(self) -> None:
+        self.server = ServerBody(self, self.scenario.max_attempts)
 
     def at(self, at_ns: float, call: Callable[..., None], *args: Any) -> None:
         """Call something at a time."""
@@ -69,13 +59,17 @@ class World:
         """Call something later."""
         self.at(self.now_ns + delay_ns, call, *args)
 
+    def chance(self, share: float) -> bool:
+        """Whether something that happens now and then happens now."""
+        return self.rng.random() < share
+
     def touch(self, brain: Any) -> None:
         """Note that a brain has just heard something."""
         self.touched.append(brain)
 
     def run(self) -> World:
         """Play until nothing is left to happen; raises `Violation` at the first broken promise."""
-        whole = len(self.nodes) <= WHOLE_CHECK_NODES
+        whole = len(self.nodes) <= WHOLE_CHECK_NODES and len(self.scenario.jobs) <= WHOLE_CHECK_JOBS
         try:
             while self._queue:
                 self.now_ns, _, call, args = heapq.heappop(self._queue)
