@@ -16,7 +16,7 @@ class CallEngine(Engine, Protocol):
     """An engine held for the length of one call."""
 
     def release(self) -> None:
-        """Let it go: a connection made for this call is closed."""
+        """Let it go; harmless when repeated."""
 
 
 def engine_for(settings: Settings) -> CallEngine:
@@ -31,9 +31,9 @@ def engine_for(settings: Settings) -> CallEngine:
         from .local import local_engine
 
         return local_engine()
-    from .cluster import ClusterEngine
+    from .cluster import cluster_engine
     from .nesting import works_for
 
     if works_for(settings):
         return engine_for(dataclasses.replace(settings, address=LOCAL))
-    return ClusterEngine(settings)
+    return cluster_engine(settings)

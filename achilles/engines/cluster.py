@@ -1,18 +1,22 @@
 """The cluster engine: jobs of this process on the nodes of a server.
 
-A connection is made for a call and closed with it. What the server asks for (demands, modules) is
-answered in the loop's thread; results are handed to the job as bytes and unpickled by its reader.
+A call has a connection of its own, and leaves it behind for the next one (`IdleConnections`). What the
+server asks for (demands, modules) is answered in the loop's thread; results are handed to the job as
+bytes and unpickled by its reader.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..config import Settings
 from ..core.packets import MAX_PACKET_TASKS
@@ -25,10 +29,11 @@ from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
 from .drawing import Draw
+from .idle_connections import IdleConnections, Origin, origin_of
 from .job import Job
 from .outcomes import Segment
 
-__all__ = ["ClusterEngine"]
+__all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
 _log = logging.getLogger("achilles.controller")
 
@@ -36,6 +41,8 @@ _log = logging.getLogger("achilles.controller")
 RECONNECT_S = 60.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+# How long the end of the process waits for its connections to be closed.
+CLOSE_TIMEOUT_S = 1.0
 
 # Names this process to the workers, who keep the modules of different processes apart.
 _session = uuid.uuid4().hex
@@ -45,7 +52,8 @@ class ClusterEngine:
     """A connection to a server, and the jobs that run over it.
 
     When the connection is lost it is made again, with growing pauses, for `RECONNECT_S`; unfinished
-    jobs are submitted anew and go on where they were.
+    jobs are submitted anew and go on where they were. One that was lost while it was idle, which
+    the next call may be the first to notice, is made again at once, and once.
 
     Args:
         settings: Where the server is, and what proves our right.
@@ -54,27 +62,39 @@ class ClusterEngine:
         ServerUnreachable, AuthenticationError, VersionMismatch: See `dial`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, origin: Origin = ()) -> None:
+        self.origin = origin
         self._settings = settings
         # Reentrant: the garbage collector may close a dropped iterator's engine at any moment.
         self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
+        self._announced: dict[int, Controller] = {}
         self._serial = 0
         self._nodes = 0
         self._failure: ClusterError | None = None
+        self._in_use = True
+        self._answered = True  # whether the server has said anything since a call took this over
         self._released = threading.Event()
         self._controller: Controller | None = None
+        _engines.add(self)
         self._take_over(dial(settings))
-        print(f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful.")
-        print(flush=True)
 
     def _take_over(self, link: Link) -> None:
         assert link.welcome is not None
         controller = Controller(link, controller_loop(), self)
         with self._lock:
-            self._nodes = link.welcome.nodes
-            self._controller = controller
-        controller.start()
+            if not self._released.is_set():
+                self._nodes = link.welcome.nodes
+                self._controller = controller
+                controller.start()
+                return
+        link.close()
+
+    def take(self) -> None:
+        """Another call has it now."""
+        with self._lock:
+            self._in_use = True
+            self._answered = False
 
     def submit(self, job: Job) -> None:
         """Send the function; demands follow."""
@@ -87,9 +107,15 @@ class ClusterEngine:
         self._announce(job)
 
     def _announce(self, job: Job) -> None:
+        with self._lock:
+            controller = self._controller
+            # Whoever made the connection anew may be about to do the same.
+            if controller is None or self._announced.get(job.number) is controller:
+                return
+            self._announced[job.number] = controller
         job.nodes_changed(self._nodes)
         function = job.function
-        self._send(
+        controller.send(
             wire.Submit(
                 job.number,
                 content_hash(function.segments),
@@ -133,12 +159,39 @@ class ClusterEngine:
             self._send(wire.Cancel(job.number))
 
     def release(self) -> None:
-        """Close the connection."""
+        """The call is over: keep the connection for the next one, if it is still good."""
+        with self._lock:
+            if not self._in_use:
+                return
+            self._in_use = False
+            self._jobs.clear()
+            self._announced.clear()
+        _idle.put(self)
+
+    def is_good(self) -> bool:
+        """Whether another call could use the connection."""
+        controller = self._controller
+        return controller is not None and self._failure is None and controller.is_quiet()
+
+    def close(self) -> None:
+        """Close the connection; harmless when repeated."""
         self._released.set()
         with self._lock:
             controller, self._controller = self._controller, None
         if controller is not None:
             controller.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forget the connection, which is the parent's, and say nothing on it."""
+        # A thread of the parent may have held the locks, and will never give them back here.
+        self._lock = threading.RLock()
+        self._released = threading.Event()
+        self._released.set()
+        self._in_use = False
+        self._jobs = {}
+        controller, self._controller = self._controller, None
+        if controller is not None:
+            controller.abandon()
 
     def no_nodes_reason(self) -> str:
         """What a caller without nodes should know."""
@@ -158,7 +211,8 @@ class ClusterEngine:
                 for job in jobs:
                     job.nodes_changed(message.nodes)
             case wire.Fetch():
-                self._serve_module(message)
+                if message.job in self._jobs:
+                    self._serve_module(message)
             case wire.Error():
                 self._fail_all(error_from(message, self._settings.host, self._settings.port))
             case (
@@ -172,6 +226,7 @@ class ClusterEngine:
                 with self._lock:
                     known = self._jobs.get(message.job)
                 if known is not None:
+                    self._answered = True
                     self._report(known, message, chunks)
 
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
@@ -210,15 +265,29 @@ class ClusterEngine:
             if self._released.is_set() or self._failure is not None:
                 return
             self._controller = None
+            in_use, answered = self._in_use, self._answered
             jobs = list(self._jobs.values())
-        _log.warning(
-            "the connection to the achilles_server at %s was lost (%s); reconnecting",
-            self._settings.endpoint,
-            reason,
-        )
+        if not in_use:
+            _idle.drop(self)
+            self.close()
+            return
+        if answered:
+            _log.warning(
+                "the connection to the achilles_server at %s was lost (%s); reconnecting",
+                self._settings.endpoint,
+                reason,
+            )
         for job in jobs:
             job.connection_lost()
-        threading.Thread(target=self._reconnect, name="achilles-reconnect", daemon=True).start()
+        target = self._reconnect if answered else self._reconnect_at_once
+        threading.Thread(target=target, name="achilles-reconnect", daemon=True).start()
+
+    def _reconnect_at_once(self) -> None:
+        """As a call without a kept connection would have connected."""
+        try:
+            self._go_on(dial(self._settings))
+        except ClusterError as error:
+            self._fail_all(error)
 
     def _reconnect(self) -> None:
         give_up_s = time.monotonic() + RECONNECT_S
@@ -235,16 +304,18 @@ class ClusterEngine:
             except ClusterError as error:
                 self._fail_all(error)
                 return
-            if self._released.is_set():
-                link.close()
-                return
-            self._take_over(link)
-            with self._lock:
-                jobs = [job for job in self._jobs.values() if not job.over]
-            for job in jobs:
-                self._announce(job)
-                job.connected()
+            self._go_on(link)
             return
+
+    def _go_on(self, link: Link) -> None:
+        """Resume unfinished jobs on a new connection."""
+        self._answered = True
+        self._take_over(link)
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if not job.over]
+        for job in jobs:
+            self._announce(job)
+            job.connected()
 
     def _fail_all(self, error: ClusterError) -> None:
         with self._lock:
@@ -269,10 +340,56 @@ class ClusterEngine:
         self._send(answer, [module.source])
 
 
+# All that are alive, for a forked child to forget.
+_engines: weakref.WeakSet[ClusterEngine] = weakref.WeakSet()
+
+
+def _later(delay_s: float, call: Callable[[], None]) -> Any:
+    return controller_loop().callLater(delay_s, call)
+
+
+_idle: IdleConnections[ClusterEngine] = IdleConnections(_later)
+
+
+def cluster_engine(settings: Settings) -> ClusterEngine:
+    """A connection to the server of the settings: an idle one, or a new one.
+
+    Raises:
+        ServerUnreachable, AuthenticationError, VersionMismatch: See `dial`.
+    """
+    origin = origin_of(settings)
+    engine = _idle.take(origin)
+    if engine is not None:
+        engine.take()
+        return engine
+    engine = ClusterEngine(settings, origin)
+    print(f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful.")
+    print(flush=True)
+    return engine
+
+
+def close_idle_connections() -> None:
+    """Close the connections that are kept for the next call, and wait until they are closed."""
+    if len(_idle):
+        _idle.close_all()
+        closed = threading.Event()
+        controller_loop().callFromThread(closed.set)
+        closed.wait(CLOSE_TIMEOUT_S)
+
+
+def _at_exit() -> None:
+    close_idle_connections()
+    _idle.close()
+
+
 def _after_fork() -> None:
-    global _session
+    global _session, _idle
     _session = uuid.uuid4().hex
+    _idle = IdleConnections(_later)
+    for engine in list(_engines):
+        engine.abandon()
 
 
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import ssl
 import threading
@@ -33,6 +34,8 @@ MAX_BUFFERS = 512
 JOIN_BYTES = 256 * 1024
 # A server that stays silent for so many of its heartbeats is gone.
 QUIET_HEARTBEATS = 4
+# What a poll tells of a connection that the peer has closed, also behind bytes not read yet.
+_HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class ControllerListener(Protocol):
@@ -68,6 +71,7 @@ class Controller:
         self._lock = threading.RLock()
         self._queue: deque[memoryview] = deque()
         self._closed = False
+        self._writing = False
         self._allowed = wire.ALLOWED["controller", "server"]
         self._heard = True
         heartbeat_s = link.welcome.heartbeat_s if link.welcome is not None else 5.0
@@ -104,6 +108,26 @@ class Controller:
             self._queue.clear()
         # Closed in the loop, so that nothing else can be given its descriptor while it is watched.
         self._loop.callFromThread(self._close)
+
+    def is_quiet(self) -> bool:
+        """Whether the connection is open and nothing is under way on it; never blocks.
+
+        False as well when an exception, such as Ctrl-C makes, left it in the middle of writing.
+        """
+        with self._lock:
+            if self._closed or self._writing or self._queue or self._parser.mid_frame:
+                return False
+            poller = select.poll()
+            poller.register(self._socket, _HUNG_UP)
+            return not poller.poll(0)
+
+    def abandon(self) -> None:
+        """In a forked child: close its copy of the descriptor and nothing else."""
+        self._lock = threading.RLock()
+        self._closed = True
+        # A TLS session is not ended by this either: that takes a message, and this sends none. Nor is
+        # the loop told: what it watches with is shared with the parent's.
+        self._socket.close()
 
     # What the loop calls.
 
@@ -204,15 +228,16 @@ class Controller:
     def _write(self) -> None:
         """Write until the socket is full; the lock is held."""
         queue = self._queue
+        self._writing = True
         while queue:
             try:
                 sent = self._send_some()
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
+                break
             except OSError:
                 # Reading will meet the same end and report it.
                 queue.clear()
-                return
+                break
             while sent and queue:
                 part = queue[0]
                 if sent < len(part):
@@ -220,6 +245,7 @@ class Controller:
                     break
                 sent -= len(part)
                 queue.popleft()
+        self._writing = False
 
     def _send_some(self) -> int:
         queue = self._queue

@@ -36,7 +36,8 @@ class ClusterStatus:
 
     Attributes:
         server: ``host``, ``port``, ``pid``, ``hostname``, ``version``, ``python``, ``started`` (Unix
-            time, s), ``controllers`` connected, ``jobs_finished``, ``platform``.
+            time, s), ``controllers`` connected (this call's own connection is one, and programs keep theirs
+            for 30 s after a call), ``jobs_finished``, ``platform``.
         nodes: For each node ``id``, ``host``, ``pid``, ``cpu_count``, ``load`` (the machine's load
             average of the last minute), ``tasks_running``, ``tasks_done``, ``version``, ``python``,
             ``draining``, ``connected_since`` (Unix time, s).

@@ -10,6 +10,7 @@ import pytest
 from tqdm import tqdm
 
 from achilles import getClusterStatus
+from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.parties import Cluster, Place, wait_until
 
@@ -76,6 +77,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     threads, descriptors = parties.own_threads(), parties.own_descriptors()
     children = parties.own_children()
     yield
+    close_idle_connections()  # which are left for the next call, and no part of what a test leaves
     if "pair" in request.fixturenames:
         _settle(request.getfixturevalue("pair"))
     wait_until(lambda: parties.own_threads() <= threads, what="for threads")
