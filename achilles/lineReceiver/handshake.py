@@ -30,7 +30,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import msgspec
 
@@ -47,9 +47,7 @@ from achilles.lineReceiver.messages import (
     Welcome,
     check_allowed,
 )
-
-if TYPE_CHECKING:  # importing it takes 35 ms, which a client on a Unix socket need not wait for
-    from scramp import ScramClient
+from achilles.lineReceiver.scram_client import ScramClient, prepared
 
 __all__ = ["PEER", "SCRAM", "SCRAM_PLUS", "ClientHandshake", "ServerHandshake", "Verifiers"]
 __all__ += ["error_frame", "error_from", "printable"]
@@ -120,23 +118,20 @@ class Verifiers:
 
 def _prepared(username: str, secret_key: str) -> tuple[str, str]:
     """Both in the normal form that SCRAM compares; or ConfigError."""
-    from scramp import ScramException
-    from scramp.utils import saslprep
-
     if not username or not secret_key:
         raise ConfigError("username and secret_key must not be empty", key="secret_key")
-    prepared = []
+    both = []
     for key, value in (("username", username), ("secret_key", secret_key)):
         try:
-            prepared.append(str(saslprep(value)))
-            usable = bool(prepared[-1].encode())
-        except (ScramException, UnicodeError):
+            both.append(prepared(value))
+            usable = bool(both[-1].encode())
+        except ValueError:  # of which a UnicodeError is one
             usable = False
         if not usable:
             raise ConfigError(
                 f"{key} holds characters that are not allowed in it: use printable characters", key=key
             )
-    return prepared[0], prepared[1]
+    return both[0], both[1]
 
 
 class ServerHandshake:
@@ -281,12 +276,10 @@ class ClientHandshake:
         self.done = False
         self.welcome: Welcome | None = None
         if username is not None and secret_key is not None:
-            from scramp import ScramClient
-
-            _prepared(username, secret_key)
             self._mechanism = SCRAM if channel_binding is None else SCRAM_PLUS
-            binding = None if channel_binding is None else ("tls-server-end-point", channel_binding)
-            self._scram = ScramClient([self._mechanism], username, secret_key, channel_binding=binding)
+            self._scram = ScramClient(
+                *_prepared(username, secret_key), channel_binding, max_iterations=MAX_ITERATIONS
+            )
         elif channel_binding is not None or not peer_trusted:
             raise self._error(f"{self._server} asks for {_ASKED}: {_REMEDY}")
 
@@ -302,7 +295,7 @@ class ClientHandshake:
         if self._started:
             raise ProtocolError("the handshake has begun already")
         self._started = True
-        client_first = None if self._scram is None else self._scram.get_client_first()
+        client_first = None if self._scram is None else self._scram.first()
         return [msgspec.structs.replace(self._hello, mechanism=self._mechanism, client_first=client_first)]
 
     def receive(self, message: Message) -> list[Message]:
@@ -332,27 +325,21 @@ class ClientHandshake:
             raise
 
     def _prove(self, challenge: Challenge, scram: ScramClient) -> Proof:
-        from scramp import ScramException
-
         self._proved = True
         try:
-            scram.set_server_first(challenge.server_first)
-            if int(scram.iterations) <= MAX_ITERATIONS:
-                return Proof(scram.get_client_final())
-        except (ScramException, ValueError):
+            return Proof(scram.final(challenge.server_first))
+        except ValueError:
             pass
         raise self._error(f"{self._server} sent a challenge that is not a valid one")
 
     def _check(self, welcome: Welcome) -> None:
         if self._scram is None:
             return
-        from scramp import ScramException
-
         try:
             if self._proved and welcome.server_final is not None:
-                self._scram.set_server_final(welcome.server_final)
+                self._scram.check(welcome.server_final)
                 return
-        except (ScramException, ValueError):
+        except ValueError:
             pass
         raise self._error(
             f"what answers as {self._server} could not prove that it knows the secret_key: "
