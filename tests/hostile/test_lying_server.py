@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import achilles
+from achilles.engines.cluster import close_idle_connections
 from achilles.errors import AuthenticationError, ProtocolError, ServerUnreachable
 from achilles.lineReceiver import dialling
 from achilles.lineReceiver import messages as wire
@@ -27,7 +28,10 @@ def over_tcp(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(server: LyingServer) -> object:
-    return achilles.map(abs, range(10), chunksize=2, host="127.0.0.1", port=server.port, **WHO)
+    try:
+        return achilles.map(abs, range(10), chunksize=2, host="127.0.0.1", port=server.port, **WHO)
+    finally:
+        close_idle_connections()  # the liar waits for us to hang up
 
 
 def to_the_end(speaker: Speaker) -> None:
