@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed-test
-SEEDS ?= 20
+SEEDS ?= 20000
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 5
 BENCH ?=
@@ -23,8 +23,10 @@ lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults (SEEDS=20)
-	ACHILLES_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation
+simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults (SEEDS=20000)
+	$(BIN)/python -m tests.simulation --count $(SEEDS)
+	$(BIN)/python -m tests.simulation --shape crowd --count 100
+	$(BIN)/python -m tests.simulation --shape tens_of_thousands --count 2 --start 1
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)

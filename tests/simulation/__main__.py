@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
+from multiprocessing import Pool
 
 from tests.simulation.play import SHAPES, play, reproduction
+
+
+def play_quietly(job: tuple[int, str]) -> tuple[int, str | None]:
+    """Events of a seed, and what went wrong with it."""
+    seed, shape = job
+    try:
+        return play(seed, shape).events, None
+    except Exception as error:  # noqa: BLE001  # whatever it is, the seed comes with it
+        line = traceback.format_exception_only(error)[0].strip()
+        return 0, f"{reproduction(seed, shape)}  # {line}"
 
 
 def main() -> int:
@@ -17,6 +29,7 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="first seed")
     parser.add_argument("--count", type=int, default=1_000, help="how many seeds")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="small")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many play at once")
     parser.add_argument("--keep-going", action="store_true", help="report every failing seed")
     options = parser.parse_args()
     if options.seed is not None:
@@ -27,15 +40,17 @@ def main() -> int:
         return 0
     started = time.monotonic()
     events = failed = 0
-    for seed in range(options.start, options.start + options.count):
-        try:
-            events += play(seed, options.shape).events
-        except Exception as error:  # noqa: BLE001  # whatever it is, the seed comes with it
-            failed += 1
-            line = traceback.format_exception_only(error)[0].strip()
-            print(f"seed {seed}: {line}\n    {reproduction(seed, options.shape)}", flush=True)
-            if not options.keep_going:
-                return 1
+    seeds = [(seed, options.shape) for seed in range(options.start, options.start + options.count)]
+    with Pool(options.processes) as pool:
+        for played, failure in pool.imap_unordered(
+            play_quietly, seeds, chunksize=1 + min(len(seeds) // 50, 20)
+        ):
+            events += played
+            if failure is not None:
+                failed += 1
+                print(failure, flush=True)
+                if not options.keep_going:
+                    return 1
     took_s = time.monotonic() - started
     print(f"{options.count} seeds, {failed} failed, {events:,} events, {took_s:.1f} s")
     return 1 if failed else 0

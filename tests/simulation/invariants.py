@@ -35,13 +35,7 @@ def _near(left: float, right: float) -> bool:
 
 def check_full(world: World) -> None:
     """All books of all brains."""
-    scheduler = world.server.brain
-    for node in scheduler.nodes.values():
-        _check_server_node(scheduler, node)
-    for job in scheduler.jobs.values():
-        _check_server_job(world, job)
-    _check_served(scheduler)
-    _check_starved(world)
+    _check_server(world)
     for controller in world.controllers.values():
         for call in controller.calls.values():
             check_call(call)
@@ -50,8 +44,8 @@ def check_full(world: World) -> None:
             check_slots(body.brain)
 
 
-def check_touched(world: World) -> None:
-    """Only the books that the last event can have changed."""
+def check_touched(world: World, small: bool) -> None:
+    """The books that the last event can have changed; in a world that is not small, most of them."""
     scheduler = world.server.brain
     for brain in world.touched:
         if isinstance(brain, Call):
@@ -59,12 +53,24 @@ def check_touched(world: World) -> None:
         elif isinstance(brain, NodeBody):
             if brain.state == "runs":
                 check_slots(brain.brain)
+        elif small:
+            _check_server(world)
         else:
             node = scheduler.nodes.get(getattr(brain, "node", -1))
             if node is not None:
                 _check_server_node(scheduler, node)
             if not isinstance(brain, scheduler_events.ResultsArrived):
                 _check_served(scheduler)
+
+
+def _check_server(world: World) -> None:
+    scheduler = world.server.brain
+    for node in scheduler.nodes.values():
+        _check_server_node(scheduler, node)
+    for job in scheduler.jobs.values():
+        _check_server_job(world, job)
+    _check_served(scheduler)
+    _check_starved(world)
 
 
 def _check_server_node(scheduler: Scheduler, node: NodeState) -> None:

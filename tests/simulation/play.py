@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.simulation.scenario import Scenario, small, wide
+from tests.simulation.scenario import Scenario, crowd, small, wide
 from tests.simulation.world import World
 
 SHAPES: dict[str, Callable[[int], Scenario]] = {
     "small": small,
+    "crowd": crowd,
     "hundreds": lambda seed: wide(seed, 300),
     "thousands": lambda seed: wide(seed, 2_500, tasks=4_000),
+    "tens_of_thousands": lambda seed: wide(seed, 10_000, job_count=300, tasks=400),
 }
 
 

@@ -223,7 +223,7 @@ def _job(
 
 
 def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> Scenario:
-    """Many machines at once, some lost, some late."""
+    """Many machines at once, some lost, some late; the server is lost in every third."""
     rng = random.Random(seed)
     nodes = []
     for number in range(node_count):
@@ -250,4 +250,22 @@ def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> 
         )
         for number in range(job_count)
     ]
-    return Scenario(seed, nodes, [ControllerPlan(0)], jobs)
+    restarts = [Restart(rng.randrange(30 * MS, 80 * MS), 20 * MS)] if seed % 3 == 2 else []
+    return Scenario(seed, nodes, [ControllerPlan(0)], jobs, restarts=restarts)
+
+
+def crowd(seed: int, job_count: int = 300) -> Scenario:
+    """Hundreds of jobs of every kind, of many controllers, on a few machines; the server may be lost."""
+    rng = random.Random(seed)
+    nodes = [_node(rng, number, [(3, 11)], calm=False) for number in range(15)]
+    nodes += [NodePlan(number, 4) for number in range(15, 20)]
+    controllers = [
+        ControllerPlan(number, rng.choice([0, MS]), cuts=[_cut(rng)] if rng.random() < 0.2 else [])
+        for number in range(20)
+    ]
+    jobs = [
+        _job(rng, number, rng.randrange(20), [(3, 11)], calm=rng.random() < 0.7)
+        for number in range(job_count)
+    ]
+    restarts = [Restart(rng.randrange(20 * MS, 300 * MS), 50 * MS)] if rng.random() < 0.5 else []
+    return Scenario(seed, nodes, controllers, jobs, restarts=restarts)

@@ -15,10 +15,10 @@ from tests.simulation.node_body import NodeBody
 from tests.simulation.scenario import Restart, Scenario
 from tests.simulation.server_body import ServerBody
 
-# A world with few machines is checked whole after every event, one with many only where the event
-# was, and whole now and then.
-WHOLE_CHECK_NODES = 12
-WHOLE_CHECK_JOBS = 12
+# Of the server of a small world all books are checked after every event of its own, of a larger one
+# only those of the node where it was, and all now and then.
+SMALL_NODES = 12
+SMALL_JOBS = 12
 WHOLE_CHECK_EVENTS = 2_000
 EVENT_LIMIT = 3_000_000
 
@@ -69,16 +69,15 @@ class World:
 
     def run(self) -> World:
         """Play until nothing is left to happen; raises `Violation` at the first broken promise."""
-        whole = len(self.nodes) <= WHOLE_CHECK_NODES and len(self.scenario.jobs) <= WHOLE_CHECK_JOBS
+        small = len(self.nodes) <= SMALL_NODES and len(self.scenario.jobs) <= SMALL_JOBS
         try:
             while self._queue:
                 self.now_ns, _, call, args = heapq.heappop(self._queue)
                 self.events += 1
                 call(*args)
-                if whole or self.events % WHOLE_CHECK_EVENTS == 0:
+                check_touched(self, small)
+                if self.events % WHOLE_CHECK_EVENTS == 0:
                     check_full(self)
-                else:
-                    check_touched(self)
                 self.touched.clear()
                 if self.events > EVENT_LIMIT:
                     raise Violation("the run does not end")
