@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
+
+# Some µs of counting.
+STEPS_PER_LOOK = 200
 
 
 def no_op(item: Any) -> Any:
@@ -26,5 +30,14 @@ def spin(cpu_us: int) -> float:
     began_s = time.process_time()
     end_s = began_s + cpu_us / 1e6
     while (now_s := time.process_time()) < end_s:
-        pass
+        # To read this clock is a system call, and a task of these would be the kernel's work.
+        for _ in range(STEPS_PER_LOOK):
+            pass
     return now_s - began_s
+
+
+def stamped(cpu_us: int) -> tuple[int, float, float, float]:
+    """Spin; who did it, from when to when on the clock that all processes share, and CPU seconds."""
+    began_s = time.monotonic()
+    cpu_s = spin(cpu_us)
+    return os.getpid(), began_s, time.monotonic(), cpu_s
