@@ -19,6 +19,7 @@ _MODULES = (
     "skewed",
     "large_function",
     "far_nodes",
+    "server_alone",
     "growth",
     "bounds",
 )
