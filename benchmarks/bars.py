@@ -18,6 +18,7 @@ class Bar:
         least: It holds from here upwards; None where `most` is given.
         most: It holds from here downwards.
         peer: Whose figure ours is divided by; None: ours as it is.
+        beyond: Theirs is subtracted instead.
         their_figure: Where the peer's figure is another one.
         otherwise: Another bar that is enough.
     """
@@ -28,6 +29,7 @@ class Bar:
     least: float | None = None
     most: float | None = None
     peer: str | None = None
+    beyond: bool = False
     their_figure: str | None = None
     otherwise: Bar | None = None
 
@@ -35,6 +37,8 @@ class Bar:
         """The figure or ratio as measured: the median over the rounds; None if it was not."""
         if self.peer is None:
             return rounds.median(self.workload, self.ours, self.figure)
+        if self.beyond:
+            return rounds.difference(self.workload, self.figure, self.ours, self.peer)
         return rounds.ratio(self.workload, self.figure, self.ours, self.peer, self.their_figure)
 
     def holds(self, rounds: Rounds) -> bool | None:
@@ -49,7 +53,8 @@ class Bar:
     def demand(self) -> str:
         """In words."""
         limit = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
-        said = f"{limit} × {self.peer}" if self.peer is not None else limit
+        between = f"beyond {self.peer}" if self.beyond else f"× {self.peer}"
+        said = f"{limit} {between}" if self.peer is not None else limit
         return f"{said}, or {self.otherwise.demand}" if self.otherwise is not None else said
 
 
@@ -94,4 +99,10 @@ BARS = (
     Bar("cluster", "W9", "chunk_1_calls_per_s", least=60, peer="stdlib"),
     Bar("cluster", "W9", "default_calls_per_s", least=4, peer="stdlib"),
     Bar("tls", "W10", "far_share", least=0.5),
+    Bar("achilles", "S1", "packets_per_s", least=100_000),
+    Bar("achilles", "S1", "cost_ratio", most=2),
+    Bar("cluster", "S2", "idle_kib", most=40),
+    Bar("tls", "S2", "idle_kib", most=40),
+    Bar("achilles", "S3", "worker_pss_mib", most=15, peer="stdlib", beyond=True),
+    Bar("cluster", "S3", "worker_pss_mib", most=15, peer="stdlib", beyond=True),
 )

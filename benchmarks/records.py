@@ -102,6 +102,14 @@ class Rounds:
             if their_figures.get(number, 0) > 0
         )
 
+    def difference(self, workload: str, figure: str, ours: str, theirs: str) -> float | None:
+        """The median over the rounds of ours - theirs within a round."""
+        our_figures = self.by_round(workload, ours, figure)
+        their_figures = self.by_round(workload, theirs, figure)
+        return _median(
+            our_figures[number] - their_figures[number] for number in our_figures if number in their_figures
+        )
+
 
 def _median(figures: Iterable[float]) -> float | None:
     known = list(figures)

@@ -105,13 +105,12 @@ def failures(rounds: Rounds) -> str:
 def report(rounds: Rounds) -> str:
     """All tables."""
     measured = rounds.workloads()
-    growth = [name for name in measured if name.startswith("G")]
-    bounds = [name for name in measured if name == "B"]
+    apart = [name for group in "SBG" for name in measured if name.startswith(group)]
     main = [name for name in measured if name.startswith("W")]
     parts = [figures_table(rounds, main)]
     parts += [ratios_table(rounds, ours) for ours in ("achilles", "cluster") if ours in rounds.peers()]
     parts.append(bars_table(rounds))
-    parts += [figures_table(rounds, [name]) for name in [*bounds, *growth]]
+    parts += [figures_table(rounds, [name]) for name in apart]
     if failed := failures(rounds):
         parts.append("Not measured:\n" + failed)
     return "\n\n".join(part for part in parts if part)

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from benchmarks.peers.achilles_embedded import Embedded
 from benchmarks.processes import ROOT, Service, free_port
 
@@ -60,6 +62,10 @@ class Cluster(Embedded):
             self._services[name].stop()
         self._services = {}
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def worker_pids(self) -> list[int]:
+        nodes = [service.pid for name, service in self._services.items() if name.startswith("node")]
+        return [child.pid for pid in nodes for child in psutil.Process(pid).children()]
 
     def other_pids(self) -> dict[str, int]:
         return {name: service.pid for name, service in self._services.items()}

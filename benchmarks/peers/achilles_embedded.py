@@ -37,3 +37,8 @@ class Embedded(Peer):
 
     def results_in(self, piece: Any) -> int:
         return len(piece["RESULT"]) if isinstance(piece, dict) else len(piece)
+
+    def worker_pids(self) -> list[int]:
+        from achilles.engines.local import local_engine
+
+        return local_engine().pids

@@ -52,6 +52,10 @@ class Peer:
         """Number of results in a piece."""
         return len(piece) if self.in_lists else 1
 
+    def worker_pids(self) -> list[int]:
+        """The worker processes, where it is known which these are."""
+        return []
+
     def other_pids(self) -> dict[str, int]:
         """Processes between caller and workers whose memory is of interest, by name."""
         return {}

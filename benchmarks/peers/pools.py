@@ -21,6 +21,9 @@ class StdlibPool(Peer):
         self.pool.terminate()
         self.pool.join()
 
+    def worker_pids(self) -> list[int]:
+        return [process.pid for process in self.pool._pool]
+
     def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:
         return self.pool.map(function, args, chunksize)  # type: ignore[no-any-return]
 

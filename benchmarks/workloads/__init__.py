@@ -19,7 +19,9 @@ _MODULES = (
     "skewed",
     "large_function",
     "far_nodes",
+    "scheduler_alone",
     "server_alone",
+    "idle_workers",
     "growth",
     "bounds",
 )

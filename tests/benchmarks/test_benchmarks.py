@@ -116,6 +116,22 @@ def test_bars_hold_or_not(rounds: Rounds) -> None:
     assert "W1 ray: not done after 60 s" in report(rounds)
 
 
+def test_a_bar_may_be_a_distance(rounds: Rounds) -> None:
+    rounds.add(cell(0, "S3", "achilles", worker_pss_mib=11.0))
+    assert "worker" not in bars_table(rounds)
+    rounds.add(cell(0, "S3", "stdlib", worker_pss_mib=5.0))
+    said = {" ".join(line.split()) for line in bars_table(rounds).splitlines()}
+    assert "| S3 proportional, MiB | achilles | ≤ 15 beyond stdlib | 6 | yes |" in said
+
+
+@pytest.mark.parametrize(("workload", "peer"), [("S1", "achilles"), ("S2", "tls"), ("S3", "cluster")])
+def test_what_peers_cannot_do_is_measured_as_well(workload: str, peer: str, tmp_path: Path) -> None:
+    run_benchmarks("--only", workload, "--peers", peer, "--rounds", "1", "--out", str(tmp_path), *TINY)
+    (one,) = [json.loads(line) for line in (tmp_path / "cells.jsonl").read_text().splitlines()]
+    assert one["failure"] is None
+    assert one["figures"].keys() == {figure.key for figure in WORKLOADS[workload].figures}
+
+
 def test_bars_name_figures_and_peers_that_exist() -> None:
     for bar in BARS:
         keys = {figure.key for figure in WORKLOADS[bar.workload].figures}
