@@ -9,7 +9,8 @@ Rules:
    in which they came.
 2. A worker has one piece at hand, and more only while they are short: up to `QUEUE_NS` of work, so
    that it does not wait for the next one, and nothing long waits behind something longer.
-3. Results of a parcel are kept until it is complete or `FLUSH_BYTES` have gathered, then sent.
+3. Results of a parcel are kept until it is complete, `FLUSH_BYTES` have gathered or `FLUSH_NS` have
+   passed since some were sent, then sent.
 4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
    packet that is spread over workers are brought together at one of them for reducing.
 5. When a worker dies, only the item it was running is charged with the death. What it had not
@@ -29,7 +30,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
+from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .fairness import FairQueue
+from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
 from .slots_events import (
     Command,
     DrainBegan,
@@ -46,8 +49,6 @@ from .slots_events import (
     ReportDeath,
     ReportTimeout,
     ReturnParcel,
-    RunPiece,
-    RunReduce,
     SendResults,
     StopWorker,
     TeachJob,
@@ -64,7 +65,7 @@ from .time_limits import TimeLimits
 __all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
 
 FLUSH_BYTES = 256 * 1024
-CANCEL_GRACE_NS = 500_000_000
+FLUSH_NS = 50_000_000
 
 
 class Slots:
@@ -83,7 +84,8 @@ class Slots:
         self._turns: FairQueue[int] = FairQueue()
         self._idle: OrderedDict[int, None] = OrderedDict()  # nothing at hand
         self._shallow: OrderedDict[int, None] = OrderedDict()  # room behind what is at hand
-        self._stop_at: deque[tuple[int, int, int]] = deque()  # when, worker, piece
+        self._cancelled = CancelledPieces()
+        self._long = LongPieces()
         self._serial = 0
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
@@ -117,9 +119,7 @@ class Slots:
             case WorkerSeen():
                 self._worker_seen(event)
             case TimePassed():
-                self._stop_overdue(event.now_ns)
-                for worker in self._limits.due(self.workers.values(), event.now_ns):
-                    self._out.append(LookAt(worker))
+                self._time_passed(event.now_ns)
         self._assign()
         return self._out
 
@@ -131,14 +131,15 @@ class Slots:
         if key in self.parcels:
             return
         tasks = sum(event.units)
-        parcel = ParcelState(key, event.first, tasks, event.packet_tasks, len(event.units))
+        parcel = ParcelState(key, event.first, tasks, event.packet_tasks, len(event.units), event.now_ns)
         self.parcels[key] = parcel
         job.parcels.add(key)
         if job.reduces:
             parcel.spread = gather_packets(event.first, event.units, event.packet_tasks)
         first = event.first
+        loading_ns = event.size_bytes // max(len(event.units), 1)
         for number, length in enumerate(event.units):
-            self._queue(job, Piece(self._next(), key, number, first, 0, length))
+            self._queue(job, Piece(self._next(), key, number, first, 0, length, loading_ns=loading_ns))
             first += length
 
     def _give_back(self, key: ParcelKey) -> None:
@@ -189,32 +190,26 @@ class Slots:
         self._turns.serve(job.job, piece.work_ns)
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns
-        if self._limits.jobs and len(worker.pieces) == 1:
-            self._watch(worker)
         if job.job not in worker.jobs:
             worker.jobs.add(job.job)
             job.workers.add(worker.worker)
             self._out.append(TeachJob(worker.worker, job.job))
-        if piece.parts is not None:
-            self._out.append(
-                RunReduce(worker.worker, piece.piece, piece.key, piece.first, piece.tasks, piece.parts)
-            )
-        else:
+        if piece.parts is None:
             parcel = self.parcels[piece.key]
             whole = job.reduces and parcel.packet_of(piece.first + piece.skip) not in parcel.spread
-            self._out.append(
-                RunPiece(
-                    worker.worker,
-                    piece.piece,
-                    piece.key,
-                    piece.unit,
-                    piece.first,
-                    piece.skip,
-                    piece.tasks,
-                    max(parcel.packet_tasks, 1) if whole else 0,
-                )
-            )
+            piece.packet_tasks = max(parcel.packet_tasks, 1) if whole else 0
+        self._out.append(piece.run_at(worker.worker))
+        if len(worker.pieces) == 1:
+            self._begun(worker)
         self._note(worker)
+
+    def _begun(self, worker: WorkerState) -> None:
+        """A worker has come to its first piece."""
+        if self._limits.jobs:
+            self._watch(worker)
+        look_at_ns = self._long.began(worker, self._now_ns)
+        if look_at_ns is not None:
+            self._out.append(WakeAt(look_at_ns))
 
     def _note(self, worker: WorkerState) -> None:
         """Keep the two lists of workers with room true."""
@@ -239,20 +234,32 @@ class Slots:
             return
         worker.take(piece)
         self._note(worker)
-        if self._limits.jobs and worker.pieces:
-            self._watch(worker)
+        if worker.pieces:
+            self._begun(worker)
         job = self.jobs.get(piece.key[0])
         parcel = self.parcels.get(piece.key)
         if job is None or parcel is None:
             # Forgotten while it ran.
             self._drop_piece(piece)
             return
+        self._turns.charge(job.job, event.busy_ns - piece.work_ns)
+        if event.tasks is not None and event.tasks < piece.tasks:
+            self._take_rest(job, piece, event.tasks)
+            if not event.tasks:
+                self._drop_piece(piece)
+                return
         if piece.tasks and piece.parts is None:
             job.measure(piece.tasks, event.busy_ns)
-        self._turns.charge(job.job, event.busy_ns - piece.work_ns)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
         self._keep(job, parcel, piece, event.size_bytes)
+
+    def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
+        """Rule 9: share out what a worker gave back."""
+        piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
+        shares = 1 if job.waiting else len(self._idle)
+        for part in reversed(piece.cut_off(done, shares, self._next)):
+            self._queue(job, part, ahead=True)
 
     def _keep(self, job: JobState, parcel: ParcelState, piece: Piece, size_bytes: int) -> None:
         """Store a finished piece with its parcel, reduce or send what that completes."""
@@ -288,8 +295,10 @@ class Slots:
     def _flush(self, parcel: ParcelState, size_bytes: int) -> None:
         parcel.kept_bytes += size_bytes
         complete = parcel.missing_tasks <= 0 and parcel.missing_empty <= 0
-        if not complete and parcel.kept_bytes < FLUSH_BYTES:
+        late = self._now_ns - parcel.sent_ns >= FLUSH_NS
+        if not complete and not late and parcel.kept_bytes < FLUSH_BYTES:
             return
+        parcel.sent_ns = self._now_ns
         segments = [
             (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
             for piece in parcel.done
@@ -393,24 +402,26 @@ class Slots:
             # Any of its pieces may be the one that does not end.
             held = [piece for piece in worker.pieces if piece.key[0] == event.job]
             if held:
-                at_ns = event.now_ns + CANCEL_GRACE_NS
-                self._stop_at.extend((at_ns, number, piece.piece) for piece in held)
+                at_ns = self._cancelled.add(number, [piece.piece for piece in held], event.now_ns)
                 self._out.append(WakeAt(at_ns))
             for piece in held:
                 piece.key = NOBODY
 
-    def _stop_overdue(self, now_ns: int) -> None:
-        while self._stop_at and self._stop_at[0][0] <= now_ns:
-            _, number, piece = self._stop_at.popleft()
-            worker = self.workers.get(number)
-            if worker is None or not any(held.piece == piece for held in worker.pieces):
-                continue
-            if worker.pieces[0].piece == piece:
+    def _time_passed(self, now_ns: int) -> None:
+        for worker, again_ns in self._cancelled.due(self.workers, now_ns):
+            if again_ns is None:
                 self._stop(worker)
             else:
-                # Somebody else's piece runs before it.
-                self._stop_at.append((now_ns + CANCEL_GRACE_NS, number, piece))
-                self._out.append(WakeAt(now_ns + CANCEL_GRACE_NS))
+                self._out.append(WakeAt(again_ns))
+        self._out += [LookAt(number) for number in self._limits.due(self.workers.values(), now_ns)]
+        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
+        self._out += [worker.pieces[0].hand_back_from(worker.worker) for worker in found]
+        if look_at_ns is not None:
+            self._out.append(WakeAt(look_at_ns))
+
+    def _is_pressed(self, job: int) -> bool:
+        """Whether a worker is idle, or a piece of another job waits."""
+        return bool(self._idle) or len(self._turns) > (job in self._turns)
 
     def _stop(self, worker: WorkerState) -> None:
         if not worker.stopping:

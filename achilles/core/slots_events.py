@@ -44,7 +44,7 @@ class JobIntroduced:
 
 @dataclass(slots=True)
 class ParcelReceived:
-    """Work came in: the lengths of the parcel's units, and of its packets."""
+    """Work came in: the lengths of the parcel's units, and of its packets, and its size in all."""
 
     now_ns: int
     job: int
@@ -53,6 +53,7 @@ class ParcelReceived:
     first: int
     units: list[int]
     packet_tasks: int
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -72,7 +73,10 @@ class DrainBegan:
 
 @dataclass(slots=True)
 class PieceFinished:
-    """A worker answered. ``status``: 0 all well, 1 some items failed, 2 all failed."""
+    """A worker answered. ``status``: 0 all well, 1 some items failed, 2 all failed.
+
+    ``tasks``: how many items it has done, from the first; the others are given back. None: all.
+    """
 
     now_ns: int
     worker: int
@@ -80,6 +84,7 @@ class PieceFinished:
     status: int
     busy_ns: int
     size_bytes: int
+    tasks: int | None = None
 
 
 @dataclass(slots=True)
@@ -131,6 +136,20 @@ class RunPiece:
     skip: int
     tasks: int
     packet_tasks: int
+
+
+@dataclass(slots=True)
+class HandBack:
+    """Have a worker stop after the item it runs, and give back the rest of its first piece.
+
+    With ``packet_tasks`` it goes on to the end of the packet. `PieceFinished` says how far it came; a
+    worker that has no rest, or does not hear in time, finishes the piece as if nothing had been said.
+    """
+
+    worker: int
+    piece: int
+    job: int
+    first: int
 
 
 @dataclass(slots=True)
@@ -239,6 +258,7 @@ Event = (
 Command = (
     TeachJob
     | RunPiece
+    | HandBack
     | RunReduce
     | SendResults
     | ReturnParcel

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from .slots_events import ParcelKey
+from .slots_events import HandBack, ParcelKey, RunPiece, RunReduce
 
 __all__ = ["NOBODY", "JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
 
@@ -34,6 +34,39 @@ class Piece:
     work_ns: float = 0.0
     status: int = 0
     busy_us: int = 0
+    patience_ns: int = 0  # how long it may run before its worker is asked to give back the rest
+    loading_ns: int = 0  # about what it costs to send and load its unit
+    packet_tasks: int = 0  # when its worker reduces: where it may be cut
+
+    @property
+    def divisible(self) -> bool:
+        """Whether its worker could give back some of it."""
+        return self.parts is None and self.tasks > max(self.packet_tasks, 1)
+
+    def run_at(self, worker: int) -> RunPiece | RunReduce:
+        """The command that gives it to a worker."""
+        if self.parts is not None:
+            return RunReduce(worker, self.piece, self.key, self.first, self.tasks, self.parts)
+        return RunPiece(
+            worker, self.piece, self.key, self.unit, self.first, self.skip, self.tasks, self.packet_tasks
+        )
+
+    def hand_back_from(self, worker: int) -> HandBack:
+        """The command that has a worker give back what it has not begun of it."""
+        return HandBack(worker, self.piece, self.key[0], self.first + self.skip)
+
+    def cut_off(self, done: int, shares: int, number: Callable[[], int]) -> list[Piece]:
+        """Keep the first items, and make up to so many even pieces of the others."""
+        step = max(self.packet_tasks, 1)
+        low, end = self.skip + done, self.skip + self.tasks
+        self.tasks = done
+        steps = -(-(end - low) // step)
+        shares = max(min(shares, steps), 1)
+        cuts = [min(low + steps * share // shares * step, end) for share in range(shares + 1)]
+        return [
+            replace(self, piece=number(), skip=start, tasks=stop - start, busy_us=0)
+            for start, stop in pairwise(cuts)
+        ]
 
     def cut_around(self, index: int, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
         """The pieces before, at and after one item, cut at these indices as well."""
@@ -41,7 +74,7 @@ class Piece:
         end = start + self.tasks
         cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
         return [
-            Piece(number(), self.key, self.unit, self.first, low - self.first, high - low)
+            replace(self, piece=number(), skip=low - self.first, tasks=high - low)
             for low, high in pairwise(cuts)
         ]
 
@@ -64,6 +97,7 @@ class ParcelState:
     missing_tasks: int
     packet_tasks: int
     units: int
+    sent_ns: int = 0  # when results were sent, or else when it came
     tasks: int = 0
     missing_empty: int = 0
     kept_bytes: int = 0
@@ -149,6 +183,8 @@ class WorkerState:
     stopping: bool = False
     overdue: tuple[int, int] | None = None  # piece and item for which it is being stopped
     look_at_ns: int = 0  # when to see how long its item runs already
+    began_ns: int = 0  # when it came to its first piece
+    asked_back: bool = False  # whether it was asked to give back the rest of that piece
 
     def may_queue(self) -> bool:
         """Whether something short may wait here behind what runs."""

@@ -182,6 +182,7 @@ class LocalEngine:
                     payload.packet_tasks,
                     payload.unit_tasks,
                     payload.units,
+                    payload.size_bytes,
                 )
             case ev.ForwardResults() if job is not None:
                 assert isinstance(payload, list)

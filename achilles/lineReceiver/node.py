@@ -254,9 +254,8 @@ class AchillesNode:
             units.append([payload[start : start + size]])
             start += size
         lengths = [tasks for tasks, _ in parcel.units]
-        self._crew.receive(
-            parcel.job, parcel.parcel, parcel.attempt, parcel.first, parcel.packet_tasks, lengths, units
-        )
+        key = (parcel.job, parcel.parcel, parcel.attempt)
+        self._crew.receive(*key, parcel.first, parcel.packet_tasks, lengths, units, len(payload))
 
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:

@@ -164,14 +164,14 @@ class Crew:
         packet_tasks: int,
         unit_tasks: list[int],
         units: list[list[Buffer]],
+        size_bytes: int,
     ) -> None:
-        """Take a parcel in: the length of each unit, and each unit's serialized arguments."""
+        """Take a parcel in: the length of each unit, each unit's serialized arguments, their size in all."""
         if job not in self._functions or (job, parcel, attempt) in self._units:
             return
         self._units[job, parcel, attempt] = units
-        self._tell(
-            ev.ParcelReceived(time.monotonic_ns(), job, parcel, attempt, first, unit_tasks, packet_tasks)
-        )
+        work = (first, unit_tasks, packet_tasks, size_bytes)
+        self._tell(ev.ParcelReceived(time.monotonic_ns(), job, parcel, attempt, *work))
 
     def forget(self, job: int) -> None:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
@@ -265,7 +265,8 @@ class Crew:
                 self._forwarding.unit_over(worker.slot)
                 piece = self._at_worker[worker.slot].popleft()
                 self._kept[piece] = payload
-                self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, piece, status, c, len(payload)))
+                answer = (worker.slot, piece, status, c, len(payload), b)
+                self._tell(ev.PieceFinished(time.monotonic_ns(), *answer))
             elif kind == channel.FETCH:
                 self._fetch(worker, job, a, payload.decode())
 
@@ -366,6 +367,8 @@ class Crew:
                     command.packet_tasks,
                     self._units[command.key][command.unit],
                 )
+            case ev.HandBack():
+                self._workers[command.worker].hand_back(command.job, command.first)
             case ev.SendResults():
                 segments: list[ResultSegment] = [
                     (first, tasks, status, busy_us, self._kept[piece])

@@ -9,8 +9,8 @@ sentinel, terminate). What differs is how it is launched:
   until something needs them.
 - It leads a process group of its own from before its first instruction, so a Ctrl-C at the terminal
   does not reach it and killing the group ends its children too.
-- It inherits the channel and the progress file; standard output and error are what it is given, or
-  the parent's; standard input is empty.
+- It inherits the channel, the pipe of notes and the progress file; standard output and error are what
+  it is given, or the parent's; standard input is empty.
 - It is no entry of ``multiprocess.active_children()``: it ends when its parent does, and nobody's
   interpreter exit waits for it.
 """
@@ -51,7 +51,8 @@ UNKNOWN_EXIT_CODE = 255
 
 _FIRST_LINE = (
     "import sys; sys.path.insert(0, {root!r}); import achilles; del sys.path[0]; "
-    "from achilles.workers.worker_main import main; main({channel_fd}, {progress_fd}, {parent_pid})"
+    "from achilles.workers.worker_main import main; "
+    "main({channel_fd}, {progress_fd}, {parent_pid}, {notes_fd})"
 )
 
 
@@ -83,6 +84,7 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
             channel_fd=process.channel_fd,
             progress_fd=process.progress_fd,
             parent_pid=os.getpid(),
+            notes_fd=process.notes_fd,
         )
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         child = subprocess.Popen(
@@ -92,7 +94,7 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]
             stdin=subprocess.DEVNULL,
             stdout=process.output_fds[0],
             stderr=process.output_fds[1],
-            pass_fds=(process.channel_fd, process.progress_fd),
+            pass_fds=(process.channel_fd, process.progress_fd, process.notes_fd),
             process_group=0,
             env={**os.environ, **process.environment},
         )
@@ -130,6 +132,7 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
     Args:
         channel_fd: The worker's end of the channel.
         progress_fd: A file of four int64 that both sides map.
+        notes_fd: A pipe's reading end, for what it is told while it runs something.
         environment: Variables to set on top of the parent's.
         name: Shown in ``repr``.
         output_fds: Its standard output and error; None: the parent's.
@@ -139,6 +142,7 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
         self,
         channel_fd: int,
         progress_fd: int,
+        notes_fd: int,
         environment: Mapping[str, str],
         name: str,
         output_fds: tuple[int | None, int | None] = (None, None),
@@ -146,6 +150,7 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
         super().__init__(name=name)
         self.channel_fd = channel_fd
         self.progress_fd = progress_fd
+        self.notes_fd = notes_fd
         self.output_fds = output_fds
         self.environment = dict(environment)
         self._reaping = threading.Lock()  # no signal may follow the reaping: the number is free then

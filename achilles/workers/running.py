@@ -27,6 +27,51 @@ Failure = tuple[int, bytes]
 Answer = tuple[int, Sequence[Buffer]]
 
 
+class RunningItems:
+    """The items that run now, of which another thread may take back those that were not begun.
+
+    The loop over items iterates over a list, which ends where the list ends: so nothing is paid for each
+    item. Whatever thread runs when, the number of results says what was done.
+    """
+
+    __slots__ = ("_cut", "_items", "_named", "_packet_tasks", "_progress", "_rest")
+
+    def __init__(self, progress: memoryview) -> None:
+        self._progress = progress
+        self._items: list[Any] | None = None
+        self._rest: list[Any] = []
+        self._packet_tasks = 1
+        # Job and first index: of these items, and of those that were named last.
+        self._named = self._cut = (0, -1)
+
+    def begin(self, items: list[Any], first: int, packet_tasks: int) -> None:
+        """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
+        self._named = (self._progress[2], first)
+        self._packet_tasks = max(packet_tasks, 1)
+        self._items = items
+        if self._cut == self._named:  # while they were loaded
+            self._cut_at(items, self._packet_tasks)
+
+    def end(self) -> None:
+        """They are done."""
+        self._items = None
+        self._cut = (0, -1)
+        # What was not run ends in this thread, where the user's code expects to be run.
+        self._rest = []
+
+    def cut(self, job: int, first: int) -> None:
+        """Take back what was not begun of the items that start there. In another thread."""
+        self._cut = (job, first)
+        items = self._items
+        if items is not None and self._named == (job, first):
+            begun = max(self._progress[0] - first, 1)
+            self._cut_at(items, begun + -begun % self._packet_tasks)
+
+    def _cut_at(self, items: list[Any], begun: int) -> None:
+        self._rest = items[begun:]
+        del items[begun:]
+
+
 class Job:
     """One job's function: as it came, and as it was loaded."""
 
@@ -66,12 +111,23 @@ class Job:
 
 
 def answer_unit(
-    job: Job, payload: Buffer, first: int, skip: int, limit: int, packet_tasks: int, progress: memoryview
-) -> Answer:
-    """Run items ``[skip, skip + limit)`` of the serialized list whose item 0 has index ``first``."""
+    job: Job,
+    payload: Buffer,
+    first: int,
+    skip: int,
+    limit: int,
+    packet_tasks: int,
+    progress: memoryview,
+    running: RunningItems,
+) -> tuple[int, Sequence[Buffer], int]:
+    """Run items ``[skip, skip + limit)`` of the serialized list whose item 0 has index ``first``.
+
+    Returns:
+        The answer, and for how many of the items; the others were taken back.
+    """
     begin = first + skip
     if job.failure is not None:
-        return ALL_FAILED, [job.failure]
+        return ALL_FAILED, [job.failure], limit
     try:
         items = deserialize(payload, numbered("argument", begin, limit))
         if skip or limit != len(items):
@@ -79,10 +135,15 @@ def answer_unit(
         reduces = packet_tasks > 0 and job.reducer is not None
         keep_errors = reduces and job.on_error == "return"
         function = _timed(job.function, progress) if job.timed else job.function
-        results, failures = _run(function, job.callback, items, begin, progress, keep_errors)
+        running.begin(items, begin, packet_tasks if reduces else 0)
+        try:
+            results, failures = _run(function, job.callback, items, begin, progress, keep_errors)
+        finally:
+            running.end()
         del items
+        done = len(results)
         if not reduces:
-            return _pack(results, range(begin, begin + len(results)), failures)
+            return *_pack(results, range(begin, begin + done), failures), done
         failed = dict(failures)
         values: list[Any] = []
         failures = []
@@ -92,9 +153,9 @@ def answer_unit(
             part = results[offset : offset + packet_tasks]
             values.append(_reduce(job, part, start, failed, failures))
         del results
-        return _pack(values, starts, failures)
+        return *_pack(values, starts, failures), done
     except BaseException as error:  # noqa: BLE001
-        return ALL_FAILED, [_failure(error, begin)]
+        return ALL_FAILED, [_failure(error, begin)], limit
 
 
 def answer_reduce(job: Job, payload: bytearray, first: int, parts: int) -> Answer:

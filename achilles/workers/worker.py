@@ -29,6 +29,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,6 +46,7 @@ from achilles.workers.streams import TOKEN_BYTES
 _log = logging.getLogger("achilles.workers")
 
 PROGRESS_BYTES = 32  # as `worker_main` says
+NOTE = struct.Struct("<qq")  # as there
 #: How often to ask for the exit code where the kernel has no pidfd.
 POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
@@ -132,6 +134,7 @@ class Worker:
         self._progress = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
         self._calls: list[Call] = []
         self._closing = False
+        self._notes_fd = -1
         self._rss_floor_bytes = 0
 
     def __repr__(self) -> str:
@@ -148,6 +151,8 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         progress_fd = -1
+        notes_fd, self._notes_fd = os.pipe()
+        os.set_blocking(self._notes_fd, False)
         output_fds: tuple[int | None, int | None] = (None, None)
         try:
             if self._output is not None:
@@ -161,6 +166,7 @@ class Worker:
             process = WorkerProcess(
                 theirs.fileno(),
                 progress_fd,
+                notes_fd,
                 self._environment,
                 f"achilles-worker-{self.slot}",
                 output_fds,
@@ -170,11 +176,12 @@ class Worker:
             ours.close()
             for pipe in self._pipes:
                 pipe.close()
+            self._close_notes()
             self._release_progress()
             raise
         finally:
             theirs.close()
-            for fd in (progress_fd, *output_fds):
+            for fd in (progress_fd, notes_fd, *output_fds):
                 if fd is not None and fd >= 0:
                     os.close(fd)
         self._process = process
@@ -251,6 +258,17 @@ class Worker:
         """
         if self._channel is not None:
             self._channel.send(kind, status, job, a, b, c, segments)
+
+    def hand_back(self, job: int, first: int) -> None:
+        """Have it stop after the item that it is at, if it runs the unit whose first item this is.
+
+        The RESULT then is for fewer items. From any thread; lost when the worker has much to read.
+        """
+        try:
+            if self._notes_fd >= 0:
+                os.write(self._notes_fd, NOTE.pack(job, first))
+        except OSError:
+            pass  # full, or the worker is gone
 
     def send_module(self, job: int, request: int, module: ModuleSource) -> None:
         """Answer a FETCH (job and request as they came in its fields ``job`` and ``a``)."""
@@ -344,9 +362,14 @@ class Worker:
             self._loop.removeReader(self._watch)
             self._watch = None
         link.close()
+        self._close_notes()
         process.release()
         self._release_progress()
         self._owner.worker_died(self, exit_code)
+
+    def _close_notes(self) -> None:
+        fd, self._notes_fd = self._notes_fd, -1
+        os.close(fd)
 
     def _release_progress(self) -> None:
         """Keep the last value; the mapping goes with its last reference."""

@@ -11,7 +11,7 @@ FUNCTION  serialized ``(func, callback, reducer, on_error)``; ``on_error`` is ``
           kept until FORGET. Field ``a`` is the session whose modules the job may import, ``b`` is 1
           when the parent wants to know since when each item runs.
 UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run. Answer: one RESULT with
-          ``a = first + skip``, ``b = limit``.
+          ``a = first + skip``, ``b`` = how many of them it is for: ``limit``, or fewer if a note said so.
 REDUCE    parts, each the payload of a RESULT with status 0 or 1 of a unit that was not reduced.
           Answer: one RESULT with the same ``a`` (first index) and ``b`` (tasks).
 
@@ -44,6 +44,9 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 (``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
 running and serializing; not loading the function.
 
+A *note*, on a pipe of its own, is two int64, the job and the index of the first item of a UNIT: if that
+runs, no further item of it is begun (when packets are reduced, none beyond the packet that was begun).
+
 Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
 
 The progress file holds four int64: index + 1 of the running item; when an item began (monotonic, ns;
@@ -61,6 +64,7 @@ import mmap
 import os
 import select
 import signal
+import struct
 import sys
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
@@ -71,10 +75,11 @@ from typing import NoReturn
 from achilles.workers import channel
 from achilles.workers.channel import BlockingChannel, BrokenChannelError, Buffer, Message
 from achilles.workers.importing import OwnModules
-from achilles.workers.running import Job, answer_reduce, answer_unit
+from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 
 PROGRESS_BYTES = 32
+NOTE = struct.Struct("<qq")
 #: What Python code writes to, and the bytes below it.
 Output = tuple[TextIOWrapper, MarkedStream]
 
@@ -169,14 +174,15 @@ class Conversation:
             self._messages[:0] = arrived
 
 
-def main(channel_fd: int, progress_fd: int, parent_pid: int) -> None:
+def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> None:
     """The whole life of a worker process; returns when it is told to exit."""
     _shield_from_signals()
     link = BlockingChannel(_own_descriptor(channel_fd))
-    start_new_thread(_end_with_parent, (link.fileno(), parent_pid))
     progress_map = mmap.mmap(progress_fd, PROGRESS_BYTES)
     os.close(progress_fd)
     progress = memoryview(progress_map).cast("q")
+    running = RunningItems(progress)
+    start_new_thread(_heed_parent, (link.fileno(), parent_pid, _own_descriptor(notes_fd), running))
     conversation = Conversation(link)
     os.register_at_fork(after_in_child=conversation.after_fork)
     worker_pid = os.getpid()
@@ -190,7 +196,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int) -> None:
         gc.collect()
         gc.freeze()
         conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
-        _serve(conversation, own_modules, progress, outputs)
+        _serve(conversation, own_modules, progress, running, outputs)
     except (BrokenChannelError, OSError):
         if os.getpid() == worker_pid:
             _kill_group()
@@ -201,11 +207,12 @@ def _serve(
     conversation: Conversation,
     own_modules: OwnModules,
     progress: memoryview,
+    running: RunningItems,
     outputs: list[Output],
 ) -> None:
     jobs: dict[int, Job] = {}
     while True:
-        if not _serve_one(jobs, conversation, own_modules, progress, outputs):
+        if not _serve_one(jobs, conversation, own_modules, progress, running, outputs):
             return
 
 
@@ -214,6 +221,7 @@ def _serve_one(
     conversation: Conversation,
     own_modules: OwnModules,
     progress: memoryview,
+    running: RunningItems,
     outputs: list[Output],
 ) -> bool:
     # A function of its own, so that a worker that waits for work holds neither payloads nor results.
@@ -230,7 +238,7 @@ def _serve_one(
         job.load(begin)
         started_ns = perf_counter_ns()
         if kind == channel.UNIT:
-            status, segments = answer_unit(job, payload, a, b >> 32, tasks, c, progress)
+            status, segments, tasks = answer_unit(job, payload, a, b >> 32, tasks, c, progress, running)
         else:
             status, segments = answer_reduce(job, payload, a, c)
         busy_ns = perf_counter_ns() - started_ns
@@ -276,8 +284,8 @@ def _duplicate(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def _end_with_parent(channel_fd: int, parent_pid: int) -> None:
-    """Thread: wait until the parent is gone, then end this process and all that it started."""
+def _heed_parent(channel_fd: int, parent_pid: int, notes_fd: int, running: RunningItems) -> None:
+    """Thread: take back items that a note names; end this process and all it started with its parent."""
     poller = select.poll()
     # A hang-up alone would not do: a child that the parent forked holds the channel's other end too.
     poller.register(channel_fd, 0)
@@ -285,8 +293,16 @@ def _end_with_parent(channel_fd: int, parent_pid: int) -> None:
         poller.register(os.pidfd_open(parent_pid), select.POLLIN)
     except (AttributeError, OSError):
         pass
-    if os.getppid() == parent_pid:
-        poller.poll()
+    poller.register(notes_fd, select.POLLIN)
+    while os.getppid() == parent_pid:
+        ready = dict(poller.poll())
+        if ready.pop(notes_fd, 0) & select.POLLIN:
+            for job, first in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
+                running.cut(job, first)
+        elif not ready:
+            poller.unregister(notes_fd)  # user code closed it
+        if ready:
+            break
     _kill_group()
 
 

@@ -30,6 +30,7 @@ class Worker:
         self.started_ns = 0
         self.item_ns = 0.0
         self.stuck_at: int | None = None  # the item without end that it runs, or will
+        self.done: int | None = None  # so many items are run, and the others given back
 
     def running(self, now_ns: int) -> tuple[int, int, int] | None:
         """The job, the item that it is at, and when it began that (0: not known)."""
@@ -96,7 +97,7 @@ class Machine:
         worker.run += 1
         worker.started_ns = self.world.now_ns
         worker.item_ns = 0.0
-        worker.stuck_at = None
+        worker.stuck_at = worker.done = None
         if isinstance(command, ev.RunPiece):
             factor = self.world.rng.lognormvariate(0.0, plan.spread) if plan.spread else 1.0
             worker.item_ns = plan.task_ns * self.plan.slowness * factor
@@ -111,7 +112,26 @@ class Machine:
         self.world.after(self._duration_ns(worker), self._finished, worker, worker.run)
 
     def _duration_ns(self, worker: Worker) -> float:
-        return OVERHEAD_NS + worker.queue[0][0].tasks * worker.item_ns
+        tasks = worker.queue[0][0].tasks if worker.done is None else worker.done
+        return OVERHEAD_NS + tasks * worker.item_ns
+
+    def _hand_back(self, worker: Worker, piece: int) -> None:
+        """Stop a piece after the item that runs, or after the packet if it is reduced."""
+        running = worker.running(self.world.now_ns)
+        if running is None or worker.queue[0][0].piece != piece or worker.done is not None:
+            return
+        command = worker.queue[0][0]
+        assert isinstance(command, ev.RunPiece)
+        start = command.first + command.skip
+        done = running[1] + 1 - start
+        done += -done % max(command.packet_tasks, 1)
+        if done >= command.tasks or (worker.stuck_at is not None and worker.stuck_at < start + done):
+            return
+        worker.done = done
+        worker.stuck_at = None
+        worker.run += 1
+        left_ns = worker.started_ns + self._duration_ns(worker) - self.world.now_ns
+        self.world.after(max(left_ns, 0.0), self._finished, worker, worker.run)
 
     def _doomed(self, worker: Worker, run: int) -> None:
         if worker.run == run:
@@ -122,28 +142,26 @@ class Machine:
             return
         busy_ns = int(self._duration_ns(worker))
         command, plan = worker.queue.popleft()
+        tasks = command.tasks if worker.done is None else worker.done
         if isinstance(command, ev.RunReduce):
             result = Results(plan, command.first, command.tasks, 0, 0, plan.result_bytes, reduced=True)
         else:
             start = command.first + command.skip
-            failing = plan.failing and any(
-                index % plan.failing == 0 for index in range(start, start + command.tasks)
-            )
+            failing = plan.failing and any(index % plan.failing == 0 for index in range(start, start + tasks))
             # A worker that reduces leaves one value for each packet.
-            values = -(-command.tasks // command.packet_tasks) if command.packet_tasks else command.tasks
+            values = -(-tasks // command.packet_tasks) if command.packet_tasks else tasks
             size_bytes = values * plan.result_bytes
             reduced = bool(command.packet_tasks)
-            result = Results(plan, start, command.tasks, int(bool(failing)), 0, size_bytes, reduced=reduced)
-        self.world.after(PIPE_NS, self._hear_finished, worker.number, command.piece, result, busy_ns)
+            result = Results(plan, start, tasks, int(bool(failing)), 0, size_bytes, reduced=reduced)
+        self.world.after(PIPE_NS, self._hear_finished, worker.number, command.piece, result, busy_ns, tasks)
         worker.run += 1
         if worker.queue:
             self._begin(worker)
 
-    def _hear_finished(self, worker: int, piece: int, result: Results, busy_ns: int) -> None:
+    def _hear_finished(self, worker: int, piece: int, result: Results, busy_ns: int, tasks: int) -> None:
         self.kept[piece] = result
-        self._hear(
-            ev.PieceFinished(self.world.now_ns, worker, piece, result.status, busy_ns, result.size_bytes)
-        )
+        answer = (worker, piece, result.status, busy_ns, result.size_bytes, tasks)
+        self._hear(ev.PieceFinished(self.world.now_ns, *answer))
 
     def _kill_any(self) -> None:
         alive = [worker for worker in self.workers.values() if worker.alive]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ECHO_SHARE = 0.03
+# Workers that hear in time that they are to give something back.
+HEARD_SHARE = 0.9
 
 
 class NodeBody(Machine, Peer):
@@ -93,7 +95,7 @@ class NodeBody(Machine, Peer):
         assert key not in self.parcels, "the same attempt came twice"
         self.parcels[key] = parcel
         event = ev.ParcelReceived(
-            self.world.now_ns, *key, parcel.first, list(parcel.units), parcel.packet_tasks
+            self.world.now_ns, *key, parcel.first, list(parcel.units), parcel.packet_tasks, parcel.size_bytes
         )
         self._hear(event)
         if key in self.parcels and self.world.chance(ECHO_SHARE):
@@ -128,6 +130,11 @@ class NodeBody(Machine, Peer):
                 del self.workers[worker].jobs[job]
             case ev.RunPiece() | ev.RunReduce():
                 self._run(self.workers[command.worker], command)
+            case ev.HandBack(worker, piece, job, first):
+                held = self.brain.pieces[piece]
+                assert (job, first) == (held.key[0], held.first + held.skip)
+                if self.world.chance(HEARD_SHARE):
+                    self._hand_back(self.workers[worker], piece)
             case ev.SendResults(key, segments):
                 self._send(key, segments)
             case ev.ReturnParcel(key, given):

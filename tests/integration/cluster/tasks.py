@@ -73,3 +73,8 @@ def after_gate(item: tuple[str, int]) -> tuple[int, int]:
     while not os.path.exists(gate) and time.monotonic() < until:
         time.sleep(0.005)
     return os.getppid(), number
+
+
+def pid_after(wait_s: float) -> int:
+    time.sleep(wait_s)
+    return os.getpid()

@@ -9,7 +9,7 @@ import pytest
 from achilles.errors import SerializationError
 from achilles.serialization import deserialize, join, load_failure, serialize
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
-from achilles.workers.running import Job, answer_reduce, answer_unit
+from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 
 
 def make_job(function, *, callback=None, reducer=None, on_error="raise") -> Job:
@@ -18,11 +18,23 @@ def make_job(function, *, callback=None, reducer=None, on_error="raise") -> Job:
     return job
 
 
+def no_progress() -> memoryview:
+    return memoryview(bytearray(32)).cast("q")
+
+
+def answer(job, payload, first, skip, limit, packet_tasks=0, progress=None):
+    progress = no_progress() if progress is None else progress
+    status, segments, done = answer_unit(
+        job, payload, first, skip, limit, packet_tasks, progress, RunningItems(progress)
+    )
+    assert done == limit
+    return status, segments
+
+
 def run(job, items, *, first=0, skip=0, limit=None, packet_tasks=0, progress=None):
-    progress = memoryview(bytearray(16)).cast("q") if progress is None else progress
     limit = len(items) - skip if limit is None else limit
     payload = join(serialize(items, "arguments"))
-    return opened(*answer_unit(job, payload, first, skip, limit, packet_tasks, progress))
+    return opened(*answer(job, payload, first, skip, limit, packet_tasks, progress))
 
 
 def opened(status, segments):
@@ -60,7 +72,7 @@ def test_an_empty_unit_is_an_empty_list_or_one_empty_packet() -> None:
 
 
 def test_progress_names_the_item_that_runs() -> None:
-    progress = memoryview(bytearray(16)).cast("q")
+    progress = no_progress()
     seen = []
     job = make_job(halve)
     job.function = lambda x: seen.append(progress[0])
@@ -117,9 +129,7 @@ def test_results_that_cannot_be_pickled_cost_only_themselves() -> None:
 
 
 def test_arguments_that_are_no_payload_fail_the_range() -> None:
-    status, segments = answer_unit(
-        make_job(halve), b"junk" * 10, 3, 0, 2, 0, memoryview(bytearray(16)).cast("q")
-    )
+    status, segments = answer(make_job(halve), b"junk" * 10, 3, 0, 2)
     assert status == ALL_FAILED
     assert isinstance(load_failure(segments[0]), SerializationError)
 
@@ -130,10 +140,9 @@ def reduced(job, parts, first=0):
 
 
 def parts_of(job, *units):
-    progress = memoryview(bytearray(16)).cast("q")
     parts, first = [], 0
     for unit in units:
-        _, segments = answer_unit(job, join(serialize(unit, "arguments")), first, 0, len(unit), 0, progress)
+        _, segments = answer(job, join(serialize(unit, "arguments")), first, 0, len(unit))
         parts.append(b"".join(segments))
         first += len(unit)
     return parts
@@ -149,3 +158,59 @@ def test_parts_with_failures_are_reduced_as_asked() -> None:
     job = make_job(halve, reducer=total)
     status, values, errors = reduced(job, parts_of(job, [2, 1], [4]))
     assert (status, values, list(errors)) == (SOME_FAILED, [None], [1])
+
+
+def cut_at(index, *, job=0, first=5, items=10, packet_tasks=0, reducer=None, fails=False):
+    """Run items; at one of them another thread takes back the rest. How many were done, and what came."""
+    progress = no_progress()
+    running = RunningItems(progress)
+
+    def function(x):
+        if x == index:
+            other = threading.Thread(target=running.cut, args=(job, first))
+            other.start()
+            other.join()
+            if fails:
+                raise ValueError(x)
+        return x
+
+    runs = make_job(halve, reducer=reducer)
+    runs.function = function
+    payload = join(serialize(list(range(items)), "arguments"))
+    status, segments, done = answer_unit(runs, payload, 3, 2, items - 2, packet_tasks, progress, running)
+    return done, opened(status, segments)
+
+
+def test_what_was_not_begun_can_be_taken_back() -> None:
+    assert cut_at(4) == (3, (OK, [2, 3, 4]))
+
+
+def test_taking_back_what_runs_last_takes_nothing() -> None:
+    assert cut_at(9) == (8, (OK, list(range(2, 10))))
+
+
+def test_an_item_that_fails_while_the_rest_is_taken_back_is_answered() -> None:
+    done, (status, values, errors) = cut_at(4, fails=True)
+    assert (done, status, values, list(errors)) == (3, SOME_FAILED, [2, 3, None], [7])
+
+
+def test_other_items_than_those_named_are_left_alone() -> None:
+    assert cut_at(4, job=1)[0] == 8
+    assert cut_at(4, first=3)[0] == 8
+
+
+@pytest.mark.parametrize(("packet_tasks", "done"), [(0, 1), (3, 3)])
+def test_what_is_named_before_it_begins_is_cut_as_it_begins(packet_tasks, done) -> None:
+    progress = no_progress()
+    running = RunningItems(progress)
+    running.cut(0, 5)
+    payload = join(serialize(list(range(8)), "arguments"))
+    job = make_job(abs, reducer=total)
+    assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == done
+    assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == 8
+
+
+def test_packets_that_are_reduced_stay_whole() -> None:
+    assert cut_at(2, packet_tasks=3, reducer=total) == (3, (OK, [2 + 3 + 4]))
+    assert cut_at(5, packet_tasks=3, reducer=total) == (6, (OK, [2 + 3 + 4, 5 + 6 + 7]))
+    assert cut_at(8, packet_tasks=3, reducer=total)[0] == 8

@@ -1,0 +1,46 @@
+"""Workers that are told to give back what they have not begun."""
+
+from __future__ import annotations
+
+import time
+
+from achilles.workers import channel
+from tests.integration.workers import tasks
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.001)
+    return path.name
+
+
+def test_a_worker_stops_after_the_item_it_runs(parent, wait, tmp_path) -> None:
+    worker = parent.worker()
+    files = [tmp_path / str(number) for number in range(50)]
+    parent.function(worker, wait_for)
+    parent.unit(worker, files, first=7, skip=2)
+    wait(lambda: worker.progress() == 10)
+    worker.hand_back(1, 7)  # not what runs
+    worker.hand_back(1, 9)
+    # When it hears that is its own affair: so one item after the other.
+    for number, file in enumerate(files[2:], 10):
+        file.touch()
+        wait(lambda number=number: worker.progress() > number or not parent.said.empty())
+        if not parent.said.empty():
+            break
+    _, _, status, job, first, done, _, _ = parent.next()
+    assert (status, job, first) == (channel.OK, 1, 9)
+    assert 1 <= done < 48
+    parent.unit(worker, files[:1] * 3, first=70)
+    files[0].touch()
+    assert parent.result() == (channel.OK, ["0"] * 3)
+
+
+def test_a_note_of_other_items_does_nothing(parent) -> None:
+    worker = parent.worker()
+    worker.hand_back(1, 3)
+    worker.hand_back(2, 0)
+    assert parent.run(worker, tasks.square, [1, 2, 3]) == (channel.OK, [1, 4, 9])
+    worker.hand_back(1, 4)
+    parent.unit(worker, [5])
+    assert parent.result() == (channel.OK, [25])

@@ -1,0 +1,187 @@
+"""Pieces that were cut too long: who is asked to give back what, and what becomes of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from achilles.core import slots_events as ev
+from achilles.core.long_pieces import PATIENCE_NS
+from achilles.core.slots import FLUSH_NS, Slots
+
+MS = 1_000_000
+
+
+class Drive:
+    """Slots whose workers run one job."""
+
+    def __init__(self, workers: int = 2, *, reduces: bool = False) -> None:
+        self.brain = Slots()
+        self.now_ns = 0
+        self.runs: dict[int, Any] = {}
+        self.sent: list[tuple[int, int]] = []
+        self.wake_ns: list[int] = []
+        for worker in range(workers):
+            self.hear(ev.WorkerStarted, worker)
+        self.hear(ev.JobIntroduced, 1, reduces)
+
+    def hear(self, kind: Any, *fields: Any) -> list[Any]:
+        commands = self.brain.handle(kind(self.now_ns, *fields))
+        for command in commands:
+            if isinstance(command, ev.RunPiece):
+                self.runs[command.worker] = command
+            elif isinstance(command, ev.SendResults):
+                self.sent += [segment[1:3] for segment in command.segments]
+            elif isinstance(command, ev.WakeAt):
+                self.wake_ns.append(command.at_ns)
+        return commands
+
+    def parcel(
+        self, units: list[int], packet_tasks: int = 1, *, job: int = 1, parcel: int = 0, size_bytes: int = 0
+    ) -> list[Any]:
+        return self.hear(ev.ParcelReceived, job, parcel, 1, 0, units, packet_tasks, size_bytes)
+
+    def asked(self, to_ns: int) -> list[int]:
+        """The workers that are asked to give something back until then."""
+        found = []
+        while self.wake_ns and min(self.wake_ns) <= to_ns:
+            self.now_ns = min(self.wake_ns)
+            self.wake_ns = [at_ns for at_ns in self.wake_ns if at_ns > self.now_ns]
+            for command in self.hear(ev.TimePassed):
+                if isinstance(command, ev.HandBack):
+                    assert command.piece == self.runs[command.worker].piece
+                    found.append(command.worker)
+        self.now_ns = to_ns
+        return found
+
+    def finish(self, worker: int, done: int | None = None, busy_ns: int = 500 * MS) -> list[Any]:
+        piece = self.runs.pop(worker)
+        return self.hear(ev.PieceFinished, worker, piece.piece, 0, busy_ns, 10, done)
+
+    def ranges(self) -> dict[int, tuple[int, int]]:
+        return {worker: (run.first + run.skip, run.tasks) for worker, run in self.runs.items()}
+
+
+def test_who_runs_a_piece_for_long_is_asked_for_the_rest_once() -> None:
+    drive = Drive(1)
+    drive.parcel([100])
+    assert drive.asked(PATIENCE_NS - 1) == []
+    assert drive.asked(PATIENCE_NS) == [0]
+    assert drive.asked(50 * PATIENCE_NS) == []
+
+
+def test_what_cannot_be_divided_is_left_alone() -> None:
+    drive = Drive(2)
+    drive.parcel([1])
+    assert drive.wake_ns == []
+
+
+def test_what_is_done_is_sent_and_the_rest_is_shared_with_who_is_idle() -> None:
+    drive = Drive(2)
+    drive.parcel([100])
+    drive.asked(FLUSH_NS)
+    drive.finish(0, done=40)
+    assert drive.sent == [(0, 40)]
+    assert sorted(drive.ranges().values()) == [(40, 30), (70, 30)]
+    drive.finish(0)
+    drive.finish(1)
+    assert sorted(drive.sent) == [(0, 40), (40, 30), (70, 30)]
+    assert not drive.brain.parcels and not drive.brain.pieces
+
+
+def test_the_rest_stays_whole_while_others_have_enough_to_do() -> None:
+    drive = Drive(2)
+    drive.parcel([100, 100, 100])
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=40)
+    assert drive.ranges() == {0: (40, 60), 1: (100, 100)}
+
+
+def test_the_rest_has_more_time_unless_somebody_is_idle() -> None:
+    drive = Drive(1)
+    drive.parcel([1000])
+    pauses = []
+    for done in (10, 20, 40):
+        began_ns = drive.now_ns
+        while not drive.asked(drive.now_ns + MS):
+            pass
+        pauses.append(drive.now_ns - began_ns)
+        drive.finish(0, done=done)
+    assert pauses[0] == PATIENCE_NS and pauses[1] >= 2 * PATIENCE_NS and pauses[2] >= 4 * PATIENCE_NS
+    drive.hear(ev.WorkerStarted, 1)
+    assert drive.asked(drive.now_ns + 2 * PATIENCE_NS) == [0]
+
+
+def test_another_job_does_not_wait_for_the_end_of_a_long_piece() -> None:
+    drive = Drive(1)
+    drive.parcel([1000])
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=10)
+    drive.hear(ev.JobIntroduced, 2)
+    drive.parcel([5], job=2)
+    assert drive.asked(drive.now_ns + 2 * PATIENCE_NS) == [0]
+    drive.finish(0, done=10, busy_ns=20 * MS)
+    assert drive.runs[0].key[0] == 2
+
+
+def test_arguments_that_are_slow_to_load_are_sent_again_more_rarely() -> None:
+    drive = Drive(1)
+    drive.parcel([8], size_bytes=64 * MS)
+    assert drive.asked(500 * MS) == []
+    assert drive.asked(2000 * MS) == [0]
+
+
+@pytest.mark.parametrize("done", [4, 8, 96])
+def test_a_reduced_piece_is_cut_between_packets(done: int) -> None:
+    drive = Drive(3, reduces=True)
+    drive.parcel([100], packet_tasks=4)
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=done)
+    ranges = sorted(drive.ranges().values())
+    assert sum(tasks for _, tasks in ranges) == 100 - done
+    assert all(first % 4 == 0 for first, _ in ranges)
+    assert all(run.packet_tasks == 4 for run in drive.runs.values())
+
+
+def test_a_reduced_packet_in_several_pieces_is_still_brought_together() -> None:
+    drive = Drive(2, reduces=True)
+    drive.parcel([50, 50], packet_tasks=100)
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=7)
+    drive.finish(0)
+    commands = drive.finish(1)
+    (reduce,) = [command for command in commands if isinstance(command, ev.RunReduce)]
+    assert (reduce.first, reduce.tasks, len(reduce.parts)) == (0, 100, 3)
+
+
+def test_a_death_in_what_was_given_back_blames_the_item_that_ran() -> None:
+    drive = Drive(2)
+    drive.parcel([100])
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=40)
+    worker = next(number for number, (first, _) in drive.ranges().items() if first == 70)
+    del drive.runs[worker]
+    drive.hear(ev.WorkerDied, worker, 80)
+    for _ in range(4):
+        drive.finish(1 - worker)
+    assert sorted(drive.sent) == [(0, 40), (40, 30), (70, 10), (80, 1), (81, 19)]
+
+
+def test_a_worker_that_had_not_begun_gives_everything_back() -> None:
+    drive = Drive(1)
+    drive.parcel([10])
+    drive.asked(PATIENCE_NS)
+    drive.finish(0, done=0, busy_ns=0)
+    assert drive.ranges() == {0: (0, 10)}
+    drive.finish(0)
+    assert drive.sent == [(0, 10)] and not drive.brain.pieces
+
+
+def test_what_is_given_back_of_a_forgotten_job_is_dropped() -> None:
+    drive = Drive(1)
+    drive.parcel([10])
+    drive.asked(PATIENCE_NS)
+    drive.hear(ev.JobForgotten, 1)
+    drive.finish(0, done=3)
+    assert drive.runs == {} and not drive.brain.pieces
