@@ -8,7 +8,7 @@ ROUNDS ?= 5
 BENCH ?=
 MINUTES ?= 30
 
-.PHONY: help demo test lint simulate soak fuzz clean
+.PHONY: help demo test lint simulate soak many fuzz clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -30,6 +30,9 @@ simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+many: $(INSTALLED)  ## Draw 100 million integers lazily and check that memory stays flat
+	$(BIN)/python -m tests.soak.many_ints
 
 bench: .venv/.installed-bench  ## Measure beside other libraries (ROUNDS=5 BENCH="--only W1,W3 --peers stdlib --resume")
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)

@@ -46,6 +46,7 @@ def map(
     startup_timeout: float | None = 60.0,
     output: bool = True,
     timeout: float | None = None,
+    memory_budget: int | str | None = None,
 ) -> list[Any]:
     """Apply ``func`` to every argument and return all results, packet by packet.
 
@@ -73,6 +74,8 @@ def map(
             of the rest, only how much it was.
         timeout: Seconds that one item may run. An item that runs longer has failed, with `TaskTimeout`; it
             is not tried again. Loading the function and the arguments does not count. None: no limit.
+        memory_budget: How much of this process's memory serialized arguments and results may take, in bytes
+            or as ``"2G"``; beyond it no more arguments are drawn. By default as configured.
 
     Returns:
         A list of packets in the order of the arguments, each the list of its results (or its
@@ -98,7 +101,7 @@ def map(
         output=output,
         timeout_s=timeout,
     )
-    settings = (host, port, username, secret_key, address)
+    settings = (host, port, username, secret_key, address, memory_budget)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
     with closing(packets):
         results: list[Any] = []
@@ -126,6 +129,7 @@ def imap(
     startup_timeout: float | None = 60.0,
     output: bool = True,
     timeout: float | None = None,
+    memory_budget: int | str | None = None,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets in order, as they are done.
 
@@ -154,7 +158,7 @@ def imap(
         output=output,
         timeout_s=timeout,
     )
-    return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
+    return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 
 
 def imap_unordered(
@@ -175,6 +179,7 @@ def imap_unordered(
     startup_timeout: float | None = 60.0,
     output: bool = True,
     timeout: float | None = None,
+    memory_budget: int | str | None = None,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets as they come in, in any order.
 
@@ -192,7 +197,7 @@ def imap_unordered(
         output=output,
         timeout_s=timeout,
     )
-    return Packets(spec, (host, port, username, secret_key, address), error_callback, progress)
+    return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 
 
 class Packets(Iterator[dict[str, Any]]):
@@ -204,7 +209,7 @@ class Packets(Iterator[dict[str, Any]]):
     def __init__(
         self,
         spec: JobSpec,
-        settings: tuple[str | None, int | None, str | None, str | None, str | None],
+        settings: tuple[str | None, int | None, str | None, str | None, str | None, int | str | None],
         error_callback: Callable[[BaseException], Any] | None,
         progress: bool,
         *,
@@ -213,10 +218,17 @@ class Packets(Iterator[dict[str, Any]]):
         self._job: Job | None = None
         self._engine: CallEngine | None = None
         spec.check()
-        host, port, username, secret_key, address = settings
-        engine = self._engine = engine_for(
-            load_settings(host=host, port=port, username=username, secret_key=secret_key, address=address)
+        host, port, username, secret_key, address, memory_budget = settings
+        found = load_settings(
+            host=host,
+            port=port,
+            username=username,
+            secret_key=secret_key,
+            address=address,
+            memory_budget=memory_budget,
         )
+        spec.budget_bytes = found.memory_budget_bytes
+        engine = self._engine = engine_for(found)
         self._reduces = spec.reducer is not None
         self._on_error = spec.on_error
         self._error_callback = error_callback

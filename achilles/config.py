@@ -1,6 +1,6 @@
 """Settings: where a server is and what proves that we may talk to it.
 
-Eight settings, each looked for on its own, in this order:
+Nine settings, each looked for on its own, in this order:
 
 1. arguments (``host=…``, ``port=…``, ``username=…``, ``secret_key=…``, ``address=…``)
 2. environment variables: ``ACHILLES_`` + the setting's name
@@ -9,9 +9,9 @@ Eight settings, each looked for on its own, in this order:
 5. ``.env`` in the package's directory
 6. defaults: no server at all, the work is done on this machine's cores
 
-=============== ======================================= ==================
+=============== ======================================= =====================
 setting         meaning                                 default
-=============== ======================================= ==================
+=============== ======================================= =====================
 HOST            name or IP address of the server        127.0.0.1
 PORT            its TCP port                            9999
 USERNAME        with the key, who may connect           achilles
@@ -20,7 +20,8 @@ SECRET_KEY_FILE a file that holds the key               none
 ADDRESS         ``local``, or HOST and PORT in one      none
 NODE_USERNAME   for a server: who may be a node         achilles-node
 NODE_SECRET_KEY for a server: the key of nodes alone    none
-=============== ======================================= ==================
+MEMORY_BUDGET   memory for payloads, in bytes or as 2G  1/16 of what there is
+=============== ======================================= =====================
 
 In an ``.env`` file a name may be written with or without ``ACHILLES_``. Where one place sets both
 ADDRESS and HOST, ADDRESS wins; where it sets both keys, SECRET_KEY wins. An empty value counts as
@@ -60,6 +61,7 @@ from achilles.env_files import (
     write_config,
 )
 from achilles.errors import ConfigError
+from achilles.memory_budget import check_memory_budget, default_budget_bytes
 
 __all__ = [
     "DEFAULT_HOST",
@@ -98,6 +100,7 @@ KEYS = (
     "ADDRESS",
     "NODE_USERNAME",
     "NODE_SECRET_KEY",
+    "MEMORY_BUDGET",
 )
 _PREFIX = "ACHILLES_"
 
@@ -114,6 +117,8 @@ class Settings:
         address: ``"local"`` for the embedded engine, else ``"achilles://host:port"``.
         node_username: For a server with a ``node_secret_key``: the user that may be a node, and no more.
         node_secret_key: That user's key; then ``username`` may be a controller alone. Hidden in ``repr``.
+        memory_budget: Bytes of payload that may be held at a time, None for the default: see
+            ``memory_budget_bytes``.
         sources: For each of HOST, PORT, USERNAME and SECRET_KEY where it came from:
             ``"argument"``, a variable's name, a file's path. Keys at their default are absent.
     """
@@ -125,7 +130,13 @@ class Settings:
     address: str = LOCAL
     node_username: str = DEFAULT_NODE_USERNAME
     node_secret_key: str | None = field(default=None, repr=False)
+    memory_budget: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def memory_budget_bytes(self) -> int:
+        """Payload that may be held: by a controller for each job, by a server for slow readers."""
+        return default_budget_bytes() if self.memory_budget is None else self.memory_budget
 
     @property
     def is_local(self) -> bool:
@@ -145,6 +156,7 @@ def load_settings(
     username: str | None = None,
     secret_key: str | None = None,
     address: str | None = None,
+    memory_budget: int | str | None = None,
 ) -> Settings:
     """Settings from arguments, variables and files, in the order of this module's docstring.
 
@@ -154,6 +166,7 @@ def load_settings(
         username: Who connects.
         secret_key: The secret.
         address: One of local, host, host:port, [v6]:port, achilles://host:port.
+        memory_budget: Bytes, or a text such as 512M, 2G or 10%.
 
     Raises:
         ConfigError: A value is wrong. Fields: ``key``, and ``source``, where the value came from.
@@ -167,6 +180,7 @@ def load_settings(
         "USERNAME": username,
         "SECRET_KEY": secret_key,
         "ADDRESS": address,
+        "MEMORY_BUDGET": memory_budget,
     }
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
@@ -186,6 +200,7 @@ def load_settings(
         address=LOCAL if is_local else f"achilles://{format_address(host_used, port_used)}",
         node_username=values.get("NODE_USERNAME", DEFAULT_NODE_USERNAME),
         node_secret_key=values.get("NODE_SECRET_KEY"),
+        memory_budget=values.get("MEMORY_BUDGET"),
         sources=sources,
     )
 
@@ -201,9 +216,12 @@ def load_server_settings(
     port: int | None = None,
     username: str | None = None,
     secret_key: str | None = None,
+    memory_budget: int | str | None = None,
 ) -> Settings:
     """Like :func:`load_settings`, for a server: with no host configured it listens everywhere."""
-    found = load_settings(host=host, port=port, username=username, secret_key=secret_key)
+    found = load_settings(
+        host=host, port=port, username=username, secret_key=secret_key, memory_budget=memory_budget
+    )
     # ADDRESS=local speaks to controllers; a server beside it stays on this machine, at DEFAULT_HOST.
     used = found.host if "HOST" in found.sources else EVERY_ADDRESS
     return dataclasses.replace(found, host=used, address=f"achilles://{format_address(used, found.port)}")
@@ -256,6 +274,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "SECRET_KEY": check_secret_key,
     "NODE_USERNAME": check_node_username,
     "NODE_SECRET_KEY": check_node_secret_key,
+    "MEMORY_BUDGET": check_memory_budget,
 }
 
 

@@ -172,7 +172,7 @@ class Scheduler:
             self._watch_pythons()
 
     def _job_submitted(self, event: JobSubmitted) -> None:
-        job = JobState(event.job, event.controller, event.chunksize, event.python)
+        job = JobState(event.job, event.controller, event.chunksize, event.python, event.most_bytes)
         self.jobs[event.job] = job
         self._due.add(event.job, event.weight)
         if not self._pythons.can_run(job):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_JOB_BYTES = 256 * 1024 * 1024
 PythonVersion = tuple[int, int]
 # (first index, tasks, status, busy_us); the payload stays with the body.
 Segment = tuple[int, int, int, int]
@@ -43,7 +44,10 @@ class NodeLost:
 
 @dataclass(slots=True)
 class JobSubmitted:
-    """A controller announced a job. ``python`` is set when its function travels as bytecode."""
+    """A controller announced a job. ``python`` is set when its function travels as bytecode.
+
+    Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
+    """
 
     now_ns: int
     job: int
@@ -51,6 +55,7 @@ class JobSubmitted:
     chunksize: int
     python: PythonVersion | None = None
     weight: float = 1.0
+    most_bytes: int = MAX_JOB_BYTES
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from ..errors import ProtocolError
 from .packets import packet_length
 from .ranges import Ranges
-from .scheduler_events import PythonVersion, Segment
+from .scheduler_events import MAX_JOB_BYTES, PythonVersion, Segment
 
-__all__ = ["MAX_JOB_BYTES", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
+__all__ = ["MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
 
 # Work lying at a node, per slot. Long against a round trip, short against a user's patience.
 WINDOW_NS = 30_000_000
@@ -30,8 +30,6 @@ MAX_OPEN_DEMANDS = 64
 # A node that is full may still take one parcel of a job that has nothing there, while it serves
 # fewer jobs than this.
 MAX_JOBS_PER_NODE = 8
-# Payload of one job lying at nodes, beyond which nothing more is asked for.
-MAX_JOB_BYTES = 256 * 1024 * 1024
 # Parcels that nobody asked for, which a controller may send while it finds a lost server again.
 MAX_UNASKED = 64
 # How much longer than the clock says a node's slots may claim to have been busy.
@@ -90,6 +88,7 @@ class JobState:
     controller: int
     chunksize: int
     python: PythonVersion | None
+    most_bytes: int = MAX_JOB_BYTES  # of payload lying at nodes
     parcels: dict[int, ParcelState] = field(default_factory=dict)
     lost: deque[int] = field(default_factory=deque)  # parcels that need another node
     open_demands: dict[int, int] = field(default_factory=dict)  # node -> serial of the demand
@@ -112,7 +111,7 @@ class JobState:
             not self.input_ended
             and not self.stalled
             and len(self.open_demands) < MAX_OPEN_DEMANDS
-            and self.bytes_out < MAX_JOB_BYTES
+            and self.bytes_out < self.most_bytes
         )
 
     def answered(self, parcel: int) -> bool:
@@ -216,7 +215,7 @@ class NodeState:
         # Slow start: never ask for much more than the job has shown it can do.
         tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
         if job.task_bytes:
-            tasks = min(tasks, (MAX_JOB_BYTES - job.bytes_out) / 4 / job.task_bytes)
+            tasks = min(tasks, (job.most_bytes - job.bytes_out) / 4 / job.task_bytes)
         return max(1, int(tasks / packet_tasks))
 
     def put(self, job: JobState, parcel: ParcelState) -> None:

@@ -73,7 +73,11 @@ class LocalEngine:
             self._serial += 1
             job.number = self._serial
             self._jobs[job.number] = job
-            self._tell(ev.JobSubmitted(time.monotonic_ns(), job.number, 0, job.spec.chunksize))
+            spec = job.spec
+            submitted = ev.JobSubmitted(
+                time.monotonic_ns(), job.number, 0, spec.chunksize, most_bytes=spec.budget_bytes
+            )
+            self._tell(submitted)
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
         """Give a parcel to the workers."""

@@ -109,7 +109,13 @@ class ServerService(Service):
             verifiers.add(settings.username, settings.secret_key, ["controller"])
             verifiers.add(settings.node_username, settings.node_secret_key, ["node"])
         limits = Limits(payload_bytes=MAX_PAYLOAD_BYTES)
-        server = AchillesServer(self._reactor, settings.endpoint, self._shut_down, self._heartbeat_s)
+        server = AchillesServer(
+            self._reactor,
+            settings.endpoint,
+            self._shut_down,
+            self._heartbeat_s,
+            settings.memory_budget_bytes,
+        )
         inner = ConnectionFactory(
             server, verifiers, certificate.binding, limits, self._admission, self._login_s
         )
@@ -192,6 +198,7 @@ def runAchillesServer(
     secret_key: str | None = None,
     *,
     heartbeat_s: float = HEARTBEAT_S,
+    memory_budget: int | str | None = None,
 ) -> None:
     """Run an achilles server in this process, until it is stopped (Ctrl-C, SIGTERM, ``killCluster``).
 
@@ -204,12 +211,16 @@ def runAchillesServer(
             to run on other machines.
         heartbeat_s: How often nodes and controllers are asked whether they are there. A node that
             stays silent three times is taken for lost, and its work goes to others.
+        memory_budget: How much payload may lie at nodes for one job, and wait here for all
+            controllers that read slowly, in bytes or as ``"2G"``. By default as configured.
 
     Raises:
         ConfigError: The address cannot be used, or the key is too weak for an address that other
             machines can reach.
     """
-    settings = load_server_settings(host=host, port=port, username=username, secret_key=secret_key)
+    settings = load_server_settings(
+        host=host, port=port, username=username, secret_key=secret_key, memory_budget=memory_budget
+    )
     from twisted.internet import reactor as installed
 
     reactor: Any = installed

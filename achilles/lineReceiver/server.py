@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
-import platform
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from twisted.internet.defer import Deferred
 
-from .. import __version__
 from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
 from .server_jobs import Jobs
+from .server_status import status_of
 from .wire import Buffer
 
 if TYPE_CHECKING:
@@ -55,6 +51,7 @@ class AchillesServer:
         on_shutdown: Called when a controller asked the server itself to stop.
         heartbeat_s: How often peers are asked whether they are there; a node that does not answer
             three times is lost.
+        memory_budget_bytes: Payload of one job that may lie at nodes.
     """
 
     def __init__(
@@ -63,12 +60,14 @@ class AchillesServer:
         endpoint: str,
         on_shutdown: Callable[[], None],
         heartbeat_s: float = HEARTBEAT_S,
+        memory_budget_bytes: int = ev.MAX_JOB_BYTES,
     ) -> None:
         self.reactor = reactor
         self.endpoint = endpoint
         self.heartbeat_s = heartbeat_s
         self.started_s = time.time()
         self.scheduler = Scheduler()
+        self.memory_budget_bytes = memory_budget_bytes
         self.jobs = Jobs()
         self.nodes: dict[int, ServerConnection] = {}
         self.controllers: dict[int, ServerConnection] = {}
@@ -209,7 +208,12 @@ class AchillesServer:
         job = self.jobs.add(connection.number, submit, chunks, time.time())
         self._tell(
             ev.JobSubmitted(
-                time.monotonic_ns(), job.number, connection.number, submit.chunksize, submit.python
+                time.monotonic_ns(),
+                job.number,
+                connection.number,
+                submit.chunksize,
+                submit.python,
+                most_bytes=self.memory_budget_bytes,
             )
         )
 
@@ -276,7 +280,7 @@ class AchillesServer:
             del self._fetches_of[node]
 
     def _status(self, connection: ServerConnection, message: wire.Status, _: list[Buffer]) -> None:
-        connection.send(wire.StatusReply(), [msgspec.json.encode(self.status())])
+        connection.send(wire.StatusReply(), [msgspec.json.encode(status_of(self))])
 
     def _kill(self, connection: ServerConnection, message: wire.Kill, _: list[Buffer]) -> None:
         self._kills.append((connection, message.shutdown_server, len(self.nodes)))
@@ -381,64 +385,3 @@ class AchillesServer:
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))
-
-    def status(self) -> dict[str, Any]:
-        """The cluster as one JSON object; `getClusterStatus` returns it."""
-        host, _, port = self.endpoint.rpartition(":")
-        nodes = []
-        for number, connection in sorted(self.nodes.items()):
-            state = self.scheduler.nodes[number]
-            hello = connection.hello
-            assert hello is not None
-            nodes.append(
-                {
-                    "id": number,
-                    "host": hello.host,
-                    "pid": hello.pid,
-                    "cpu_count": state.cpu_count,
-                    "load": connection.load,
-                    "tasks_running": sum(parcel.missing_tasks for parcel in state.parcels.values()),
-                    "tasks_done": state.tasks_done,
-                    "version": hello.version,
-                    "python": f"{hello.python[0]}.{hello.python[1]}",
-                    "draining": state.draining,
-                    "connected_since": connection.connected_s,
-                }
-            )
-        jobs = []
-        for job_number, job in sorted(self.jobs.live.items()):
-            scheduled = self.scheduler.jobs.get(job_number)
-            if scheduled is None:
-                continue
-            lost = set(scheduled.lost)
-            running = sum(p.missing_tasks for p in scheduled.parcels.values() if p.parcel not in lost)
-            waiting = sum(p.missing_tasks for p in scheduled.parcels.values() if p.parcel in lost)
-            jobs.append(
-                {
-                    "id": job_number,
-                    "name": job.name,
-                    "controller": job.controller,
-                    "done": job.tasks_done,
-                    "running": running,
-                    "waiting": waiting,
-                    "failed": job.tasks_failed,
-                    "input_ended": scheduled.input_ended,
-                    "submitted": job.submitted_s,
-                }
-            )
-        return {
-            "server": {
-                "host": host,
-                "port": int(port),
-                "pid": os.getpid(),
-                "hostname": socket.gethostname(),
-                "version": __version__,
-                "python": platform.python_version(),
-                "started": self.started_s,
-                "controllers": len(self.controllers),
-                "jobs_finished": self.jobs.finished,
-                "platform": sys.platform,
-            },
-            "nodes": nodes,
-            "jobs": jobs,
-        }

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from achilles.core import scheduler_events
 from achilles.core.scheduler import Scheduler
-from achilles.core.scheduler_state import MAX_JOB_BYTES, MAX_OPEN_DEMANDS, NodeState
+from achilles.core.scheduler_events import MAX_JOB_BYTES
+from achilles.core.scheduler_state import MAX_OPEN_DEMANDS, NodeState
 from achilles.core.scheduler_state import JobState as ServerJob
 from achilles.core.slots import FLUSH_BYTES, Slots
 from tests.simulation.calls import PARCEL_BYTES, Call

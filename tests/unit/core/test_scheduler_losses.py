@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from achilles.core import scheduler_events as ev
-from achilles.core import scheduler_state
 from achilles.core.scheduler import VERSION_PATIENCE_NS
 from tests.unit.core.scheduler_driver import MS, Driver, of
 
@@ -91,36 +90,28 @@ def test_an_answer_to_an_older_resend_is_ignored(drive: Driver) -> None:
 # Room that falls free
 
 
-@pytest.fixture
-def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_state, "MAX_JOB_BYTES", 100)
-
-
-@pytest.mark.usefixtures("small_budget")
 def test_bytes_that_fall_free_reach_every_node_with_room(drive: Driver) -> None:
     drive.node(0)
-    drive.job(7)
+    drive.job(7, most_bytes=100)
     drive.parcel(7, 0, 0, size=100)
     assert of(drive.node(1), ev.Demand) == []  # too many bytes are out
     commands = drive.results(0, 7, 0)
     assert 1 in {demand.node for demand in of(commands, ev.Demand)}
 
 
-@pytest.mark.usefixtures("small_budget")
 def test_bytes_of_a_draining_node_that_fall_free_are_asked_of_others(drive: Driver) -> None:
     drive.node(0)
-    drive.job(7)
+    drive.job(7, most_bytes=100)
     drive.parcel(7, 0, 0, size=100)
     drive.hear(ev.NodeDraining, 0)
     drive.node(1)
     assert [demand.node for demand in of(drive.results(0, 7, 0), ev.Demand)] == [1]
 
 
-@pytest.mark.usefixtures("small_budget")
 def test_bytes_of_a_parcel_given_up_are_asked_for_again() -> None:
     drive = Driver(max_attempts=1)
     drive.node(0)
-    drive.job(7)
+    drive.job(7, most_bytes=100)
     drive.parcel(7, 0, 0, size=100)
     drive.node(1)
     commands = drive.hear(ev.NodeLost, 0)

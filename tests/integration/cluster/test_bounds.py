@@ -1,0 +1,92 @@
+"""Memory of controller, server and node, in bytes: large arguments before a slow reader, many connections."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.integration.cluster.parties import Cluster, Place, run_program
+
+MIB = 1024 * 1024
+BUDGET_MIB = 128
+# A program of its own, the budget, and three items: being drawn, being read, in the reader's hands.
+MOST_MIB = 64 + BUDGET_MIB + 3 * 64
+
+SLOW_READER = """
+import json, sys, time
+from achilles import getClusterStatus, imap
+
+ITEM, ITEMS = 64 << 20, 10
+drawn = 0
+
+def arguments():
+    global drawn
+    for number in range(ITEMS):
+        drawn += 1
+        yield bytes([number]) * ITEM
+
+def peak(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) >> 10 for line in file if line.startswith("VmHWM"))
+
+def stand_still(where):
+    before = -1
+    while before != drawn or any(job["running"] for job in getClusterStatus(**where).jobs):
+        before = drawn
+        time.sleep(0.05)
+
+if __name__ == "__main__":
+    where, pids = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+    server = {key: where[key] for key in ("host", "port")}
+    most_ahead, values = 0, []
+    for packet in imap(bytes, arguments, **where):
+        stand_still(server)
+        most_ahead = max(most_ahead, drawn - len(values))
+        for result in packet["RESULT"]:
+            assert result[:: 1 << 20] == bytes([len(values)]) * 64
+            values.append(len(result))
+        del packet, result
+    assert values == [ITEM] * ITEMS
+    print(json.dumps([most_ahead, peak("self"), *map(peak, pids)]))
+"""
+
+
+def test_large_arguments_and_results_before_a_slow_reader(place: Place) -> None:
+    """640 MiB each way; the reader takes the next packet only when the producer stands still."""
+    cluster = Cluster(place, ACHILLES_MEMORY_BUDGET=f"{BUDGET_MIB}M")
+    try:
+        node = cluster.start_node(1)
+        where = {**cluster.address, "memory_budget": BUDGET_MIB * MIB}
+        pids = [cluster.server.pid, node.pid]
+        said = run_program(place, "slow.py", SLOW_READER, json.dumps(where), json.dumps(pids))[-1]
+        most_ahead, *peaks_mib = json.loads(said)
+        assert most_ahead <= 3
+        assert max(peaks_mib) < MOST_MIB, peaks_mib
+    finally:
+        cluster.close()
+
+
+MANY_INTS = """
+import itertools, json, sys
+import psutil
+from achilles import imap_unordered
+
+def count(number):
+    return number
+
+if __name__ == "__main__":
+    items = int(sys.argv[2])
+    me, sizes, total, every = psutil.Process(), [], 0, items // 20
+    for packet in imap_unordered(count, iter(range(items)), chunksize=10_000, **json.loads(sys.argv[1])):
+        total += sum(packet["RESULT"])
+        if packet["ARGS_COUNTER"] // every >= len(sizes):
+            sizes.append(me.memory_info().rss >> 10)
+    assert total == items * (items - 1) // 2
+    print(json.dumps(sizes))
+"""
+
+
+def test_millions_of_lazily_drawn_integers(where: dict[str, Any], place: Place) -> None:
+    """`make many` does the same with 100 million."""
+    sizes_kib = json.loads(run_program(place, "many.py", MANY_INTS, json.dumps(where), 4_000_000)[-1])
+    assert max(sizes_kib) - sizes_kib[1] < 24 * 1024, sizes_kib
