@@ -11,8 +11,10 @@ The present is the virtual time at which the latest service started (P. Goyal, H
 what is on offer may lag behind for long, and a newcomer that started there would shut the others out
 until it had caught up.
 
-The heap holds one live entry per active key; entries made stale by a charge or a removal are
-dropped when they surface or outnumber the live ones, so every operation is O(log n) amortized.
+The heap holds one live entry per active key, at the key's virtual time or before it: service only adds
+to that, so the entry of a key that was served is moved when it surfaces. Entries made stale by a
+removal, or by a correction downwards, are dropped when they surface or outnumber the live ones. So
+every operation is O(log n) amortized, and to account service takes no time at all.
 """
 
 from __future__ import annotations
@@ -75,17 +77,22 @@ class FairQueue(Generic[K]):
         """Correct the account of a key: earlier service proved longer, or (negative) shorter."""
         if service and key in self._virtual_time:
             self._virtual_time[key] += service / self._weight[key]
-            if key in self._entry:
+            if service < 0 and key in self._entry:
                 self._push(key)
 
     def first(self) -> K | None:
         """The key due next, or None."""
         heap = self._heap
         while heap:
-            _, serial, key = heap[0]
-            if self._entry.get(key) == serial:
+            virtual_time, serial, key = heap[0]
+            if self._entry.get(key) != serial:
+                heapq.heappop(heap)
+            elif virtual_time >= self._virtual_time[key]:
                 return key
-            heapq.heappop(heap)
+            else:
+                self._serial += 1
+                self._entry[key] = self._serial
+                heapq.heapreplace(heap, (self._virtual_time[key], self._serial, key))
         return None
 
     def first_that(self, accepts: Callable[[K], bool]) -> K | None:

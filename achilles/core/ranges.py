@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 __all__ = ["Ranges"]
 
+# Lists of ranges are replaced, never changed; so all that are empty are this one.
+_NONE: list[int] = []
+
 
 class Ranges:
     """Ranges that are done, of the tasks ``first`` to ``first + tasks - 1``.
@@ -28,8 +31,7 @@ class Ranges:
         self.first = first
         self.end = first + tasks
         # Ends and starts of what is done, neighbours joined; both sorted.
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._starts = self._ends = _NONE
 
     def add(self, ranges: Sequence[tuple[int, int]]) -> str | None:
         """Note ``(first, tasks)`` ranges as done; or say what is wrong with one, and note nothing."""
@@ -68,7 +70,7 @@ class Ranges:
 
     def clear(self) -> None:
         """Nothing is done any more."""
-        self._starts, self._ends = [], []
+        self._starts = self._ends = _NONE
 
 
 def _name(first: int, tasks: int) -> str:

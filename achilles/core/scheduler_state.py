@@ -158,6 +158,12 @@ class NodeState:
     reserved_ns: float = 0.0
     jobs: set[int] = field(default_factory=set)  # introduced here
     tasks_done: int = 0
+    window_ns: float = field(init=False)  # work that may lie here
+    full_ns: float = field(init=False)  # work from which on there is no room for any job
+
+    def __post_init__(self) -> None:
+        self.window_ns = float(self.cpu_count * WINDOW_NS)
+        self.full_ns = self.window_ns * (PARCELS_PER_WINDOW - 1) / PARCELS_PER_WINDOW
 
     @property
     def is_idle(self) -> bool:
@@ -172,17 +178,9 @@ class NodeState:
         """As long as the slots here can have been busy with a parcel, whatever the node says."""
         return (now_ns - parcel.sent_ns) * self.cpu_count + BUSY_SLACK_NS
 
-    @property
-    def window_ns(self) -> float:
-        """Work that may lie here."""
-        return float(self.cpu_count * WINDOW_NS)
-
     def has_room(self) -> bool:
         """Whether any job may add a parcel."""
-        if len(self.parcels) + len(self.reserved) < 2:
-            return True
-        limit = self.window_ns * (PARCELS_PER_WINDOW - 1) / PARCELS_PER_WINDOW
-        return self.work_ns + self.reserved_ns < limit
+        return self.work_ns + self.reserved_ns < self.full_ns or len(self.parcels) + len(self.reserved) < 2
 
     def has_room_for(self, job: JobState) -> bool:
         """Whether this job may add a parcel."""
@@ -205,12 +203,11 @@ class NodeState:
         if job.task_ns is None:
             return 1
         packet_tasks = packet_length(self.cpu_count, job.chunksize)
-        parcel_ns = self.window_ns / PARCELS_PER_WINDOW
-        # A full node may be asked all the same (`has_room_for`). One lone packet would be a short and
-        # costly parcel then, and less than the job's share beside one with longer tasks.
-        free_ns = max(self.window_ns - self.work_ns - self.reserved_ns, parcel_ns)
-        # However many jobs there are, so many at a time fill the window; the others have other turns.
-        share_ns = min(free_ns / max(min(sharing_jobs, MAX_JOBS_PER_NODE), 1), parcel_ns)
+        # However many jobs there are, so many at a time fill the window; the others have other turns. It
+        # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
+        # packet, which costs as much to decide and to move as a long parcel does.
+        sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
+        share_ns = self.window_ns / sharing
         tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
         # Slow start: never ask for much more than the job has shown it can do.
         tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
