@@ -70,13 +70,14 @@ class World:
     def run(self) -> World:
         """Play until nothing is left to happen; raises `Violation` at the first broken promise."""
         small = len(self.nodes) <= SMALL_NODES and len(self.scenario.jobs) <= SMALL_JOBS
+        whole_check_events = max(WHOLE_CHECK_EVENTS, 10 * len(self.nodes))
         try:
             while self._queue:
                 self.now_ns, _, call, args = heapq.heappop(self._queue)
                 self.events += 1
                 call(*args)
                 check_touched(self, small)
-                if self.events % WHOLE_CHECK_EVENTS == 0:
+                if self.events % whole_check_events == 0:
                     check_full(self)
                 self.touched.clear()
                 if self.events > EVENT_LIMIT:

@@ -1,0 +1,142 @@
+"""The books of each brain, recomputed from what it holds.
+
+The checks are allowed to look inside: watched from outside, a wrong sum shows hours later, as a hang.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from achilles.core.scheduler import Scheduler
+from achilles.core.scheduler_state import JobState, NodeState
+from achilles.core.slots import FLUSH_BYTES, Slots
+from achilles.core.submission import Submission
+
+
+class Violation(AssertionError):
+    """A promise that was broken."""
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise `Violation` unless it holds."""
+    if not holds:
+        raise Violation(what)
+
+
+def near(left: float, right: float) -> bool:
+    """Whether two sums of floats are the same."""
+    return abs(left - right) <= 1.0 + 1e-6 * max(abs(left), abs(right))
+
+
+def check_scheduler(scheduler: Scheduler) -> None:
+    """All books of a scheduler."""
+    for node in scheduler.nodes.values():
+        check_server_node(scheduler, node)
+    for job in scheduler.jobs.values():
+        check_server_job(scheduler, job)
+    check_served(scheduler)
+
+
+def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
+    """What lies at a node, what is reserved there, and whether it has room."""
+    counts: dict[int, int] = {}
+    work_ns = 0.0
+    for (job, number), parcel in node.parcels.items():
+        known = scheduler.jobs.get(job)
+        require(known is not None and known.parcels.get(number) is parcel, "a node holds an unknown parcel")
+        require(parcel.node == node.node, "a parcel thinks it is elsewhere")
+        require(parcel.work_ns >= -1e-3, "negative work")
+        counts[job] = counts.get(job, 0) + 1
+        work_ns += parcel.work_ns
+    require(counts == node.parcels_of, "parcels per job are miscounted")
+    require(near(work_ns, node.work_ns), f"work on a node: {node.work_ns} booked, {work_ns} there")
+    require(near(sum(node.reserved.values()), node.reserved_ns), "reserved work is misbooked")
+    for job in node.reserved:
+        require(node.node in scheduler.jobs[job].open_demands, "room is reserved for no demand")
+    for job in node.jobs:
+        require(node.node in scheduler.jobs[job].nodes, "a job forgot a node it was introduced to")
+    roomy = node.node in scheduler._roomy[node.python]
+    require(roomy == (not node.draining and node.has_room()), f"room of a node is misnoted: {roomy}")
+
+
+def check_server_job(scheduler: Scheduler, job: JobState) -> None:
+    """Where a job's parcels are, and what they weigh."""
+    lost = set(job.lost)
+    require(len(lost) == len(job.lost), "a parcel is lost twice")
+    bytes_out = 0
+    for number, parcel in job.parcels.items():
+        node = scheduler.nodes.get(parcel.node)
+        there = node is not None and (job.job, number) in node.parcels
+        require(there != (number in lost), "a parcel must be at one node, or wait for one")
+        bytes_out += parcel.size_bytes if there else 0
+    require(lost <= job.parcels.keys(), "an unknown parcel is lost")
+    require(bytes_out == job.bytes_out, "bytes at nodes are misbooked")
+    for number in job.open_demands:
+        require(number in scheduler.nodes, "a demand waits for a node that is gone")
+    for number in job.nodes:
+        require(job.job in scheduler.nodes[number].jobs, "a node forgot a job")
+    require((job.job in scheduler._due) == job.wants_node(), "a job is due without wanting, or the reverse")
+
+
+def check_served(scheduler: Scheduler) -> None:
+    """No job wants room while a node has some that the job may have."""
+    if not any(scheduler._roomy.values()):
+        return
+    for number in scheduler._due:
+        job = scheduler.jobs[number]
+        node = scheduler._roomy_for(job)
+        require(node is None, f"job {number} wants room, node {node and node.node} has it")
+
+
+def check_submission(brain: Submission) -> None:
+    """A submission's sums."""
+    size = unread = waiting = 0
+    for parcel in brain.parcels.values():
+        size += parcel.result_bytes + (0 if parcel.complete else parcel.size_bytes)
+        unread += parcel.tasks - parcel.missing_tasks
+        waiting += parcel.missing_tasks
+    require(size == brain._bytes, f"bytes are misbooked: {brain._bytes}, there are {size}")
+    require(unread == brain._unread_tasks, "unread tasks are misbooked")
+    require(waiting == brain._waiting_tasks, "tasks that are out are misbooked")
+    require(unread + waiting <= brain.tasks_drawn, "more is out than was drawn")
+    require(brain._undelivered >= 0, "more was delivered than was drawn")
+
+
+def check_slots(slots: Slots) -> None:
+    """Every task of every parcel is waiting, at a worker, kept, or sent; workers are used."""
+    where: dict[int, int] = {}
+    missing: dict[Any, int] = {}
+    for job in slots.jobs.values():
+        for piece in job.waiting:
+            where[piece.piece] = where.get(piece.piece, 0) + 1
+            require(piece.key in slots.parcels, "a piece of no parcel waits")
+            missing[piece.key] = missing.get(piece.key, 0) + (0 if piece.parts else piece.tasks)
+        require((job.job in slots._turns) == bool(job.waiting), "a turn without work, or the reverse")
+    for worker in slots.workers.values():
+        for piece in worker.pieces:
+            where[piece.piece] = where.get(piece.piece, 0) + 1
+            missing[piece.key] = missing.get(piece.key, 0) + (0 if piece.parts else piece.tasks)
+        idle = worker.worker in slots._idle
+        require(idle == (not worker.pieces and not worker.stopping), "an idle worker is misnoted")
+        require(near(worker.work_ns, sum(piece.work_ns for piece in worker.pieces)), "work is misbooked")
+    for key, parcel in slots.parcels.items():
+        unsent = missing.get(key, 0)
+        for piece in parcel.done:
+            where[piece.piece] = where.get(piece.piece, 0) + 1
+            unsent += piece.tasks
+        for packet in parcel.spread.values():
+            for piece in packet.pieces:
+                if piece.piece in slots.pieces and piece not in parcel.done:
+                    where[piece.piece] = where.get(piece.piece, 0) + 1
+                    unsent += piece.tasks
+        for piece in parcel.done:
+            unsent -= sum(slots.pieces[part].tasks for part in piece.parts or () if part in slots.pieces)
+        require(
+            unsent == parcel.missing_tasks + sum(p.tasks for p in parcel.done), "tasks of a parcel are lost"
+        )
+        require(parcel.kept_bytes < FLUSH_BYTES, "results are kept too long")
+    require(where.keys() == slots.pieces.keys(), f"pieces strayed: {where.keys() ^ slots.pieces.keys()}")
+    require(all(count == 1 for count in where.values()), "a piece is in two places")
+    require(
+        not (slots._idle and any(job.waiting for job in slots.jobs.values())), "a worker idles beside work"
+    )
