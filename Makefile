@@ -27,6 +27,7 @@ simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults
 	$(BIN)/python -m tests.simulation --count $(SEEDS)
 	$(BIN)/python -m tests.simulation --shape crowd --count 100
 	$(BIN)/python -m tests.simulation --shape tens_of_thousands --count 2 --start 1
+	ACHILLES_STATEFUL_EXAMPLES=2000 $(BIN)/python -m pytest tests/unit/core -k any_order
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)

@@ -1,0 +1,355 @@
+"""The node's brain, told anything in any order: workers that die, jobs that go, a server that stutters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from achilles.core import slots_events as ev
+from achilles.core.long_pieces import PATIENCE_NS
+from achilles.core.packets import cut_units
+from achilles.core.slots import CANCEL_GRACE_NS, FLUSH_BYTES, Slots
+from tests.simulation.books import check_slots, require
+from tests.unit.core.any_order import ANY_ORDER
+
+MS = 1_000_000
+LIMIT_NS = 1_000 * MS
+MAX_WORKERS = 4
+JOBS = 3
+
+
+@dataclass
+class Parcel:
+    """A parcel as the server knows it."""
+
+    first: int
+    units: list[int]
+    packet_tasks: int
+    answered: list[tuple[int, int]] = field(default_factory=list)
+    begun: bool = False
+
+    @property
+    def tasks(self) -> int:
+        return sum(self.units)
+
+
+@dataclass
+class Worker:
+    """What a worker was given, in order, and what it was taught."""
+
+    pieces: list[ev.RunPiece | ev.RunReduce] = field(default_factory=list)
+    orphans: set[int] = field(default_factory=set)  # pieces of jobs that were forgotten since
+    jobs: set[int] = field(default_factory=set)
+    told_to_stop: bool = False
+    asked: ev.HandBack | None = None  # to give back what it has not begun of its first piece
+
+
+class SlotsMachine(RuleBasedStateMachine):
+    """Server and workers around the slots of one node."""
+
+    @initialize(max_attempts=st.integers(1, 3))
+    def start(self, max_attempts: int) -> None:
+        self.brain = Slots(max_attempts)
+        self.now_ns = 1
+        self.serial = 0
+        self.workers: dict[int, Worker] = {}
+        self.jobs: dict[int, tuple[bool, int]] = {}  # whether it reduces, time limit
+        self.parcels: dict[ev.ParcelKey, Parcel] = {}
+        self.kept: dict[int, int] = {}  # piece -> status of the result that is kept
+        self.deaths: dict[tuple[int, int], int] = {}
+        self.looks: list[int] = []
+        self.overdue: dict[int, int] = {}  # worker that was seen to run too long -> item
+        self.dying: int | None = None
+
+    def hear(self, kind: Any, *args: Any) -> list[ev.Command]:
+        commands = self.brain.handle(kind(self.now_ns, *args))
+        for command in commands:
+            self.obey(command)
+        return commands
+
+    def obey(self, command: ev.Command) -> None:
+        match command:
+            case ev.TeachJob(worker, job):
+                assert job in self.jobs and job not in self.workers[worker].jobs
+                self.workers[worker].jobs.add(job)
+            case ev.UnteachJob(worker, job):
+                self.workers[worker].jobs.remove(job)
+            case ev.RunPiece(worker, _, key, unit, first, skip, tasks, packet_tasks):
+                parcel = self.parcels[key]
+                assert first == parcel.first + sum(parcel.units[:unit])
+                assert skip >= 0 and skip + tasks <= parcel.units[unit]
+                assert packet_tasks in (0, max(parcel.packet_tasks, 1))
+                assert self.jobs[key[0]][0] or not packet_tasks
+                parcel.begun = True
+                self.give(worker, command)
+            case ev.RunReduce(worker, _, key, _, _, parts):
+                assert all(self.kept[part] < 2 for part in parts), "results to be reduced are not there"
+                self.give(worker, command)
+            case ev.ReportDeath(piece, worker, index, attempts, job):
+                assert worker == self.dying
+                assert self.deaths.pop((job, index)) >= attempts == self.brain.max_attempts
+                self.kept[piece] = 2
+            case ev.ReportTimeout(piece, index, limit_ns):
+                assert self.dying is not None and self.overdue[self.dying] == index
+                assert limit_ns == LIMIT_NS
+                self.kept[piece] = 2
+            case ev.HandBack(worker, piece, job, first):
+                front = self.workers[worker].pieces[0]
+                assert isinstance(front, ev.RunPiece) and front.piece == piece
+                assert (front.key[0], front.first + front.skip) == (job, first)
+                assert front.tasks > max(front.packet_tasks, 1) and self.workers[worker].asked is None
+                self.workers[worker].asked = command
+            case ev.SendResults(key, segments):
+                for piece, first, tasks, status, _ in segments:
+                    assert self.kept[piece] == status, "a result is sent that is not there"
+                    self.parcels[key].answered.append((first, tasks))
+                self.check_answers(key)
+            case ev.DropPiece(piece):
+                self.kept.pop(piece, None)
+            case ev.ReturnParcel(key, given):
+                assert not given or not self.parcels[key].begun, "a parcel is given back and was begun"
+                if given:
+                    del self.parcels[key]
+            case ev.StopWorker(worker):
+                assert not self.workers[worker].told_to_stop
+                self.workers[worker].told_to_stop = True
+            case ev.LookAt(worker):
+                self.looks.append(worker)
+
+    def give(self, worker: int, command: ev.RunPiece | ev.RunReduce) -> None:
+        assert command.key[0] in self.workers[worker].jobs, "a worker gets work of a job it does not know"
+        assert not self.workers[worker].told_to_stop
+        self.workers[worker].pieces.append(command)
+
+    def check_answers(self, key: ev.ParcelKey) -> None:
+        """No item is answered twice; once all are, the parcel is gone."""
+        parcel = self.parcels[key]
+        at = parcel.first
+        for first, tasks in sorted(parcel.answered):
+            require(first >= at, f"item {first} is answered twice")
+            at = first + tasks
+        assert at <= parcel.first + parcel.tasks
+        if sum(tasks for _, tasks in parcel.answered) == parcel.tasks and (parcel.tasks or parcel.answered):
+            del self.parcels[key]
+
+    def busy(self) -> list[int]:
+        return [number for number, worker in self.workers.items() if worker.pieces]
+
+    # Workers.
+
+    @precondition(lambda self: len(self.workers) < MAX_WORKERS)
+    @rule()
+    def worker_starts(self) -> None:
+        self.serial += 1
+        self.workers[self.serial] = Worker()
+        self.hear(ev.WorkerStarted, self.serial)
+
+    @precondition(lambda self: self.busy())
+    @rule(
+        data=st.data(),
+        status=st.integers(0, 2),
+        busy_ns=st.sampled_from([100, 10_000, MS, 50 * MS]),
+        size_bytes=st.sampled_from([0, 100, FLUSH_BYTES]),
+    )
+    def worker_answers(self, data: st.DataObject, status: int, busy_ns: int, size_bytes: int) -> None:
+        number = data.draw(st.sampled_from(self.busy()))
+        command = self.workers[number].pieces[0]
+        done = None
+        if self.workers[number].asked is not None and isinstance(command, ev.RunPiece):
+            step = max(command.packet_tasks, 1)
+            done = data.draw(st.integers(0, -(-command.tasks // step) - 1)) * step
+        self.answer(number, status, busy_ns, size_bytes, done)
+
+    def answer(
+        self, number: int, status: int, busy_ns: int, size_bytes: int, done: int | None = None
+    ) -> None:
+        worker = self.workers[number]
+        command = worker.pieces.pop(0)
+        worker.asked = None
+        self.overdue.pop(number, None)
+        self.kept[command.piece] = status
+        commands = self.hear(ev.PieceFinished, number, command.piece, status, busy_ns, size_bytes, done)
+        if command.piece in worker.orphans:
+            assert ev.DropPiece(command.piece) in commands
+            assert not any(isinstance(said, ev.SendResults | ev.RunReduce) for said in commands), (
+                "what a forgotten job left behind counts for something"
+            )
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), known=st.booleans())
+    def worker_dies(self, data: st.DataObject, known: bool) -> None:
+        number = data.draw(st.sampled_from(sorted(self.workers)))
+        running = None
+        worker = self.workers.pop(number)
+        if worker.pieces:
+            command = worker.pieces[0]
+            start = command.first + (command.skip if isinstance(command, ev.RunPiece) else 0)
+            if known:
+                running = data.draw(st.integers(start, start + max(command.tasks, 1) - 1))
+            charged = start if running is None or isinstance(command, ev.RunReduce) else running
+            if command.piece not in worker.orphans and not worker.told_to_stop:
+                item = (command.key[0], charged)
+                self.deaths[item] = self.deaths.get(item, 0) + 1
+        self.dying = number
+        self.hear(ev.WorkerDied, number, running)
+        self.dying = None
+        self.overdue.pop(number, None)
+
+    @precondition(lambda self: self.looks)
+    @rule(data=st.data(), ran=st.sampled_from([0, LIMIT_NS // 2, LIMIT_NS, None]))
+    def worker_is_seen(self, data: st.DataObject, ran: int | None) -> None:
+        number = self.looks.pop()
+        worker = self.workers.get(number)
+        if worker is None or not worker.pieces:
+            self.hear(ev.WorkerSeen, number, 0, None, 0)
+            return
+        command = worker.pieces[0]
+        start = command.first + (command.skip if isinstance(command, ev.RunPiece) else 0)
+        running = data.draw(st.integers(start, start + max(command.tasks, 1) - 1))
+        since_ns = 0 if ran is None else self.now_ns - ran
+        limited = command.piece not in worker.orphans and self.jobs[command.key[0]][1]
+        over = limited and isinstance(command, ev.RunPiece) and command.tasks and ran == LIMIT_NS
+        if over and since_ns > 0 and not worker.told_to_stop:
+            self.overdue[number] = running
+        commands = self.hear(ev.WorkerSeen, number, command.key[0], running, since_ns)
+        assert (ev.StopWorker(number) in commands) == (number in self.overdue and worker.told_to_stop) or (
+            worker.told_to_stop
+        )
+
+    @rule(ns=st.sampled_from([1, MS, PATIENCE_NS, CANCEL_GRACE_NS, LIMIT_NS]))
+    def time_passes(self, ns: int) -> None:
+        self.now_ns += ns
+        commands = self.hear(ev.TimePassed)
+        for command in commands:
+            if isinstance(command, ev.StopWorker):
+                worker = self.workers[command.worker]
+                assert worker.pieces[0].piece in worker.orphans, "a worker is stopped at what is still wanted"
+
+    # The server.
+
+    @precondition(lambda self: len(self.jobs) < JOBS)
+    @rule(data=st.data(), reduces=st.booleans(), limited=st.booleans())
+    def job_is_introduced(self, data: st.DataObject, reduces: bool, limited: bool) -> None:
+        job = data.draw(st.sampled_from(sorted(set(range(JOBS)) - self.jobs.keys())))
+        self.jobs[job] = (reduces, LIMIT_NS * limited)
+        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited)
+
+    @precondition(lambda self: self.jobs)
+    @rule(
+        data=st.data(),
+        parcel=st.integers(0, 9),
+        attempt=st.integers(1, 2),
+        packets=st.integers(1, 3),
+        packet_tasks=st.integers(1, 5),
+        unit_tasks=st.integers(1, 10),
+        short=st.integers(0, 4),
+        listed=st.booleans(),
+        twice=st.booleans(),
+    )
+    def parcel_comes(
+        self,
+        data: st.DataObject,
+        parcel: int,
+        attempt: int,
+        packets: int,
+        packet_tasks: int,
+        unit_tasks: int,
+        short: int,
+        listed: bool,
+        twice: bool,
+    ) -> None:
+        key = (data.draw(st.sampled_from(sorted(self.jobs))), parcel, attempt)
+        if key in self.parcels:
+            return
+        if listed:
+            units, packet_tasks = ([0], 0) if short == 4 else ([unit_tasks], unit_tasks)
+        else:
+            if unit_tasks > packet_tasks:
+                unit_tasks -= unit_tasks % packet_tasks
+            units = list(cut_units(packets, packet_tasks, unit_tasks))
+            if units[-1] > short:  # the input ended
+                units[-1] -= short
+        self.parcels[key] = Parcel(100 * parcel, units, packet_tasks)
+        for _ in range(1 + twice):
+            self.hear(ev.ParcelReceived, *key, 100 * parcel, units, packet_tasks)
+
+    @precondition(lambda self: self.parcels)
+    @rule(data=st.data())
+    def parcel_is_asked_back(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.parcels)))
+        begun = self.parcels[key].begun
+        assert ev.ReturnParcel(key, not begun) in self.hear(ev.ParcelAskedBack, key)
+
+    @rule(job=st.integers(0, JOBS), parcel=st.integers(10, 12))
+    def parcel_that_is_not_here_is_asked_back(self, job: int, parcel: int) -> None:
+        assert not self.hear(ev.ParcelAskedBack, (job, parcel, 1))
+
+    @rule()
+    def node_is_to_leave(self) -> None:
+        self.hear(ev.DrainBegan)
+        assert all(parcel.begun for parcel in self.parcels.values())
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data(), twice=st.booleans())
+    def job_is_forgotten(self, data: st.DataObject, twice: bool) -> None:
+        self.forget(data.draw(st.sampled_from(sorted(self.jobs))))
+        if twice:
+            assert not self.hear(ev.JobForgotten, 99)
+
+    def forget(self, job: int) -> None:
+        del self.jobs[job]
+        dropped = {key for key in self.parcels if key[0] == job}
+        self.parcels = {key: parcel for key, parcel in self.parcels.items() if key[0] != job}
+        self.deaths = {item: deaths for item, deaths in self.deaths.items() if item[0] != job}
+        for number, worker in self.workers.items():
+            worker.orphans |= {piece.piece for piece in worker.pieces if piece.key[0] == job}
+            if worker.pieces and worker.pieces[0].piece in worker.orphans:
+                self.overdue.pop(number, None)
+        commands = self.hear(ev.JobForgotten, job)
+        assert {command.key for command in commands if isinstance(command, ev.DropParcel)} == dropped
+
+    # What always holds.
+
+    @invariant()
+    def books_are_true(self) -> None:
+        brain = self.brain
+        check_slots(brain)
+        assert brain.parcels.keys() == self.parcels.keys()
+        assert self.kept.keys() <= brain.pieces.keys(), "a result is kept for nothing"
+        assert brain.workers.keys() == self.workers.keys()
+        for number, worker in self.workers.items():
+            assert [piece.piece for piece in brain.workers[number].pieces] == [
+                piece.piece for piece in worker.pieces
+            ]
+            assert worker.jobs <= self.jobs.keys()
+        for number, job in brain.jobs.items():
+            assert job.workers == {name for name, worker in self.workers.items() if number in worker.jobs}
+            assert job.deaths == {index: n for (name, index), n in self.deaths.items() if name == number}
+
+    def teardown(self) -> None:
+        """Whoever is to stop does, workers come, all answer: all ends, and nothing is left."""
+        if not hasattr(self, "brain"):
+            return
+        for number, worker in list(self.workers.items()):
+            if worker.told_to_stop:
+                del self.workers[number]
+                self.dying = number
+                self.hear(ev.WorkerDied, number, self.overdue.get(number))
+        self.worker_starts()
+        while busy := self.busy():
+            for number in busy:
+                self.answer(number, 0, 1_000, 100)
+                self.books_are_true()
+        assert not self.parcels and not self.kept and not self.brain.pieces
+        for job in list(self.jobs):
+            self.forget(job)
+        assert not (self.brain.jobs or self.brain.parcels or self.brain.pieces or len(self.brain._turns))
+        assert not self.brain._limits.jobs
+        assert not any(worker.pieces or worker.jobs for worker in self.brain.workers.values())
+
+
+TestSlotsInAnyOrder = SlotsMachine.TestCase
+TestSlotsInAnyOrder.settings = ANY_ORDER
