@@ -280,11 +280,15 @@ class SchedulerMachine(RuleBasedStateMachine):
     # Late and dishonest peers.
 
     @precondition(lambda self: self.jobs)
-    @rule(data=st.data(), node=st.integers(0, 30), attempt=st.integers(0, 5))
-    def late_results_count_for_nothing(self, data: st.DataObject, node: int, attempt: int) -> None:
+    @rule(data=st.data(), attempt=st.integers(0, 5))
+    def late_results_count_for_nothing(self, data: st.DataObject, attempt: int) -> None:
         number = self.pick(data, self.jobs)
         parcel = data.draw(st.integers(0, self.jobs[number].next_parcel))
         known = self.jobs[number].parcels.get(parcel)
+        nodes = {*self.cpu_counts, 0}
+        if known is not None:
+            nodes.update(known.attempts.values())
+        node = self.pick(data, nodes)
         if known is not None and known.current == attempt and known.attempts.get(attempt) == node:
             return
         if known is not None and not known.current and node in self.cpu_counts:
