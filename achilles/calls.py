@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .config import load_settings
 from .engines.choice import CallEngine, engine_for
 from .engines.job import Job
-from .engines.outcomes import Packet, packets_of
+from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
 from .engines.spec import JobSpec
 
 if TYPE_CHECKING:
@@ -104,11 +104,7 @@ def map(
     settings = (host, port, username, secret_key, address, memory_budget)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
     with closing(packets):
-        results: list[Any] = []
-        # Not a generator: one would turn a StopIteration of the user's into something else.
-        while (packet := packets.next_packet(feed=True)) is not None:
-            results.append(packet.result)
-        return results
+        return packets.all_results()
 
 
 def imap(
@@ -251,7 +247,7 @@ class Packets(Iterator[dict[str, Any]]):
     def __next__(self) -> dict[str, Any]:
         try:
             with self._reading:
-                packet = self.next_packet(feed=False)
+                packet = self.next_packet()
         except StopIteration as error:
             # As in generators (PEP 479): the loop over packets must not take it for their end.
             raise RuntimeError("a function of the job raised StopIteration") from error
@@ -285,20 +281,21 @@ class Packets(Iterator[dict[str, Any]]):
         if bar is not None:
             bar.close()
 
-    def next_packet(self, *, feed: bool) -> Packet | None:
+    def next_packet(self) -> Packet | None:
         """The next packet, or None at the end.
 
-        Args:
-            feed: Draw the arguments in this thread while it waits.
-
-        Raises: as `map`.
+        Raises: as `imap`.
         """
-        while True:
-            packet = next(self._packets, None)
-            if packet is None:
-                if not self._next_parcel(feed):
-                    return None
-                continue
+        while (packet := self._next_of_parcel()) is None:
+            parcel = self._next_parcel(feed=False)
+            if parcel is None:
+                return None
+            self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
+        return packet
+
+    def _next_of_parcel(self) -> Packet | None:
+        """The next packet of the parcel that is being read, or None at its end."""
+        for packet in self._packets:
             if self._bar is not None:
                 self._bar.update(packet.tasks)
             for failure in packet.failures:
@@ -308,11 +305,29 @@ class Packets(Iterator[dict[str, Any]]):
                 raise packet.failures[0]
             if not packet.dropped:
                 return packet
+        return None
 
-    def _next_parcel(self, feed: bool) -> bool:
+    def all_results(self) -> list[Any]:
+        """The results of all packets; the arguments are drawn in this thread.
+
+        Raises: as `map`.
+        """
+        results: list[Any] = []
+        while (parcel := self._next_parcel(feed=True)) is not None:
+            plain = None if self._bar is not None else results_of(parcel, reduces=self._reduces)
+            if plain is not None:
+                results += plain
+                continue
+            self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
+            # Not a generator: one would turn a StopIteration of the user's into something else.
+            while (packet := self._next_of_parcel()) is not None:
+                results.append(packet.result)
+        return results
+
+    def _next_parcel(self, feed: bool) -> ParcelResults | None:
         job = self._job
         if job is None:
-            return False
+            return None
         parcel = None
         try:
             if feed:
@@ -328,9 +343,7 @@ class Packets(Iterator[dict[str, Any]]):
             raise
         if parcel is None:
             self.close()
-            return False
-        self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
-        return True
+        return parcel
 
 
 def _progress_bar(args: Args) -> Any:

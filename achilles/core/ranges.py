@@ -68,6 +68,11 @@ class Ranges:
         self._starts, self._ends = starts, ends
         return None
 
+    @property
+    def begun(self) -> int:
+        """How many tasks are done from the first on, without a gap."""
+        return self._ends[0] - self.first if self._starts and self._starts[0] == self.first else 0
+
     def clear(self) -> None:
         """Nothing is done any more."""
         self._starts = self._ends = _NONE

@@ -10,9 +10,10 @@ Rules:
    stay within bounds: ``budget_bytes`` of payload (with the results that are still to come, once
    their size is known), and as many unread tasks as the nodes have at hand. So a slow reader stops
    the producer, and an infinite iterable is fine.
-2. Every parcel is delivered exactly once: as soon as it is complete, or, when the job is ordered,
-   once all before it have been. Results of an older attempt count as well as those of the newest
-   until the scheduler asks for the parcel again; from then on they are ignored.
+2. Every packet is delivered exactly once: as soon as it and all before it in its parcel are complete,
+   and, when the job is ordered, once the parcels before it have been. Results of an older attempt count
+   as well as those of the newest until the scheduler asks for the parcel again; from then on they are
+   ignored, and so is what comes again of packets that were delivered.
 3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
 4. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
    comes after are answered with these first, and only then with new ones.
@@ -87,6 +88,10 @@ class ParcelState:
     missing_tasks: int = 0
     result_bytes: int = 0
     complete: bool = False
+    whole: bool = False  # one packet, whatever its length
+    delivered: int = 0  # tasks, from the first
+    read: int = 0
+    unread: int = 0  # done or delivered, and not read
     ranges: Ranges = field(init=False)  # of this attempt, what is in
 
     def __post_init__(self) -> None:
@@ -140,7 +145,7 @@ class Submission:
             case ParcelDrawn():
                 self._parcel_drawn(event)
             case ParcelRead():
-                self._parcel_read(event.parcel)
+                self._parcel_read(event)
             case Granted():
                 if not (0 < event.cpu_count <= MAX_SLOTS and event.packets > 0):
                     raise ProtocolError(f"{event.cpu_count} slots cannot be served")
@@ -209,6 +214,7 @@ class Submission:
             self.packets_drawn,
             event.size_bytes,
             missing_tasks=event.tasks,
+            whole=bool(self.lists),
         )
         self.parcels[parcel.parcel] = parcel
         self._next_parcel += 1
@@ -276,11 +282,11 @@ class Submission:
             self._out.append(DropResults(parcel.parcel))
         self._bytes -= parcel.result_bytes
         self.tasks_done -= parcel.tasks - parcel.missing_tasks
-        self._unread_tasks -= parcel.tasks - parcel.missing_tasks
         self._waiting_tasks += parcel.tasks - parcel.missing_tasks
         parcel.result_bytes = 0
         parcel.missing_tasks = parcel.tasks
         parcel.attempt = attempt
+        self._recount(parcel)
         parcel.ranges.clear()
 
     def _results_arrived(self, event: ResultsArrived) -> None:
@@ -300,40 +306,63 @@ class Submission:
         parcel.missing_tasks -= tasks
         parcel.result_bytes += event.size_bytes
         self._bytes += event.size_bytes
-        self._unread_tasks += tasks
         self._waiting_tasks -= tasks
         self.tasks_done += tasks
+        self._recount(parcel)
         if not parcel.missing_tasks:
             self._completed(parcel)
+        elif not self.ordered or parcel.parcel == self._next_delivery:
+            self._deliver_begun(parcel)
 
     def _completed(self, parcel: ParcelState) -> None:
         parcel.complete = True
-        self._unread_tasks += parcel.missing_tasks
         self._waiting_tasks -= parcel.missing_tasks
         parcel.missing_tasks = 0
+        self._recount(parcel)
         self._bytes -= parcel.size_bytes
         self._out.append(DropUnits(parcel.parcel))
         if not self.ordered:
-            self._deliver(parcel.parcel)
+            self._deliver(parcel, parcel.tasks)
         else:
-            while (due := self.parcels.get(self._next_delivery)) is not None and due.complete:
+            while (due := self.parcels.get(self._next_delivery)) is not None:
+                if not due.complete:
+                    self._deliver_begun(due)
+                    break
                 self._next_delivery += 1
-                self._deliver(due.parcel)
+                self._deliver(due, due.tasks)
         self._complete_if_done()
 
-    def _deliver(self, parcel: int) -> None:
-        self._undelivered -= 1
-        self._out.append(Deliver(parcel))
+    def _deliver_begun(self, parcel: ParcelState) -> None:
+        """Deliver the packets that are complete at the start of a parcel that is not."""
+        if not parcel.whole:
+            done = parcel.ranges.begun
+            done -= done % parcel.packet_tasks
+            if done > parcel.delivered:
+                self._deliver(parcel, done)
+
+    def _deliver(self, parcel: ParcelState, end: int) -> None:
+        self._undelivered -= parcel.complete
+        start, parcel.delivered = parcel.delivered, end
+        self._out.append(Deliver(parcel.parcel, parcel.first + start, end - start))
 
     def _complete_if_done(self) -> None:
         if self.input_ended and not self._undelivered and not self.completed:
             self.completed = True
             self._out.append(Complete())
 
-    def _parcel_read(self, number: int) -> None:
-        parcel = self.parcels.pop(number)
-        self._bytes -= parcel.result_bytes
-        self._unread_tasks -= parcel.tasks
+    def _parcel_read(self, event: ParcelRead) -> None:
+        parcel = self.parcels[event.parcel]
+        parcel.read = parcel.delivered if event.tasks is None else parcel.read + event.tasks
+        self._recount(parcel)
+        if parcel.complete and parcel.read == parcel.tasks:
+            del self.parcels[event.parcel]
+            self._bytes -= parcel.result_bytes
+
+    def _recount(self, parcel: ParcelState) -> None:
+        """Count anew what is unread of a parcel."""
+        unread = max(parcel.tasks - parcel.missing_tasks, parcel.delivered) - parcel.read
+        self._unread_tasks += unread - parcel.unread
+        parcel.unread = unread
 
 
 def _smooth(old: float | None, new: float) -> float:

@@ -19,9 +19,15 @@ class Granted:
 
 @dataclass(slots=True)
 class InputStarted:
-    """The first argument was seen. ``lists``: it is a list, so each argument is one packet."""
+    """The first argument was seen.
+
+    ``lists``: it is a list, so each argument is one packet. ``tasks``: how many arguments there are,
+    where drawing them at once has no effect that anybody could see. ``task_bytes``: size of the first.
+    """
 
     lists: bool
+    tasks: int | None = None
+    task_bytes: float | None = None
 
 
 @dataclass(slots=True)
@@ -82,9 +88,10 @@ class SchedulerFound:
 
 @dataclass(slots=True)
 class ParcelRead:
-    """The caller has taken everything of a delivered parcel."""
+    """The caller has taken so many delivered tasks of a parcel, or all that were delivered (None)."""
 
     parcel: int
+    tasks: int | None = None
 
 
 @dataclass(slots=True)
@@ -112,9 +119,11 @@ class DropUnits:
 
 @dataclass(slots=True)
 class Deliver:
-    """The caller may read the parcel's results."""
+    """The caller may read these results of a parcel: whole packets, or all that is left of it."""
 
     parcel: int
+    first: int
+    tasks: int
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ class Job:
         self._draws: dict[int, Draw] = {}
         self._segments: dict[int, list[Segment]] = {}
         self._lost: dict[int, BaseException] = {}
-        self._ready: deque[int] = deque()
+        self._ready: deque[tuple[int, ParcelResults]] = deque()
         self._to_engine: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._passing_on = False
         self._drawing = False
@@ -281,18 +281,8 @@ class Job:
 
     def _read(self) -> ParcelResults:
         """Take the next ready parcel."""
-        number = self._ready.popleft()
-        state = self._brain.parcels[number]
-        parcel = ParcelResults(
-            state.first,
-            state.tasks,
-            state.packet_tasks,
-            state.packet_number,
-            bool(self._drawer.lists),
-            self._segments.pop(number, []),
-            self._lost.pop(number, None),
-        )
-        self._do(self._brain.handle(ev.ParcelRead(number)))
+        number, parcel = self._ready.popleft()
+        self._do(self._brain.handle(ev.ParcelRead(number, parcel.tasks)))
         # Reading makes room, which a feeder may be waiting for.
         self._changed.notify_all()
         return parcel
@@ -375,7 +365,7 @@ class Job:
                         arguments = (self, command.parcel, command.attempt, command.node, draw)
                         self._to_engine.append((engine.send_parcel, arguments))
                 case ev.Deliver():
-                    self._ready.append(command.parcel)
+                    self._ready.append((command.parcel, self._take(command)))
                     self._changed.notify_all()
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
@@ -385,6 +375,26 @@ class Job:
                     self._to_engine.append((engine.end_input, (self,)))
                 case ev.Complete():
                     self._changed.notify_all()
+
+    def _take(self, delivered: ev.Deliver) -> ParcelResults:
+        """The results that were delivered; what is left of a segment stays for the next time."""
+        number, first, end = delivered.parcel, delivered.first, delivered.first + delivered.tasks
+        state = self._brain.parcels[number]
+        segments = self._segments.pop(number, [])
+        if first > state.first or not state.complete:
+            left = [segment for segment in segments if segment[0] + segment[1] > end]
+            segments = [part for part in segments if part[0] < end and part[0] + part[1] > first]
+            if not state.complete:
+                self._segments[number] = left
+        return ParcelResults(
+            first,
+            delivered.tasks,
+            state.packet_tasks,
+            state.packet_number,
+            bool(self._drawer.lists),
+            segments,
+            self._lost.pop(number, None) if state.complete else None,
+        )
 
     def _pass_on(self) -> None:
         """Do what concerns the engine, in order: one thread at a time, without a lock held.

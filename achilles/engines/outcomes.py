@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ..serialization import Buffer, deserialize, load_failure, numbered
 
-__all__ = ["OnError", "Packet", "ParcelResults", "packets_of"]
+__all__ = ["OnError", "Packet", "ParcelResults", "packets_of", "results_of"]
 
 OnError = str
 # (first index, tasks, status, busy_us, payload)
@@ -37,7 +37,7 @@ class Packet(NamedTuple):
 
 @dataclass(slots=True)
 class ParcelResults:
-    """A delivered parcel: where it lies in the input, and what came back."""
+    """A delivered parcel, or whole packets of one: where it lies in the input, and what came back."""
 
     first: int
     tasks: int
@@ -64,6 +64,16 @@ def packets_of(parcel: ParcelResults, *, reduces: bool, on_error: OnError) -> It
         yield from _plain_packets(parcel, on_error)
 
 
+def results_of(parcel: ParcelResults, *, reduces: bool) -> list[Any] | None:
+    """The packets' results alone, in order, or None if anything failed: then `packets_of` says what."""
+    if parcel.lost is not None or any(segment[2] for segment in parcel.segments):
+        return None
+    values = _values(parcel, {})
+    if reduces:
+        return values
+    return [values[start:end] for _, start, end in _bounds(parcel)]
+
+
 def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:
     """(counter, start, end) of each packet; start and end count from the parcel's first task."""
     if parcel.lists or not parcel.packet_tasks:
@@ -84,10 +94,8 @@ def _lost_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packet]:
 
 
 def _plain_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packet]:
-    values: list[Any] = []
     failures: dict[int, BaseException] = {}
-    for segment in sorted(parcel.segments, key=_first):
-        values += _load(segment, failures)
+    values = _values(parcel, failures)
     for counter, start, end in _bounds(parcel):
         whole = start == 0 and end == len(values)
         result = values if whole else values[start:end]
@@ -142,6 +150,19 @@ def _whole_packets(parcel: ParcelResults, offset: int, tasks: int) -> list[int]:
     if offset % length or (end % length and end != parcel.tasks):
         return []
     return list(range(offset, end, length))
+
+
+def _values(parcel: ParcelResults, failures: dict[int, BaseException]) -> list[Any]:
+    """One value for each task (or packet, if these were reduced); failures are added."""
+    values: list[Any] = []
+    for segment in sorted(parcel.segments, key=_first):
+        loaded = _load(segment, failures)
+        # Of a segment that begins before this part of its parcel, or ends after it, the rest is another's.
+        if segment[0] < parcel.first or segment[0] + segment[1] > parcel.first + parcel.tasks:
+            start = max(parcel.first - segment[0], 0)
+            loaded = loaded[start : parcel.first + parcel.tasks - segment[0]]
+        values += loaded
+    return values
 
 
 def _first(segment: Segment) -> int:

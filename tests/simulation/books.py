@@ -93,7 +93,7 @@ def check_submission(brain: Submission) -> None:
     size = unread = waiting = 0
     for parcel in brain.parcels.values():
         size += parcel.result_bytes + (0 if parcel.complete else parcel.size_bytes)
-        unread += parcel.tasks - parcel.missing_tasks
+        unread += max(parcel.tasks - parcel.missing_tasks, parcel.delivered) - parcel.read
         waiting += parcel.missing_tasks
     require(size == brain._bytes, f"bytes are misbooked: {brain._bytes}, there are {size}")
     require(unread == brain._unread_tasks, "unread tasks are misbooked")

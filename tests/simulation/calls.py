@@ -45,7 +45,7 @@ class Call:
         self.parcels: dict[int, Parcel] = {}
         self.results: dict[int, list[Results]] = {}
         self.failed: set[int] = set()
-        self.unread: deque[int] = deque()
+        self.unread: deque[tuple[int, int]] = deque()  # parcel, tasks
         self.grants: dict[int, int] = {}  # slots of the nodes that this life of the server named
         self.shapes: dict[int, tuple[int, int, int]] = {}
         self.drawing = self.reading = False
@@ -54,7 +54,8 @@ class Call:
         self.next_index = 0
         self.delivered = 0
         self.lost_tasks = 0  # of parcels that were given up
-        self.seen: set[int] = set()
+        self.delivered_to: dict[int, int] = {}  # parcel -> index after what was delivered of it
+        self.seen: set[int] = set()  # parcels that were delivered to the end
         self.read = 0
         self.blind_tasks = 0  # drawn before the size of a result was known
 

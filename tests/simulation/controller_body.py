@@ -12,7 +12,7 @@ from achilles.core import submission_events as ev
 from achilles.core.submission import DrawPlan
 from tests.simulation.calls import Call, Parcel, take
 from tests.simulation.connections import Connection, Peer
-from tests.simulation.reading import Results, check_parcel
+from tests.simulation.reading import Results, check_parcel, within
 from tests.simulation.scenario import ControllerPlan, JobPlan
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class ControllerBody(Peer):
                 del call.results[number]
             case ev.DropUnits(number):
                 del call.parcels[number]
-            case ev.Deliver(number):
-                self._deliver(call, number)
+            case ev.Deliver():
+                self._deliver(call, command)
             case ev.EndInput():
                 assert connection is not None, "the end is told to nobody"
                 connection.up.post(connection.server.input_ended, connection, call.plan.job)
@@ -194,14 +194,32 @@ class ControllerBody(Peer):
 
     # The user who reads.
 
-    def _deliver(self, call: Call, number: int) -> None:
+    def _deliver(self, call: Call, command: ev.Deliver) -> None:
+        number, first, end = command.parcel, command.first, command.first + command.tasks
+        parcel_first, parcel_tasks, packet_tasks = call.shapes[number]
+        complete = call.brain.parcels[number].complete
         assert number not in call.seen, "delivered twice"
-        call.seen.add(number)
+        assert first == call.delivered_to.get(number, parcel_first), "a gap, or delivered twice"
+        call.delivered_to[number] = end
         if call.plan.ordered:
             assert number == call.delivered, "out of order"
-        call.delivered += 1
-        check_parcel(call.plan, call.shapes[number], call.results.pop(number, []), number in call.failed)
-        call.unread.append(number)
+        results = call.results.get(number, [])
+        if complete:
+            assert end == parcel_first + parcel_tasks
+            call.seen.add(number)
+            call.delivered += 1
+            call.results.pop(number, None)
+        else:
+            assert command.tasks > 0 and (end - parcel_first) % packet_tasks == 0, "half a packet"
+        parts = [
+            within(part, first, end)
+            for part in results
+            if (part.first < end and part.first + part.tasks > first) or not parcel_tasks
+        ]
+        check_parcel(
+            call.plan, (first, command.tasks, packet_tasks), parts, complete and number in call.failed
+        )
+        call.unread.append((number, command.tasks))
         self._read(call)
 
     def _read(self, call: Call) -> None:
@@ -214,7 +232,7 @@ class ControllerBody(Peer):
     def _have_read(self, call: Call) -> None:
         call.reading = False
         call.read += 1
-        self._hear(call, ev.ParcelRead(call.unread.popleft()))
+        self._hear(call, ev.ParcelRead(*call.unread.popleft()))
         if call.read == call.plan.leave_after:
             self._leave(call)
         self._read(call)

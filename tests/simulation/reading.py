@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.simulation.scenario import JobPlan
 
@@ -20,6 +20,15 @@ class Results:
     reduced: bool = False  # one value for each packet of the range
     death_of: int | None = None  # the item that killed its workers
     timeout_of: int | None = None  # the item that ran too long
+
+
+def within(part: Results, first: int, end: int) -> Results:
+    """What lies in a range of a segment that may go beyond it."""
+    start, stop = max(part.first, first), min(part.first + part.tasks, end)
+    if (start, stop) == (part.first, part.first + part.tasks):
+        return part
+    assert not part.reduced, "a reduced segment is cut"
+    return replace(part, first=start, tasks=stop - start)
 
 
 def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool) -> None:

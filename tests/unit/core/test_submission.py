@@ -225,14 +225,14 @@ def test_whatever_happens_every_parcel_is_delivered_once_and_the_books_close(
     brain = start(ordered=ordered, budget=500)
     out: dict[int, tuple[int, int, int]] = {}  # parcel -> first, tasks, attempt
     done: dict[int, int] = {}
-    seen: list[int] = []
-    unread: list[int] = []
+    seen: list[tuple[int, int]] = []  # first, tasks
+    unread: list[tuple[int, int]] = []
 
     def hear(event: Any) -> None:
         for command in brain.handle(event):
             if isinstance(command, ev.Deliver):
-                seen.append(command.parcel)
-                unread.append(command.parcel)
+                seen.append((command.first, command.tasks))
+                unread.append((command.parcel, command.tasks))
             elif isinstance(command, ev.DropResults):
                 done[command.parcel] = 0
 
@@ -258,7 +258,7 @@ def test_whatever_happens_every_parcel_is_delivered_once_and_the_books_close(
             out[number] = (first, tasks, 1)
             hear(ev.ParcelDrawn(plan.node, tasks, 1, plan.packet_tasks, 7 * tasks, 9))
         elif what == "read" and unread:
-            hear(ev.ParcelRead(unread.pop(0)))
+            hear(ev.ParcelRead(*unread.pop(0)))
         elif parcel is not None:
             first, tasks, attempt = out[parcel]
             if what == "results":
@@ -275,8 +275,47 @@ def test_whatever_happens_every_parcel_is_delivered_once_and_the_books_close(
         report(parcel, 100)
     hear(ev.InputEnded())
     while unread:
-        hear(ev.ParcelRead(unread.pop(0)))
-    assert sorted(seen) == list(range(brain.next_parcel()[0]))
+        hear(ev.ParcelRead(*unread.pop(0)))
+    assert [index for first, tasks in sorted(seen) for index in range(first, first + tasks)] == list(
+        range(brain.tasks_drawn)
+    )
     assert not ordered or seen == sorted(seen)
     assert brain.completed
+    assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})
+
+
+def test_packets_at_the_start_of_a_parcel_are_delivered_as_they_are_complete() -> None:
+    brain = start(ordered=True)
+    brain.handle(ev.Granted(0, 2, 10))
+    brain.handle(ev.ParcelDrawn(0, 9, 5, 2, 90, 9))
+    assert brain.handle(ev.ResultsArrived(0, 1, [(3, 2, 0, 5)], 8)) == []
+    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 3, 0, 5)], 8)) == [ev.Deliver(0, 0, 4)]
+    assert brain._unread_tasks == 5
+    brain.handle(ev.ParcelRead(0, 4))
+    assert brain._unread_tasks == 1
+    assert brain.handle(ev.ResultsArrived(0, 1, [(5, 4, 0, 5)], 8))[1:] == [ev.Deliver(0, 4, 5)]
+    brain.handle(ev.ParcelRead(0, 5))
+    assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})
+
+
+def test_a_parcel_waits_for_those_before_it_also_with_its_first_packets() -> None:
+    brain = start(ordered=True)
+    for _ in range(2):
+        brain.handle(ev.Granted(0, 2, 10))
+        brain.handle(ev.ParcelDrawn(0, 4, 2, 2, 40, 9))
+    assert brain.handle(ev.ResultsArrived(1, 1, [(4, 2, 0, 5)], 8)) == []
+    delivered = brain.handle(ev.ResultsArrived(0, 1, [(0, 4, 0, 5)], 8))[1:]
+    assert delivered == [ev.Deliver(0, 0, 4), ev.Deliver(1, 4, 2)]
+
+
+def test_what_was_delivered_of_a_parcel_is_not_delivered_again() -> None:
+    brain = start(ordered=False)
+    brain.handle(ev.Granted(0, 2, 10))
+    brain.handle(ev.ParcelDrawn(0, 6, 3, 2, 60, 9))
+    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 2, 0, 5)], 8)) == [ev.Deliver(0, 0, 2)]
+    brain.handle(ev.ResendAsked(0, 2, 1))
+    assert brain.handle(ev.ResultsArrived(0, 2, [(0, 3, 0, 5)], 8)) == []
+    assert brain.handle(ev.ParcelFailed(0))[1:] == [ev.Deliver(0, 2, 4)]
+    brain.handle(ev.ParcelRead(0, 2))
+    brain.handle(ev.ParcelRead(0, 4))
     assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})

@@ -28,6 +28,7 @@ class Parcel:
         self.partial = False  # results are kept
         self.over = False
         self.delivered = False
+        self.delivered_tasks = 0
 
 
 class SubmissionMachine(RuleBasedStateMachine):
@@ -43,7 +44,7 @@ class SubmissionMachine(RuleBasedStateMachine):
         self.brain = Submission(chunksize, ordered=ordered, budget_bytes=budget_bytes)
         self.parcels: dict[int, Parcel] = {}
         self.delivered: list[int] = []
-        self.unread: list[int] = []
+        self.unread: list[tuple[int, int]] = []
         self.demands: list[int] = []  # nodes that this server waits for
         self.connected = True
         self.input_ended = self.end_told = self.completed = False
@@ -71,14 +72,18 @@ class SubmissionMachine(RuleBasedStateMachine):
             case ev.DropUnits(number):
                 assert not self.parcels[number].over
                 self.parcels[number].over = True
-            case ev.Deliver(number):
+            case ev.Deliver(number, first, tasks):
                 known = self.parcels[number]
-                assert known.over and not known.delivered, "a parcel is delivered twice, or too early"
-                known.delivered = True
+                assert not known.delivered, "a parcel is delivered twice"
+                assert first == known.first + known.delivered_tasks, "there is a gap, or it comes twice"
+                known.delivered_tasks += tasks
                 if self.brain.ordered:
                     assert number == len(self.delivered), "out of order"
-                self.delivered.append(number)
-                self.unread.append(number)
+                if known.over:
+                    assert known.delivered_tasks == known.tasks
+                    known.delivered = True
+                    self.delivered.append(number)
+                self.unread.append((number, tasks))
             case ev.EndInput():
                 assert self.input_ended and self.connected and not self.end_told
                 assert all(parcel.over or parcel.sent for parcel in self.parcels.values())
@@ -191,7 +196,7 @@ class SubmissionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.unread)
     @rule()
     def parcel_is_read(self) -> None:
-        self.hear(ev.ParcelRead(self.unread.pop(0)))
+        self.hear(ev.ParcelRead(*self.unread.pop(0)))
 
     # What is late, or a lie.
 
@@ -252,7 +257,8 @@ class SubmissionMachine(RuleBasedStateMachine):
     def books_are_true(self) -> None:
         brain = self.brain
         check_submission(brain)
-        read = {number for number in self.delivered if number not in self.unread}
+        unread = {number for number, _ in self.unread}
+        read = set(self.delivered) - unread
         assert brain.parcels.keys() == self.parcels.keys() - read
         assert brain.tasks_drawn == sum(known.tasks for known in self.parcels.values())
         assert set(brain._unsent) == {

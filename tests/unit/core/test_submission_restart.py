@@ -46,7 +46,7 @@ def test_partial_results_are_dropped_and_the_books_stay_even() -> None:
     assert ev.DropResults(0) in brain.handle(ev.SchedulerLost())
     brain.handle(ev.SchedulerFound())
     brain.handle(ev.Granted(0, 2, 1))
-    assert ev.Deliver(0) in finish(brain, 0)
+    assert ev.Deliver(0, 0, 2) in finish(brain, 0)
     assert brain.tasks_done == 2
 
 
