@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import signal
@@ -20,8 +21,9 @@ from benchmarks.rounds import Plan, run
 from benchmarks.tables import report
 from benchmarks.workloads import WORKLOADS, Effort
 
-SMOKE_WORKLOADS = ("W1", "W2", "W3", "W5", "W6", "W8", "W9")
+SMOKE_WORKLOADS = ("W1", "W2", "W3", "W6", "W8", "W9")
 SMOKE_PEERS = ("stdlib", "achilles", "cluster")
+SMOKE_ENOUGH_S = 75.0
 PACKAGES = (
     "multiprocess",
     "loky",
@@ -78,14 +80,18 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="factor on workloads of fixed size")
     parser.add_argument("--cell-timeout", type=float, default=60.0, help="seconds for one measurement")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmarks")
+    parser.add_argument(
+        "--enough", type=float, default=math.inf, help="seconds after which no further round is begun"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where an earlier run stopped")
     parser.add_argument("--report", action="store_true", help="run nothing; print what there is")
     parser.add_argument("--store", action="store_true", help="keep the ratios for later smoke runs")
-    parser.add_argument("--smoke", action="store_true", help="one short round; compare with stored ratios")
+    parser.add_argument("--smoke", action="store_true", help="three short rounds; compare with stored ratios")
     options = parser.parse_args(arguments)
     if options.smoke:
         options.only, options.peers = ",".join(SMOKE_WORKLOADS), ",".join(SMOKE_PEERS)
-        options.rounds, options.seconds, options.scale, options.cell_timeout = 1, 0.3, 0.25, 20.0
+        options.rounds, options.seconds, options.scale, options.cell_timeout = 3, 0.2, 0.2, 20.0
+        options.enough = SMOKE_ENOUGH_S
         options.out = options.out / "smoke"
     return options
 
@@ -104,7 +110,9 @@ def main(arguments: list[str] | None = None) -> None:
             peers.append(peer)
     rounds = Rounds(options.out / "cells.jsonl", resume=options.resume or options.report)
     effort = Effort(options.seconds, options.scale)
-    plan = Plan(workloads, tuple(peers), options.rounds, options.workers, effort, options.cell_timeout)
+    plan = Plan(
+        workloads, tuple(peers), options.rounds, options.workers, effort, options.cell_timeout, options.enough
+    )
     facts = machine()
     print("; ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
     if not options.report:

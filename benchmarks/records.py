@@ -90,17 +90,23 @@ class Rounds:
         """The median over the rounds."""
         return _median(self.by_round(workload, peer, figure).values())
 
+    def ratios(
+        self, workload: str, figure: str, ours: str, theirs: str, their_figure: str | None = None
+    ) -> list[float]:
+        """Ours ÷ theirs within each round that has both."""
+        our_figures = self.by_round(workload, ours, figure)
+        their_figures = self.by_round(workload, theirs, their_figure or figure)
+        return [
+            our_figures[number] / their_figures[number]
+            for number in our_figures
+            if their_figures.get(number, 0) > 0
+        ]
+
     def ratio(
         self, workload: str, figure: str, ours: str, theirs: str, their_figure: str | None = None
     ) -> float | None:
         """The median over the rounds of ours ÷ theirs within a round."""
-        our_figures = self.by_round(workload, ours, figure)
-        their_figures = self.by_round(workload, theirs, their_figure or figure)
-        return _median(
-            our_figures[number] / their_figures[number]
-            for number in our_figures
-            if their_figures.get(number, 0) > 0
-        )
+        return _median(self.ratios(workload, figure, ours, theirs, their_figure))
 
     def difference(self, workload: str, figure: str, ours: str, theirs: str) -> float | None:
         """The median over the rounds of ours - theirs within a round."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import subprocess
@@ -32,6 +33,7 @@ class Plan:
         workers: Worker processes of each peer.
         effort: How much for one figure.
         cell_timeout_s: What takes longer is ended and counts as failed.
+        enough_s: After so long no further round is begun.
     """
 
     workloads: tuple[str, ...]
@@ -40,6 +42,7 @@ class Plan:
     workers: int
     effort: Effort
     cell_timeout_s: float
+    enough_s: float = math.inf
 
     def cells(self) -> list[tuple[int, str, str]]:
         """(round, workload, peer), in order. Every other round goes through the peers backwards."""
@@ -60,8 +63,14 @@ def run(plan: Plan, rounds: Rounds, say: Callable[[str], None]) -> None:
     """Run everything that is not among the rounds yet."""
     adopt_orphans()
     missing = [cell for cell in plan.cells() if not rounds.has(*cell)]
+    began_s = time.monotonic()
+    round_number = missing[0][0] if missing else 0
     try:
         for done, (number, workload, peer) in enumerate(missing, start=1):
+            if number != round_number and time.monotonic() - began_s > plan.enough_s:
+                say(f"{number} rounds are enough: {plan.enough_s:g} s have passed")
+                return
+            round_number = number
             cell = run_cell(plan, number, workload, peer)
             rounds.add(cell)
             said = cell.failure or ", ".join(f"{key} {value:.5g}" for key, value in cell.figures.items())

@@ -155,12 +155,27 @@ def test_rounds_are_interleaved() -> None:
 def test_stored_ratios_are_compared(rounds: Rounds, tmp_path: Path) -> None:
     path = tmp_path / "stored.json"
     assert "new" in stored.comparison(rounds, path)
-    path.write_text('{"W1 tasks_per_s achilles": 30, "W3 median_us achilles": 0.1}')
+    path.write_text(
+        '{"W1 tasks_per_s achilles": [20, 30, 40], "W1 one_ms_efficiency achilles": [1.3, 2, 3],'
+        ' "W3 median_us achilles": [0.1, 0.2, 0.3]}'
+    )
     lines = stored.comparison(rounds, path).splitlines()
-    assert next(line for line in lines if "W1 tasks_per_s" in line).split()[-2] == "worse"
-    assert next(line for line in lines if "W3 median_us" in line).split()[-2] == "better"
+
+    def word(key: str) -> str:
+        return next(line for line in lines if key in line).split()[-2]
+
+    # 15, 1.2 and 0.5 now: only what lies well beyond all rounds that were stored means something.
+    assert (word("W1 tasks_per_s"), word("W1 one_ms"), word("W3 median")) == ("worse", "same", "better")
     stored.store(rounds, path)
-    assert json.loads(path.read_text())["W3 median_us achilles"] == 0.5
+    assert json.loads(path.read_text())["W1 tasks_per_s achilles"] == [10.0, 15.0, 20.0]
+    assert "worse" not in stored.comparison(rounds, path)
+
+
+def test_no_round_is_begun_when_enough_time_has_passed(tmp_path: Path) -> None:
+    arguments = ("--only", "W6", "--peers", "stdlib", "--rounds", "3", "--out", str(tmp_path), *TINY)
+    said = run_benchmarks(*arguments, "--enough", "0")
+    assert "1 rounds are enough" in said
+    assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 1
 
 
 def test_plots_are_well_formed(rounds: Rounds, tmp_path: Path) -> None:
