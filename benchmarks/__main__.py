@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [--only W1,W3] [--peers stdlib,dask] [--rounds N] [--resume]``."""
+"""Command line: ``python -m benchmarks [--bars] [--only W1,W3] [--rounds N] [--resume]``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks import stored
+from benchmarks.bars import needed
 from benchmarks.peers import ADAPTERS, missing
 from benchmarks.plots import write_plots
 from benchmarks.processes import ROOT
@@ -69,12 +70,23 @@ def names(said: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
     return found
 
 
+def fewer_of(said: str) -> dict[str, int]:
+    """``ray=2,dask=1`` as a table."""
+    parts = [part.partition("=") for part in said.split(",") if part]
+    names(",".join(peer for peer, _, _ in parts) or "stdlib", tuple(ADAPTERS), "peer")
+    if wrong := [peer for peer, _, rounds in parts if not rounds.isdecimal()]:
+        sys.exit(f"--fewer says no number of rounds for {', '.join(wrong)}")
+    return {peer: int(rounds) for peer, _, rounds in parts}
+
+
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default=",".join(WORKLOADS), help="workloads, with commas between")
     parser.add_argument("--peers", default=",".join(ADAPTERS), help="peers, with commas between")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fewer", default="", help="peers with fewer rounds, such as ray=2,dask=2")
+    parser.add_argument("--bars", action="store_true", help="only what decides the bars")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of each peer")
     parser.add_argument("--seconds", type=float, default=1.0, help="a rate is taken over so long")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on workloads of fixed size")
@@ -111,7 +123,15 @@ def main(arguments: list[str] | None = None) -> None:
     rounds = Rounds(options.out / "cells.jsonl", resume=options.resume or options.report)
     effort = Effort(options.seconds, options.scale)
     plan = Plan(
-        workloads, tuple(peers), options.rounds, options.workers, effort, options.cell_timeout, options.enough
+        workloads,
+        tuple(peers),
+        options.rounds,
+        options.workers,
+        effort,
+        options.cell_timeout,
+        options.enough,
+        needed() if options.bars else None,
+        fewer_of(options.fewer),
     )
     facts = machine()
     print("; ".join(f"{key} {value}" for key, value in facts.items()), flush=True)

@@ -106,3 +106,8 @@ BARS = (
     Bar("achilles", "S3", "worker_pss_mib", most=15, peer="stdlib", beyond=True),
     Bar("cluster", "S3", "worker_pss_mib", most=15, peer="stdlib", beyond=True),
 )
+
+
+def needed() -> frozenset[tuple[str, str]]:
+    """What has to be measured to decide the bars, (workload, peer); the standard library beside it all."""
+    return frozenset((bar.workload, who) for bar in BARS for who in (bar.ours, bar.peer or "stdlib"))

@@ -6,11 +6,12 @@ import math
 from html import escape
 from pathlib import Path
 
+from benchmarks.growth_plots import Line, growth_picture
 from benchmarks.peers import OURS
 from benchmarks.records import Rounds
 from benchmarks.tables import number
 from benchmarks.workloads import WORKLOADS
-from benchmarks.workloads.workload import Figure
+from benchmarks.workloads.workload import Figure, Workload
 
 WIDTH = 720
 NAME_WIDTH = 110
@@ -27,6 +28,9 @@ def write_plots(rounds: Rounds, directory: Path) -> list[Path]:
     """One file for each workload; returns their paths."""
     written = []
     for name in rounds.workloads():
+        if WORKLOADS[name].grows is not None:
+            written += _write_growth(rounds, directory, WORKLOADS[name])
+            continue
         panels = [panel for figure in WORKLOADS[name].figures if (panel := _values(rounds, name, figure))]
         if panels:
             path = directory / f"{name}.svg"
@@ -34,6 +38,21 @@ def write_plots(rounds: Rounds, directory: Path) -> list[Path]:
             path.write_text(_picture(title, panels), encoding="utf-8")
             written.append(path)
     return written
+
+
+def _write_growth(rounds: Rounds, directory: Path, workload: Workload) -> list[Path]:
+    lines: list[Line] = []
+    for peer in rounds.peers():
+        medians = [(figure.at, rounds.median(workload.name, peer, figure.key)) for figure in workload.figures]
+        points = [(at, median) for at, median in medians if at and median]
+        if points:
+            lines.append((peer, points))
+    if not lines or workload.grows is None:
+        return []
+    path = directory / f"{workload.name}.svg"
+    title = f"{workload.name}: {workload.title} ({rounds.count()} rounds, medians)"
+    path.write_text(growth_picture(title, *workload.grows, lines), encoding="utf-8")
+    return [path]
 
 
 def _values(rounds: Rounds, workload: str, figure: Figure) -> tuple[Figure, list[tuple[str, float]]] | None:

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.peers import ADAPTERS
 from benchmarks.processes import ROOT, adopt_orphans, end_all
@@ -34,6 +34,8 @@ class Plan:
         effort: How much for one figure.
         cell_timeout_s: What takes longer is ended and counts as failed.
         enough_s: After so long no further round is begun.
+        only: (workload, peer) to measure; None: all.
+        fewer: Peers that take part in so many rounds alone.
     """
 
     workloads: tuple[str, ...]
@@ -43,6 +45,8 @@ class Plan:
     effort: Effort
     cell_timeout_s: float
     enough_s: float = math.inf
+    only: frozenset[tuple[str, str]] | None = None
+    fewer: Mapping[str, int] = field(default_factory=dict)
 
     def cells(self) -> list[tuple[int, str, str]]:
         """(round, workload, peer), in order. Every other round goes through the peers backwards."""
@@ -55,6 +59,8 @@ class Plan:
                     (number, workload, peer)
                     for peer in peers
                     if (peer in allowed if allowed else ADAPTERS[peer][1] != "Nobody")
+                    and (self.only is None or (workload, peer) in self.only)
+                    and number < self.fewer.get(peer, self.rounds)
                 ]
         return cells
 

@@ -82,30 +82,36 @@ WORKLOADS = [
     Workload(
         "G1",
         "cost per task by length of the job",
-        tuple(Figure(f"of_{n}_us", f"{n:,} tasks, µs", more_is_better=False) for n in LENGTHS),
+        tuple(Figure(f"of_{n}_us", f"{n:,} tasks, µs", more_is_better=False, at=n) for n in LENGTHS),
         measure_lengths,
         peers=("stdlib", "achilles", "cluster", "tls"),
+        grows=("tasks of the job", "µs per task"),
     ),
     Workload(
         "G2",
         "cost per item by payload",
-        tuple(Figure(f"of_{n}_bytes_us", f"{n:,} bytes, µs", more_is_better=False) for n in PAYLOADS_BYTES),
+        tuple(
+            Figure(f"of_{n}_bytes_us", f"{n:,} bytes, µs", more_is_better=False, at=n) for n in PAYLOADS_BYTES
+        ),
         measure_payloads,
         peers=("stdlib", "achilles", "cluster", "tls"),
+        grows=("bytes of an item", "µs per item"),
     ),
     Workload(
         "G3",
         "no-op tasks by nodes",
-        tuple(Figure(f"on_{n}_tasks_per_s", f"{n} nodes, tasks/s") for n in NODES),
+        tuple(Figure(f"on_{n}_tasks_per_s", f"{n} nodes, tasks/s", at=n) for n in NODES),
         measure_nodes,
         peers=("cluster",),
         starts_peer=True,
+        grows=("nodes", "tasks per second"),
     ),
     Workload(
         "G4",
         "no-op tasks by jobs at once",
-        tuple(Figure(f"of_{n}_tasks_per_s", f"{n} jobs, tasks/s") for n in JOBS),
+        tuple(Figure(f"of_{n}_tasks_per_s", f"{n} jobs, tasks/s", at=n) for n in JOBS),
         measure_jobs,
         peers=("stdlib", "achilles", "cluster"),
+        grows=("jobs at once", "tasks per second"),
     ),
 ]

@@ -36,12 +36,14 @@ class Figure:
         title: Its name in tables.
         more_is_better: For ratios: whether a larger figure is the better one.
         compared: Whether a ratio between two of them means anything.
+        at: Of a figure that shows growth: how much there was of what grows.
     """
 
     key: str
     title: str
     more_is_better: bool = True
     compared: bool = True
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Workload:
         measure: Takes a started peer; returns figures by key.
         peers: The only peers that it makes sense for; all if empty.
         starts_peer: The peer is given unstarted: to start it is part of what is measured.
+        grows: What grows from figure to figure, and what is measured; drawn as lines.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Workload:
     measure: Callable[[Peer, Effort], dict[str, float]]
     peers: tuple[str, ...] = ()
     starts_peer: bool = False
+    grows: tuple[str, str] | None = None
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

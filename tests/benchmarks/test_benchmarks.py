@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from benchmarks import stored
-from benchmarks.bars import BARS
+from benchmarks.bars import BARS, needed
 from benchmarks.peers import ADAPTERS
 from benchmarks.plots import write_plots
 from benchmarks.records import Cell, Rounds
@@ -152,6 +152,17 @@ def test_rounds_are_interleaved() -> None:
     ]
 
 
+def test_bars_need_no_more_than_they_name() -> None:
+    plan = Plan(
+        tuple(WORKLOADS), tuple(ADAPTERS), 2, 1, Effort(0.01, 0.01), 1.0, only=needed(), fewer={"ray": 1}
+    )
+    cells = plan.cells()
+    assert (0, "W4", "ray") in cells and (1, "W4", "ray") not in cells
+    assert (1, "W4", "stdlib") in cells
+    assert {peer for _, workload, peer in cells if workload == "W6"} == {"stdlib", "achilles", "cluster"}
+    assert not [workload for _, workload, _ in cells if workload.startswith(("B", "G"))]
+
+
 def test_stored_ratios_are_compared(rounds: Rounds, tmp_path: Path) -> None:
     path = tmp_path / "stored.json"
     assert "new" in stored.comparison(rounds, path)
@@ -181,8 +192,11 @@ def test_no_round_is_begun_when_enough_time_has_passed(tmp_path: Path) -> None:
 def test_plots_are_well_formed(rounds: Rounds, tmp_path: Path) -> None:
     from xml.etree import ElementTree as ET
 
+    rounds.add(cell(0, "G1", "achilles", of_1_us=379.0, of_100_us=16.0, of_10000_us=1.9))
+    rounds.add(cell(0, "G1", "stdlib", of_1_us=153.0))
     written = write_plots(rounds, tmp_path)
-    assert [path.name for path in written] == ["W1.svg", "W3.svg"]
+    assert [path.name for path in written] == ["W1.svg", "W3.svg", "G1.svg"]
+    assert written[-1].read_text().count("<circle") == 4
     for path in written:
         ET.parse(path)
 
