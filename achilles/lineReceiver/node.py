@@ -279,6 +279,7 @@ class AchillesNode:
         jobs.discard(job)
         if not jobs:
             del self._functions[function]
+        self._fetches = {request: asker for request, asker in self._fetches.items() if asker != job}
         self._crew.forget(job)
 
     def _fetched(self, answer: wire.Fetched, source: bytes) -> None:
@@ -320,9 +321,10 @@ class AchillesNode:
 
     def module_wanted(self, job: int, request: int, name: str) -> None:
         """Ask the job's controller for a module."""
+        if self._connection is None:
+            return  # the job is about to be forgotten
         # No other name has a source that could travel, and some would not fit into a frame.
-        travels = len(name) < MAX_NAME and all(part.isidentifier() for part in name.split("."))
-        if self._connection is None or not travels:
+        if not (len(name) < MAX_NAME and all(part.isidentifier() for part in name.split("."))):
             self._crew.module_arrived(request, ModuleSource.missing(name))
             return
         self._fetches[request] = job

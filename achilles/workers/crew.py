@@ -25,6 +25,7 @@ from ..core.slots import Slots
 from ..serialization import Buffer, serialize_failure
 from . import channel
 from .deaths import death_error, timeout_error
+from .fetching import Fetching
 from .forwarding import Forwarding
 from .loop import Loop
 from .module_source import ModuleSource
@@ -112,8 +113,7 @@ class Crew:
         self._sessions: OrderedDict[str, int] = OrderedDict()
         self._session_serial = 0
         self._modules: dict[tuple[str, str], ModuleSource] = {}
-        self._fetching: dict[int, tuple[str, str, list[tuple[int, int, int]]]] = {}
-        self._fetch_serial = 0
+        self._fetching = Fetching(listener.module_wanted)
         self._closing = False
         self._on_closed: list[Callable[[], None]] = []
         self._on_drained: Callable[[], None] | None = None
@@ -178,6 +178,7 @@ class Crew:
         self._functions.pop(job, None)
         self._forwarding.forget(job)
         self._timed.discard(job)
+        self._fetching.forget(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def ask_back(self, job: int, parcel: int, attempt: int) -> None:
@@ -191,7 +192,7 @@ class Crew:
 
     def module_arrived(self, request: int, module: ModuleSource) -> None:
         """Answer `CrewListener.module_wanted`."""
-        session, name, waiting = self._fetching.pop(request, ("", "", []))
+        session, name, waiting = self._fetching.arrived(request)
         if session in self._sessions:
             self._modules[session, name] = module
         for slot, job, worker_request in waiting:
@@ -328,14 +329,7 @@ class Crew:
         if known is not None:
             worker.send_module(job, worker_request, known)
             return
-        waiter = (worker.slot, job, worker_request)
-        for asked_session, asked_name, waiting in self._fetching.values():
-            if (asked_session, asked_name) == (session, name):
-                waiting.append(waiter)
-                return
-        self._fetch_serial += 1
-        self._fetching[self._fetch_serial] = (session, name, [waiter])
-        self._listener.module_wanted(job, self._fetch_serial, name)
+        self._fetching.wait(session, name, (worker.slot, job, worker_request))
 
     def _forget_old_sessions(self) -> None:
         busy = {session for _, session in self._functions.values()}

@@ -1,0 +1,70 @@
+"""Modules that workers wait for, when the job that asked for one is gone before the answer came."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from achilles.workers import channel
+from achilles.workers.crew import Crew
+from achilles.workers.module_source import ModuleSource
+
+MODULE = ModuleSource.missing("mine")
+
+
+class Listener:
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.wanted: list[tuple[int, int, str]] = []
+
+    def module_wanted(self, job: int, request: int, name: str) -> None:
+        self.wanted.append((job, request, name))
+
+    def output(self, job: int, stream: int, lines: bytes) -> None:
+        raise AssertionError("nobody prints")
+
+
+class Waiting:
+    """A crew with one worker, which imports."""
+
+    def __init__(self) -> None:
+        self.listener: Any = Listener()
+        loop: Any = SimpleNamespace(callLater=lambda *_: None)
+        self.crew = Crew(loop, 1, self.listener, sys_path=[])
+        self.answers: list[tuple[int, int]] = []
+        self.worker: Any = SimpleNamespace(
+            slot=0, send_module=lambda job, request, _: self.answers.append((job, request))
+        )
+        self.crew._workers[0] = self.worker
+
+    def import_in(self, job: int, request: int) -> None:
+        self.crew.worker_message(self.worker, channel.FETCH, 0, job, request, 0, 0, bytearray(b"mine"))
+
+
+def test_the_next_job_of_the_program_asks_again() -> None:
+    waiting = Waiting()
+    waiting.crew.introduce(1, [b"f"], "session", False)
+    waiting.import_in(1, 5)
+    waiting.crew.forget(1)
+    waiting.crew.introduce(2, [b"f"], "session", False)
+    waiting.import_in(2, 6)
+    (_, first, _), (job, second, _) = waiting.listener.wanted
+    assert job == 2 and second != first
+    waiting.crew.module_arrived(first, MODULE)
+    assert not waiting.answers
+    waiting.crew.module_arrived(second, MODULE)
+    assert waiting.answers == [(2, 6)]
+
+
+def test_another_job_that_waits_for_the_same_module_gets_it_all_the_same() -> None:
+    waiting = Waiting()
+    for job in (1, 2):
+        waiting.crew.introduce(job, [b"f"], "session", False)
+        waiting.import_in(job, 5 + job)
+    assert len(waiting.listener.wanted) == 1
+    waiting.crew.forget(1)
+    job, request, _ = waiting.listener.wanted[-1]
+    assert job == 2
+    waiting.crew.module_arrived(request, MODULE)
+    assert waiting.answers == [(2, 7)]
