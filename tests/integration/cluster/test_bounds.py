@@ -90,3 +90,54 @@ def test_millions_of_lazily_drawn_integers(where: dict[str, Any], place: Place) 
     """`make many` does the same with 100 million."""
     sizes_kib = json.loads(run_program(place, "many.py", MANY_INTS, json.dumps(where), 4_000_000)[-1])
     assert max(sizes_kib) - sizes_kib[1] < 24 * 1024, sizes_kib
+
+
+CROWD = """
+import json, resource, sys, threading
+import psutil
+from achilles import map
+from achilles.config import load_settings
+from achilles.lineReceiver.dialling import dial
+
+IDLE, WORKING, ITEMS = 2000, 200, 20
+
+def task(item):
+    return item + 1
+
+if __name__ == "__main__":
+    where, server = json.loads(sys.argv[1]), psutil.Process(int(sys.argv[2]))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    empty = server.memory_info().rss
+    settings = load_settings(**where)
+    links = [dial(settings) for _ in range(IDLE)]
+    each = (server.memory_info().rss - empty) / IDLE
+    right = []
+
+    def control():
+        values = [value for packet in map(task, range(ITEMS), **where) for value in packet]
+        right.append(values == list(range(1, ITEMS + 1)))
+
+    threads = [threading.Thread(target=control) for _ in range(WORKING)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with open(f"/proc/{server.pid}/status") as file:
+        peak_kib = next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+    print(json.dumps([each, sum(right), peak_kib]))
+"""
+
+
+def test_two_thousand_idle_and_two_hundred_working_controllers(place: Place) -> None:
+    cluster = Cluster(place)
+    try:
+        cluster.start_node(2)
+        where = json.dumps(cluster.address)
+        said = run_program(place, "crowd.py", CROWD, where, cluster.server.pid, timeout_s=60)[-1]
+        each_bytes, right, peak_kib = json.loads(said)
+        assert right == 200
+        assert each_bytes < 8 * 1024
+        assert peak_kib < 96 * 1024
+    finally:
+        cluster.close()
