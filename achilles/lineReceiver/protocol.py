@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from typing import Protocol as Structure
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
@@ -149,6 +150,16 @@ class AchillesProtocol(LineReceiver):
         """Whether the connection is closed, or about to be: frames are neither taken nor sent."""
         return self._lingering.closing
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What was sent and still waits here for the other side to read."""
+        transport = self.transport
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            transport = transport.transport
+        if not isinstance(transport, FileDescriptor):
+            return 0
+        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
     def set_limits(self, limits: Limits) -> None:
         """Take larger (or smaller) frames from the next one on, also among bytes already read."""
         self._parser.limits = limits
@@ -207,6 +218,17 @@ class AchillesProtocol(LineReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lingering.closed()
+        # What still waits to be sent goes now, and not with the next search for circular references.
+        _forget_unsent(self.transport)
+        self.transport = None
+
+
+def _forget_unsent(transport: Any) -> None:
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        transport = transport.transport
+    if isinstance(transport, FileDescriptor):
+        transport.dataBuffer, transport.offset = b"", 0
+        transport._tempDataBuffer, transport._tempDataLen = [], 0
 
 
 def _send_at_once(transport: Any) -> None:

@@ -51,7 +51,8 @@ class AchillesServer:
         on_shutdown: Called when a controller asked the server itself to stop.
         heartbeat_s: How often peers are asked whether they are there; a node that does not answer
             three times is lost.
-        memory_budget_bytes: Payload of one job that may lie at nodes.
+        memory_budget_bytes: Payload of one job that may lie at nodes, and of all controllers that
+            may wait here to be read.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class AchillesServer:
         self.heartbeat_s = heartbeat_s
         self.started_s = time.time()
         self.scheduler = Scheduler()
-        self.memory_budget_bytes = memory_budget_bytes
+        self._budget_bytes = memory_budget_bytes
         self.jobs = Jobs()
         self.nodes: dict[int, ServerConnection] = {}
         self.controllers: dict[int, ServerConnection] = {}
@@ -80,6 +81,7 @@ class AchillesServer:
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
+        self._slow_readers: dict[int, ServerConnection] = {}  # controllers for which much waits
         # Host and process of nodes that fell silent before they could be told to end.
         self._not_told: set[tuple[str, int]] = set()
         self._on_empty: Deferred[None] | None = None
@@ -134,6 +136,7 @@ class AchillesServer:
             self._answer_kills()
         else:
             del self.controllers[number]
+            self._slow_readers.pop(number, None)
             self._kills = [kill for kill in self._kills if kill[0] is not connection]
             for job in self.jobs.of_controller(number):
                 self._tell(ev.JobCancelled(time.monotonic_ns(), job))
@@ -163,6 +166,24 @@ class AchillesServer:
         if self._on_empty is not None and not self.nodes and not self.controllers:
             on_empty, self._on_empty = self._on_empty, None
             on_empty.callback(None)
+
+    def much_unsent(self, connection: ServerConnection) -> None:
+        """Much waits for a peer to read it. All that waits for controllers stays within the budget.
+
+        What lies at nodes, or is on its way to them, is bounded by the scheduler.
+        """
+        if self.controllers.get(connection.number) is not connection:
+            return
+        slow = {**self._slow_readers, connection.number: connection}
+        self._slow_readers = {number: each for number, each in slow.items() if each.unsent_bytes}
+        if sum(each.unsent_bytes for each in self._slow_readers.values()) <= self._budget_bytes:
+            return
+        worst = max(self._slow_readers.values(), key=lambda each: each.unsent_bytes)
+        del self._slow_readers[worst.number]
+        worst.drop(
+            f"reads too slowly ({worst.unsent_bytes >> 20} MiB wait for it; MEMORY_BUDGET is "
+            f"{self._budget_bytes >> 20} MiB)"
+        )
 
     # Frames come in.
 
@@ -213,7 +234,7 @@ class AchillesServer:
                 connection.number,
                 submit.chunksize,
                 submit.python,
-                most_bytes=self.memory_budget_bytes,
+                most_bytes=self._budget_bytes,
             )
         )
 

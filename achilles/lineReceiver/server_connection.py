@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory, connectionDone
@@ -35,6 +36,8 @@ __all__ = ["ConnectionFactory", "ServerConnection"]
 _log = logging.getLogger("achilles.server")
 
 LOGIN_S = 10.0
+# More than this waits for nobody who reads, but on a slow line.
+MUCH_UNSENT_BYTES = 1024 * 1024
 # Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
 QUIET_NODE = 3
 QUIET_CONTROLLER = 12
@@ -83,6 +86,7 @@ class ServerConnection(AchillesProtocol):
         self.connected_s = 0.0
         self.told_to_exit = False
         self.fell_silent = False
+        self.dropped = False
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer() if self.transport is not None else None
@@ -100,6 +104,11 @@ class ServerConnection(AchillesProtocol):
         self._heard = True
         self.unheard_output_bytes = 0
         super().dataReceived(data)
+
+    def send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
+        super().send(message, segments)
+        if self.unsent_bytes > MUCH_UNSENT_BYTES and self.joined and not self.dropped:
+            self._server.much_unsent(self)
 
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if not self.joined:
@@ -157,11 +166,9 @@ class ServerConnection(AchillesProtocol):
         self._heard = False
         if self._quiet >= (QUIET_NODE if self.hello.role == "node" else QUIET_CONTROLLER):
             silence_s = self._quiet * self._server.heartbeat_s
-            _log.warning("%s has been silent for %g s: dropped", self._who(), silence_s)
             self._heartbeat = None
             self.fell_silent = True
-            assert self.transport is not None
-            self.transport.abortConnection()
+            self.drop(f"has been silent for {silence_s:g} s")
             return
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self.send(wire.Ping(time.monotonic_ns()))
@@ -184,6 +191,15 @@ class ServerConnection(AchillesProtocol):
 
     def make_room(self) -> None:
         """End at once: too many others wait."""
+        self._abort()
+
+    def drop(self, why: str) -> None:
+        """End at once a connection that reads nothing, not even why."""
+        self.dropped = True
+        _log.warning("%s %s: dropped", self._who(), why)
+        self._abort()
+
+    def _abort(self) -> None:
         assert self.transport is not None
         self.transport.abortConnection()
 

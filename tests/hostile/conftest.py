@@ -24,7 +24,7 @@ from achilles.config import load_server_settings
 from achilles.lineReceiver.achilles_server import ServerService
 from achilles.lineReceiver.admission import Admission
 proof = dict(username={username!r}, secret_key={secret_key!r})
-settings = load_server_settings(host='127.0.0.1', port={port}, **proof)
+settings = load_server_settings(host='127.0.0.1', port={port}, memory_budget='32M', **proof)
 service = ServerService(settings, reactor, admission=Admission(failures=10**6, max_waiting=64), login_s=1.0)
 service.startService()
 reactor.addSystemEventTrigger('before', 'shutdown', service.stopService)

@@ -179,3 +179,32 @@ def test_jobs_by_the_thousand(victim: Cluster, stage: ExitStack) -> None:
     for job in range(10_001):
         submit(controller, job)
     controller.refused("at most 10000 live jobs")
+
+
+@pytest.mark.parametrize("how", ["unix", "tls"])
+def test_a_controller_that_never_reads(victim: Cluster, stage: ExitStack, how: str) -> None:
+    """The server here may keep 32 MiB for all controllers."""
+    lines = len(victim.server.lines)
+    lazy, other = come(stage, victim, "controller", how), come(stage, victim, "controller")
+    node = come(stage, victim, "node")
+    submit(lazy)
+    demand = lazy.expect(wire.Demand)
+    lazy.send(parcel(demand.node), b"args")
+    node.expect(wire.Job)
+    work = node.expect(wire.Parcel)
+    for index in range(2):
+        payload = bytes(24 << 20)
+        node.send(
+            wire.Results(work.job, work.parcel, work.attempt, [(index, 1, 0, 1, len(payload))]), payload
+        )
+    while not isinstance(node.next()[0], wire.Forget):
+        pass
+    line = victim.server.wait_for("WARNING:achilles.server:controller", after=lines)
+    assert "reads too slowly" in line and "MEMORY_BUDGET is 32 MiB" in line
+    assert sum("slowly" in said for said in victim.server.lines[lines:]) == 1
+    other.send(wire.Status())
+    other.expect(wire.StatusReply)
+    with pytest.raises(OSError):  # noqa: PT012 - some of it was read by the kernel
+        while lazy.socket.recv(1 << 20):
+            pass
+        raise ConnectionResetError

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
-from tests.integration.cluster.parties import Cluster, Place, run_program
+from tests.integration.cluster.parties import Cluster, Party, Place, run_program, wait_until
 
 MIB = 1024 * 1024
 BUDGET_MIB = 128
@@ -139,5 +140,40 @@ def test_two_thousand_idle_and_two_hundred_working_controllers(place: Place) -> 
         assert right == 200
         assert each_bytes < 8 * 1024
         assert peak_kib < 96 * 1024
+    finally:
+        cluster.close()
+
+
+STOPPED = """
+import json, sys, time
+from achilles import imap
+
+def enlarge(number):
+    time.sleep(0.001)
+    return bytes([number]) * 1_000_000
+
+values = []
+for packet in imap(enlarge, range(200), **json.loads(sys.argv[1])):
+    values += [(result[0], len(result)) for result in packet["RESULT"]]
+    if packet["ARGS_COUNTER"] == 0:
+        print("under way", flush=True)
+print("right" if values == [(number, 1_000_000) for number in range(200)] else values)
+"""
+
+
+def test_a_controller_that_was_stopped_for_too_long_comes_again(place: Place) -> None:
+    cluster = Cluster(place, ACHILLES_MEMORY_BUDGET="4M")
+    try:
+        cluster.start_node(2)
+        where = json.dumps({**cluster.address, "memory_budget": "256M"})
+        caller = Party([place.write("stopped.py", STOPPED), where], place=place)
+        caller.wait_for("under way")
+        caller.send(signal.SIGSTOP)
+        try:
+            wait_until(lambda: "reads too slowly" in cluster.server.text)
+        finally:
+            caller.send(signal.SIGCONT)
+        assert caller.wait() == 0
+        assert caller.lines[-1] == "right"
     finally:
         cluster.close()
