@@ -94,8 +94,11 @@ def run_cell(plan: Plan, number: int, workload: str, peer: str) -> Cell:
     command = [sys.executable, "-m", "benchmarks.cell", workload, peer]
     command += ["--workers", str(plan.workers)]
     command += ["--seconds", str(plan.effort.seconds), "--scale", str(plan.effort.scale)]
-    # Settings of whoever runs this must not decide what is measured.
-    variables = {key: value for key, value in os.environ.items() if not key.startswith("ACHILLES_")}
+    # Settings of whoever runs this must not decide what is measured; without compiled modules, for one,
+    # each process would compile ours anew, and none of the standard library's.
+    variables = {
+        key: value for key, value in os.environ.items() if not key.startswith(("ACHILLES_", "PYTHON"))
+    }
     variables["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(

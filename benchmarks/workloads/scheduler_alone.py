@@ -18,7 +18,7 @@ PACKETS = 60_000
 
 def measure(peer: Peer, effort: Effort) -> dict[str, float]:
     packets = effort.of(PACKETS, 2_000)
-    many = effort.of(MANY_NODES, 100)
+    many = min(MANY_NODES, effort.of(10 * MANY_NODES))  # fewer in tests alone
     few_nodes = run(FEW_NODES, JOBS, packets, SHORT_US)
     many_nodes = run(many, JOBS, packets, SHORT_US)
     long_tasks = run(many, JOBS, packets, LONG_US)
