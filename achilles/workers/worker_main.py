@@ -77,6 +77,7 @@ from achilles.workers.channel import BlockingChannel, BrokenChannelError, Buffer
 from achilles.workers.importing import OwnModules
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
+from achilles.workers.surroundings import Surroundings
 
 PROGRESS_BYTES = 32
 NOTE = struct.Struct("<qq")
@@ -192,11 +193,12 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
         sys.argv[:] = [""]
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
+        surroundings = Surroundings([(number, _duplicate(number)) for number in (1, 2)])
         outputs = _take_output(facts["output_token"], progress)
         gc.collect()
         gc.freeze()
         conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
-        _serve(conversation, own_modules, progress, running, outputs)
+        _serve(conversation, own_modules, progress, running, outputs, surroundings)
     except (BrokenChannelError, OSError):
         if os.getpid() == worker_pid:
             _kill_group()
@@ -209,10 +211,11 @@ def _serve(
     progress: memoryview,
     running: RunningItems,
     outputs: list[Output],
+    surroundings: Surroundings,
 ) -> None:
     jobs: dict[int, Job] = {}
     while True:
-        if not _serve_one(jobs, conversation, own_modules, progress, running, outputs):
+        if not _serve_one(jobs, conversation, own_modules, progress, running, outputs, surroundings):
             return
 
 
@@ -223,6 +226,7 @@ def _serve_one(
     progress: memoryview,
     running: RunningItems,
     outputs: list[Output],
+    surroundings: Surroundings,
 ) -> bool:
     # A function of its own, so that a worker that waits for work holds neither payloads nor results.
     kind, _, number, a, b, c, payload = conversation.next()
@@ -231,6 +235,8 @@ def _serve_one(
         if job is None:
             return True  # forgotten: nobody waits for the answer
         begin, tasks = (a + (b >> 32), b & 0xFFFFFFFF) if kind == channel.UNIT else (a, b)
+        if progress[2] != number and progress[2]:
+            surroundings.put_right()
         progress[2] = number
         progress[3] = 0
         progress[0] = begin + 1
