@@ -60,6 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.jobs: dict[int, Job] = {}
         self.introduced: set[tuple[int, int]] = set()
         self.asked_back: list[ev.TakeBack] = []
+        self.asked_ns: dict[tuple[int, int], int] = {}  # when a job was last asked on behalf of a node
         self.serial = 0
         self.carried: tuple[int, int] | None = None
 
@@ -81,6 +82,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 assert cpu_count == self.cpu_counts[node]
                 assert job.python in (None, self.pythons[node]) and not job.ended
                 job.demands.append(command)
+                self.asked_ns[number, node] = self.now_ns
             case ev.Resend(_, number, parcel, attempt, node):
                 assert node in self.cpu_counts and node not in self.draining
                 assert self.jobs[number].python in (None, self.pythons[node])
