@@ -67,6 +67,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @initialize(max_attempts=st.integers(1, 3))
     def start(self, max_attempts: int) -> None:
         self.brain = Scheduler(max_attempts)
+        self.node_joins(2, PYTHONS[0])
+        self.job_is_submitted(1, None, 1.0)
 
     def hear(self, kind: Any, *args: Any, **named: Any) -> list[ev.Command]:
         commands = self.brain.handle(kind(self.now_ns, *args, **named))
@@ -140,7 +142,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.pythons[self.serial] = python
         self.hear(ev.NodeJoined, self.serial, cpu_count, python)
 
-    @precondition(lambda self: self.cpu_counts)
+    @precondition(lambda self: len(self.cpu_counts) > 1)
     @rule(data=st.data())
     def node_is_lost(self, data: st.DataObject) -> None:
         node = self.pick(data, self.cpu_counts)
@@ -154,7 +156,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                     known.losses += 1
         self.hear(ev.NodeLost, node)
 
-    @precondition(lambda self: self.cpu_counts)
+    @precondition(lambda self: len(self.cpu_counts) - len(self.draining) > 2)
     @rule(data=st.data())
     def node_drains(self, data: st.DataObject) -> None:
         node = self.pick(data, self.cpu_counts)
@@ -175,6 +177,16 @@ class SchedulerMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(job.demands for job in self.jobs.values()))
     @rule(data=st.data(), size_bytes=st.sampled_from([0, 100, 40 * MIB]), twice=st.booleans())
     def parcel_arrives(self, data: st.DataObject, size_bytes: int, twice: bool) -> None:
+        self.answer(data, size_bytes, twice)
+
+    @precondition(lambda self: any(job.demands for job in self.jobs.values()))
+    @rule(data=st.data(), parcels=st.integers(2, 5))
+    def parcels_arrive(self, data: st.DataObject, parcels: int) -> None:
+        for _ in range(parcels):
+            if any(job.demands for job in self.jobs.values()):
+                self.answer(data, 100, twice=False)
+
+    def answer(self, data: st.DataObject, size_bytes: int, twice: bool) -> None:
         number = self.pick(data, {number for number, job in self.jobs.items() if job.demands})
         job = self.jobs[number]
         demand = job.demands.pop(data.draw(st.integers(0, len(job.demands) - 1)))
@@ -208,15 +220,18 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
         self.carried = None
 
-    @precondition(lambda self: any(not job.ended for job in self.jobs.values()))
+    def unended(self) -> set[int]:
+        return {number for number, job in self.jobs.items() if not job.ended and job.next_parcel > 2}
+
+    @precondition(lambda self: self.unended())
     @rule(data=st.data())
     def input_ends(self, data: st.DataObject) -> None:
-        number = self.pick(data, {number for number, job in self.jobs.items() if not job.ended})
+        number = self.pick(data, self.unended())
         self.jobs[number].ended = True
         self.jobs[number].demands.clear()
         self.hear(ev.InputEnded, number)
 
-    @precondition(lambda self: self.jobs)
+    @precondition(lambda self: len(self.jobs) > 2)
     @rule(data=st.data())
     def job_is_cancelled(self, data: st.DataObject) -> None:
         number = self.pick(data, self.jobs)
@@ -295,7 +310,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         if known is not None and not known.current and node in self.cpu_counts:
             return  # it may be on its way there, and such results a lie
-        self.hear(ev.TimePassed)  # what was due anyway
+        if self.now_ns >= self.brain._wakes_at_ns >= 0:
+            self.hear(ev.TimePassed)  # what is due anyway
         before = memory_of(self.brain)
         assert not self.hear(ev.ResultsArrived, node, number, parcel, attempt, [(0, 1, 0, 1)])
         assert memory_of(self.brain) == before
@@ -364,9 +380,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert waiting == set(known.lost) | {
                 parcel for parcel, there in known.parcels.items() if not there.sent
             }
-        assert {
-            (node, job) for node, state in self.brain.nodes.items() for job in state.jobs
-        } == self.introduced
+            given_up = [there for there in job.parcels.values() if there.losses >= self.brain.max_attempts]
+            assert not given_up, "a parcel is tried on more nodes than it may be"
+        for name, node in self.brain.nodes.items():
+            for number in node.reserved:
+                assert self.now_ns < self.asked_ns[number, name] + STALE_NS, "a stale demand keeps its room"
+        told = {(name, job) for name, node in self.brain.nodes.items() for job in node.jobs}
+        assert told == self.introduced
 
     def teardown(self) -> None:
         """Everybody answers, a node of each Python comes: all ends, and nothing is left."""
