@@ -16,6 +16,7 @@ Rules
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import sys
@@ -33,7 +34,7 @@ from achilles.errors import ConfigError
 __all__ = ["config_home", "package_env_path", "read_env_file", "search_path", "state_home", "write_config"]
 
 ENV_NAME = ".env"
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE_ENV = Path(__file__).resolve().parent / ENV_NAME
 
 
 def config_home() -> Path:
@@ -80,20 +81,28 @@ def _xdg_home(variable: str, below_home: str) -> Path:
 
 def package_env_path() -> Path:
     """The ``.env`` file in the package's own directory; it may not exist."""
-    return _PACKAGE / ENV_NAME
+    return _PACKAGE_ENV
 
 
 def search_path() -> list[Path]:
     """The existing ``.env`` files that count, the one with the most say first."""
-    places = [_nearest_env_file()]
-    with contextlib.suppress(ConfigError):
-        places.append(config_home() / ENV_NAME)
-    places.append(package_env_path())
+    variables = ("APPDATA", "XDG_CONFIG_HOME", "HOME", "USERPROFILE")
+    config = _config_env_path(*[os.environ.get(variable) for variable in variables])
+    places = [_nearest_env_file(), config, package_env_path()]
     found: list[Path] = []
     for place in places:
         if place is not None and place not in found and os.path.isfile(place):
             found.append(place)
     return found
+
+
+@functools.lru_cache(maxsize=8)
+def _config_env_path(*_variables: str | None) -> Path | None:
+    """The file in the user's configuration directory, which these variables decide."""
+    try:
+        return config_home() / ENV_NAME
+    except ConfigError:
+        return None
 
 
 def _nearest_env_file() -> Path | None:

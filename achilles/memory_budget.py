@@ -6,6 +6,7 @@ group (a container, a service, a batch queue) allows less.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -48,8 +49,9 @@ def check_memory_budget(value: Any, source: str) -> int:
     return int(size_bytes)
 
 
+@functools.cache
 def default_budget_bytes() -> int:
-    """A sixteenth of the memory that this process may use."""
+    """A sixteenth of the memory that this process may use, as its first call found it."""
     return max(usable_memory_bytes() // DEFAULT_PART, LEAST_DEFAULT_BYTES)
 
 

@@ -30,6 +30,8 @@ __all__ = [
 UNIT_TARGET_NS = 2_000_000
 # A unit above this gains nothing from being larger: copying it costs more than its header.
 UNIT_TARGET_BYTES = 256 * 1024
+# Tasks in one unit while nobody knows how long they take.
+FIRST_UNIT_TASKS = 1024
 # Keeps a parcel's header line within its 16 KiB.
 MAX_UNITS_PER_PARCEL = 512
 # No packet is longer, however large a chunksize is: a worker counts a unit's tasks in 31 bits.
@@ -50,6 +52,7 @@ def unit_length(
     task_ns: float | None,
     task_bytes: float | None,
     draw_ns: float | None = None,
+    sized: bool = False,
 ) -> int:
     """How many tasks to serialize as one unit.
 
@@ -61,20 +64,26 @@ def unit_length(
         task_ns: Measured time of one task, or None when nothing came back yet.
         task_bytes: Measured serialized size of one argument, or None.
         draw_ns: Measured time to draw one argument from the caller's iterable, or None.
+        sized: The available tasks are there at once, so even before the first result a unit may hold
+            many: a worker gives back what it has not begun if they prove long.
 
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
     """
     # Above 512 slots not even the slices of one packet can travel singly.
     chunksize *= -(-packet_tasks // (chunksize * MAX_UNITS_PER_PARCEL))
+    shares = 2 * cpu_count
     if task_ns is None:
-        return min(chunksize, packet_tasks)
-    # An argument that is slow to draw must not keep its finished neighbours waiting.
-    slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
-    wanted = int(UNIT_TARGET_NS / slowest_ns)
+        if not sized:
+            return min(chunksize, packet_tasks)
+        wanted, shares = FIRST_UNIT_TASKS, 2 * shares
+    else:
+        # An argument that is slow to draw must not keep its finished neighbours waiting.
+        slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
+        wanted = int(UNIT_TARGET_NS / slowest_ns)
     if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
-    wanted = min(wanted, -(-available_tasks // (2 * cpu_count)))
+    wanted = min(wanted, -(-available_tasks // shares))
     if wanted >= packet_tasks:
         return wanted - wanted % packet_tasks
     return min(max(chunksize, wanted - wanted % chunksize), packet_tasks)

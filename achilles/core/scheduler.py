@@ -135,7 +135,7 @@ class Scheduler:
         return self._out
 
     def _node_joined(self, event: NodeJoined) -> None:
-        node = NodeState(event.node, event.cpu_count, event.python)
+        node = NodeState(event.node, event.cpu_count, event.python, event.alone)
         self.nodes[event.node] = node
         self._roomy.setdefault(event.python, OrderedDict())
         first = self._pythons.joined(event.python, event.now_ns)

@@ -18,12 +18,13 @@ Segment = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class NodeJoined:
-    """A node is connected and proved its right."""
+    """A node is connected and proved its right. ``alone``: there will never be another."""
 
     now_ns: int
     node: int
     cpu_count: int
     python: PythonVersion
+    alone: bool = False
 
 
 @dataclass(slots=True)

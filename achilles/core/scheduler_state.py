@@ -21,6 +21,8 @@ WINDOW_NS = 30_000_000
 # A window is filled by so many parcels: one runs, one waits, one is on its way.
 PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
+# Tasks to ask for while nobody knows how long they take, of a job that only one node can run.
+FIRST_TASKS = 2**16
 # Work per slot below which a node is done before anything could be moved to another.
 WORTH_MOVING_NS = 10_000_000
 # Below this the measurement says more about the clock than about the task.
@@ -150,6 +152,7 @@ class NodeState:
     node: int
     cpu_count: int
     python: PythonVersion
+    alone: bool = False  # there will never be another, so nobody else could run what lies here
     draining: bool = False
     parcels: dict[tuple[int, int], ParcelState] = field(default_factory=dict)
     parcels_of: dict[int, int] = field(default_factory=dict)  # job -> parcels here
@@ -200,9 +203,9 @@ class NodeState:
 
     def packets_for(self, job: JobState, sharing_jobs: int) -> int:
         """How many packets of the job to ask for, when so many jobs want room."""
-        if job.task_ns is None:
-            return 1
         packet_tasks = packet_length(self.cpu_count, job.chunksize)
+        if job.task_ns is None:
+            return max(FIRST_TASKS // packet_tasks, 1) if self.alone else 1
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
@@ -210,7 +213,8 @@ class NodeState:
         share_ns = self.window_ns / sharing
         tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
         # Slow start: never ask for much more than the job has shown it can do.
-        tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
+        if not self.alone:
+            tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
         if job.task_bytes:
             tasks = min(tasks, (job.most_bytes - job.bytes_out) / 4 / job.task_bytes)
         return max(1, int(tasks / packet_tasks))

@@ -56,6 +56,8 @@ __all__ = ["DrawPlan", "ParcelState", "Submission"]
 LEAD_TASKS = 1024
 # Parcels that the scheduler keeps at a node (its window), and how many windows may lie unread.
 LEAD_PARCELS = 3
+# How much more may be asked for than was done, while arguments come from somewhere unknown.
+SLOW_START = 4
 # Demands that may wait; a scheduler has few open at a time, but nodes that are gone leave theirs.
 MAX_DEMANDS = 65_536
 # Slots of one node; more would only make packets that no memory holds.
@@ -122,6 +124,7 @@ class Submission:
         self._unsent: deque[int] = deque()  # parcels that no scheduler knows of
         self._has_scheduler = True
         self._end_told = False
+        self._tasks: int | None = None  # in all, where that is known and drawing them costs nothing
         self._next_parcel = 0
         self._next_delivery = 0
         self._undelivered = 0
@@ -156,6 +159,8 @@ class Submission:
                     self._send_unsent()
             case InputStarted():
                 self.lists = event.lists
+                self._tasks = event.tasks
+                self._task_bytes = event.task_bytes
             case InputEnded():
                 self._input_ended()
             case ResendAsked():
@@ -184,17 +189,23 @@ class Submission:
         demand = self._demands[0]
         packet_tasks = packet_length(demand.cpu_count, self.chunksize)
         packet_bytes = packet_tasks * ((self._task_bytes or 0.0) + result_bytes)
-        packets = demand.packets
+        if self._tasks is None:
+            # Slow start: the work at hand may be as much as the nodes have shown they can do.
+            most_tasks = SLOW_START * (self.tasks_done + packet_tasks)
+        else:
+            most_tasks = max(self._tasks - self.tasks_drawn, packet_tasks)
+        packets = min(demand.packets, -(-most_tasks // packet_tasks))
         if packets * packet_bytes > free_bytes:
             packets = max(int(free_bytes / packet_bytes), 1)
         unit_tasks = unit_length(
             packet_tasks=packet_tasks,
             chunksize=self.chunksize,
             cpu_count=demand.cpu_count,
-            available_tasks=packets * packet_tasks,
+            available_tasks=min(packets * packet_tasks, most_tasks),
             task_ns=self._task_ns,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
+            sized=self._tasks is not None,
         )
         return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task_ns)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
@@ -27,6 +28,7 @@ DRAW_NS = 5_000_000
 # from one that never is.
 GULP_TASKS = 32
 QUICK_GULP_TASKS = 1 << 20
+_SMALL = frozenset({int, float, bool, type(None)})
 _QUICK = frozenset({type(iter([])), type(iter(())), type(iter(range(0))), type(iter(b""))})
 
 
@@ -101,6 +103,8 @@ class Drawer:
         self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in _QUICK else GULP_TASKS
         self._ahead: list[Any] = []
         self.lists: bool | None = None
+        self.tasks: int | None = None  # in all, where all can be drawn at once and nobody would notice
+        self.task_bytes: float | None = None  # the first one's size, about
         # Held while drawing, except while the iterable runs.
         self._turn = threading.Lock()
         self._plan: DrawPlan | None = None
@@ -123,7 +127,20 @@ class Drawer:
             return error
         else:
             self.lists = isinstance(self._ahead[0], list)
+            if type(self._iterator) in _QUICK and not self.lists:
+                self._measure(self._ahead[0], 1 + length_hint(self._iterator))
         return None
+
+    def _measure(self, argument: Any, tasks: int) -> None:
+        """Learn how much there is to draw, before anything is known of a task."""
+        if tasks == 1 or type(argument) in _SMALL:
+            self.tasks = tasks
+            return
+        try:
+            self.task_bytes = float(serialize([argument], "argument 0").size_bytes)
+        except Exception:  # noqa: BLE001 - it will fail again where it is reported
+            return
+        self.tasks = tasks
 
     def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
         """Draw one parcel.

@@ -99,7 +99,9 @@ class Job:
         """Look at the first argument and hand the job to the engine."""
         error = self._drawer.look()
         with self._changed:
-            self._do(self._brain.handle(ev.InputStarted(bool(self._drawer.lists))))
+            drawer = self._drawer
+            started = ev.InputStarted(bool(drawer.lists), drawer.tasks, drawer.task_bytes)
+            self._do(self._brain.handle(started))
             self._input_error = error
         self._engine.submit(self)
         self._pass_on()

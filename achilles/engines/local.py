@@ -63,7 +63,8 @@ class LocalEngine:
         self._loop.start()
         with self._lock:
             self._crew.start()
-            self._tell(ev.NodeJoined(time.monotonic_ns(), NODE, self.cpu_count, sys.version_info[:2]))
+            python = sys.version_info[:2]
+            self._tell(ev.NodeJoined(time.monotonic_ns(), NODE, self.cpu_count, python, alone=True))
 
     def submit(self, job: Job) -> None:
         """Take a job on."""

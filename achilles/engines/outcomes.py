@@ -71,7 +71,10 @@ def results_of(parcel: ParcelResults, *, reduces: bool) -> list[Any] | None:
     values = _values(parcel, {})
     if reduces:
         return values
-    return [values[start:end] for _, start, end in _bounds(parcel)]
+    length = parcel.packet_tasks
+    if parcel.lists or not length:
+        return [values]
+    return [values[start : start + length] for start in range(0, parcel.tasks, length)]
 
 
 def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:

@@ -62,7 +62,10 @@ class ControllerBody(Peer):
             return
         call = self.calls[plan.job] = Call(plan)
         connection.up.post(connection.server.submitted, connection, call)
-        self._hear(call, ev.InputStarted(plan.lists is not None))
+        # Half of the iterables are lists or the like.
+        sized = plan.job % 2 == 0 and plan.lists is None
+        tasks = plan.tasks if sized else None
+        self._hear(call, ev.InputStarted(plan.lists is not None, tasks, plan.task_bytes if tasks else None))
         if plan.cancel_ns is not None:
             self.world.at(plan.cancel_ns, self._leave, call)
 

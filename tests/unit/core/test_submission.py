@@ -47,8 +47,8 @@ def delivered(commands: list[ev.Command]) -> list[int]:
 def test_nothing_is_drawn_without_a_demand() -> None:
     brain = start()
     assert brain.plan() is None
-    brain.handle(ev.Granted(3, 4, 5))
-    assert brain.plan() == DrawPlan(3, 4, 5, 4, 1, None)
+    brain.handle(ev.Granted(3, 4, 3))
+    assert brain.plan() == DrawPlan(3, 4, 3, 4, 1, None)
 
 
 def test_a_plan_is_not_a_promise() -> None:
@@ -319,3 +319,31 @@ def test_what_was_delivered_of_a_parcel_is_not_delivered_again() -> None:
     brain.handle(ev.ParcelRead(0, 2))
     brain.handle(ev.ParcelRead(0, 4))
     assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})
+
+
+def test_an_iterable_of_unknown_length_is_drawn_slowly_at_first() -> None:
+    brain = start()
+    brain.handle(ev.Granted(0, 2, 1000))
+    plan = brain.plan()
+    assert plan is not None and (plan.packets, plan.unit_tasks) == (4, 1)
+    brain.handle(ev.ParcelDrawn(0, 8, 4, 2, 80, 9))
+    brain.handle(ev.ResultsArrived(0, 1, [(0, 8, 0, 8)], 8))
+    brain.handle(ev.Granted(0, 2, 1000))
+    plan = brain.plan()
+    assert plan is not None and plan.packets == 20
+
+
+def test_a_list_is_drawn_at_once_as_far_as_it_is_asked_for() -> None:
+    brain = Submission(1, ordered=True, budget_bytes=1_000_000)
+    brain.handle(ev.InputStarted(False, 1000, 10.0))
+    brain.handle(ev.Granted(0, 2, 10_000))
+    plan = brain.plan()
+    assert plan is not None and (plan.packets, plan.unit_tasks) == (500, 124)
+
+
+def test_a_list_of_large_arguments_is_drawn_in_small_units_within_the_budget() -> None:
+    brain = Submission(1, ordered=True, budget_bytes=1_000_000)
+    brain.handle(ev.InputStarted(False, 1000, 100_000.0))
+    brain.handle(ev.Granted(0, 2, 10_000))
+    plan = brain.plan()
+    assert plan is not None and (plan.packets, plan.unit_tasks) == (5, 2)
