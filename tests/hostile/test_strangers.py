@@ -55,6 +55,10 @@ HEADERS = {
         b'{"type":"submit","job":1,"function":"","session":"","chunksize":1,"size":99999999999}\r\n',
         "payload",
     ),
+    "more than a stranger may send": (
+        b'{"type":"submit","job":1,"function":"","session":"","chunksize":1,"size":65537}\r\n',
+        "payload; the limit is 65536",
+    ),
     "negative": (
         b'{"type":"submit","job":1,"function":"","session":"","chunksize":1,"size":-1}\r\n',
         "not valid",
