@@ -47,6 +47,7 @@ def map(
     output: bool = True,
     timeout: float | None = None,
     memory_budget: int | str | None = None,
+    speculate: bool = False,
 ) -> list[Any]:
     """Apply ``func`` to every argument and return all results, packet by packet.
 
@@ -76,6 +77,10 @@ def map(
             is not tried again. Loading the function and the arguments does not count. None: no limit.
         memory_budget: How much of this process's memory serialized arguments and results may take, in bytes
             or as ``"2G"``; beyond it no more arguments are drawn. By default as configured.
+        speculate: Run items that take much longer than others of this call a second time, on a node
+            that has nothing else to do; whichever is done first counts, the other is stopped. For
+            machines that are now and then slow, and functions that may run twice at once. On this
+            machine's cores alone it changes nothing.
 
     Returns:
         A list of packets in the order of the arguments, each the list of its results (or its
@@ -100,6 +105,7 @@ def map(
         keep_views=isinstance(args, list | tuple),
         output=output,
         timeout_s=timeout,
+        speculate=bool(speculate),
     )
     settings = (host, port, username, secret_key, address, memory_budget)
     packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
@@ -126,6 +132,7 @@ def imap(
     output: bool = True,
     timeout: float | None = None,
     memory_budget: int | str | None = None,
+    speculate: bool = False,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets in order, as they are done.
 
@@ -153,6 +160,7 @@ def imap(
         startup_timeout,
         output=output,
         timeout_s=timeout,
+        speculate=bool(speculate),
     )
     return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 
@@ -176,6 +184,7 @@ def imap_unordered(
     output: bool = True,
     timeout: float | None = None,
     memory_budget: int | str | None = None,
+    speculate: bool = False,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets as they come in, in any order.
 
@@ -192,6 +201,7 @@ def imap_unordered(
         startup_timeout,
         output=output,
         timeout_s=timeout,
+        speculate=bool(speculate),
     )
     return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .slots_state import WorkerState
+from .slots_state import NOBODY, WorkerState
 
 __all__ = ["LONGEST_PATIENCE_NS", "PATIENCE_NS", "LongPieces"]
 
@@ -58,6 +58,8 @@ class LongPieces:
                 continue
             self._look_at_ns = now_ns + PATIENCE_NS
             piece = worker.pieces[0]
+            if piece.key == NOBODY:
+                continue  # its worker is stopped soon
             patience_ns = PATIENCE_NS if pressed(piece.key[0]) else max(PATIENCE_NS, piece.patience_ns)
             if now_ns - worker.began_ns >= patience_ns + piece.loading_ns * TIMES_LOADING:
                 worker.asked_back = True

@@ -21,7 +21,10 @@ Rules:
    were lost that had it, it is given up and the controller is told.
 6. A draining node keeps what has reached it. What is still on its way to it goes to another.
 7. An idle node for which no job has new work takes parcels back from a node where they wait (a
-   straggler, or one that was filled before the idle one came), unless they were begun there.
+   straggler, or one that was filled before the idle one came), unless they were begun there. When
+   the job allows it, an idle node also gets a copy of a parcel that is late (`Stragglers`): two
+   attempts then run, the first that is complete wins and the other is abandoned. If the node of one
+   is lost, the other goes on.
 8. A job whose bytecode no node can run although there are nodes is refused. After the first node came,
    and after the last that could run it went, that waits for `VERSION_PATIENCE_NS`: nodes that lost the
    server come back one by one.
@@ -34,47 +37,20 @@ Rules:
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from itertools import islice
+from collections import deque
 
 from ..errors import ProtocolError
+from . import scheduler_events as ev
 from .fairness import FairQueue
 from .pythons import VERSION_PATIENCE_NS, PythonVersions
-from .scheduler_events import (
-    Command,
-    Demand,
-    Event,
-    FailJob,
-    FailParcel,
-    FinishJob,
-    ForgetJob,
-    ForwardResults,
-    InputEnded,
-    IntroduceJob,
-    JobCancelled,
-    JobSubmitted,
-    NodeDraining,
-    NodeJoined,
-    NodeLost,
-    ParcelArrived,
-    ParcelReturned,
-    PythonVersion,
-    Resend,
-    ResultsArrived,
-    SendParcel,
-    TakeBack,
-    TimePassed,
-    WakeAt,
-)
-from .scheduler_state import MAX_OPEN_DEMANDS, JobState, NodeState, ParcelState
+from .roomy_nodes import RoomyNodes
+from .scheduler_state import JobState, NodeState, ParcelState
+from .stragglers import Stragglers
 
 __all__ = ["STALE_NS", "VERSION_PATIENCE_NS", "Scheduler"]
 
 # How long an unanswered demand keeps its room reserved.
 STALE_NS = 100_000_000
-# How far an idle node looks for parcels to take back.
-LOOK_AT_NODES = 8
-LOOK_AT_PARCELS = 4
 
 
 class Scheduler:
@@ -89,55 +65,55 @@ class Scheduler:
         self.nodes: dict[int, NodeState] = {}
         self.jobs: dict[int, JobState] = {}
         self._due: FairQueue[int] = FairQueue()
-        # Nodes with room for anybody, by Python version, least recently served first.
-        self._roomy: dict[PythonVersion, OrderedDict[int, None]] = {}
-        self._stocked: OrderedDict[int, None] = OrderedDict()  # nodes where parcels may wait
+        self._roomy = RoomyNodes(self.nodes)
+        self._stragglers = Stragglers(self.nodes, self.jobs)
+        self._look_at_ns = 0  # when a parcel may be late
         self._pythons = PythonVersions()
         self._demands: deque[tuple[int, int, int, int]] = deque()  # stale at, job, node, serial
         self._spread = False  # whether a job or a node may have become free for the other
         self._serial = 0
         self._wakes_at_ns = -1
         self._now_ns = 0
-        self._out: list[Command] = []
+        self._out: list[ev.Command] = []
 
-    def handle(self, event: Event) -> list[Command]:
+    def handle(self, event: ev.Event) -> list[ev.Command]:
         """Take one fact in and return what is to be done about it, in order."""
         self._now_ns = event.now_ns
         self._out = []
         match event:
-            case ResultsArrived():
+            case ev.ResultsArrived():
                 self._results_arrived(event)
-            case ParcelArrived():
+            case ev.ParcelArrived():
                 self._parcel_arrived(event)
-            case TimePassed():
+            case ev.TimePassed():
                 self._wakes_at_ns = -1
                 for job in self._pythons.overdue(event.now_ns):
                     self._refuse(self.jobs[job])
-            case ParcelReturned():
+            case ev.ParcelReturned():
                 self._parcel_returned(event)
-            case InputEnded():
+            case ev.InputEnded():
                 self._input_ended(event.job)
-            case JobSubmitted():
+            case ev.JobSubmitted():
                 self._job_submitted(event)
-            case JobCancelled():
+            case ev.JobCancelled():
                 if event.job in self.jobs:
                     self._drop(self.jobs[event.job])
-            case NodeJoined():
+            case ev.NodeJoined():
                 self._node_joined(event)
-            case NodeDraining():
+            case ev.NodeDraining():
                 self._node_draining(event.node)
-            case NodeLost():
+            case ev.NodeLost():
                 self._node_lost(event.node)
         self._release_stale()
         if self._spread:
             self._spread = False
             self._feed_roomy()
+        self._copy_late()
         return self._out
 
-    def _node_joined(self, event: NodeJoined) -> None:
+    def _node_joined(self, event: ev.NodeJoined) -> None:
         node = NodeState(event.node, event.cpu_count, event.python, event.alone)
         self.nodes[event.node] = node
-        self._roomy.setdefault(event.python, OrderedDict())
         first = self._pythons.joined(event.python, event.now_ns)
         self._feed(node)
         if first:
@@ -153,8 +129,8 @@ class Scheduler:
         node = self.nodes.pop(number, None)
         if node is None:
             return
-        self._roomy[node.python].pop(number, None)
-        self._stocked.pop(number, None)
+        self._roomy.lost(node)
+        self._stragglers.node_lost(number)
         for job_number in node.jobs:
             self.jobs[job_number].nodes.discard(number)
         for job in self.jobs.values():
@@ -168,12 +144,13 @@ class Scheduler:
             node.take_off(job, parcel)
             self._retry(job, parcel)
         if self._pythons.left(node.python, self._now_ns):
-            del self._roomy[node.python]
             self._watch_pythons()
 
-    def _job_submitted(self, event: JobSubmitted) -> None:
-        job = JobState(event.job, event.controller, event.chunksize, event.python, event.most_bytes)
+    def _job_submitted(self, event: ev.JobSubmitted) -> None:
+        job = JobState(event.job, event.controller, event.chunksize, event.python)
+        job.most_bytes, job.speculate = event.most_bytes, event.speculate
         self.jobs[event.job] = job
+        self._stragglers.job_came(job)
         self._due.add(event.job, event.weight)
         if not self._pythons.can_run(job):
             if not self._pythons.may_come_back(job, event.now_ns):
@@ -192,13 +169,13 @@ class Scheduler:
         """Rule 8: see which jobs have no node of their Python, now that these have changed."""
         wake_ns = self._pythons.watch(self.jobs.values(), self._now_ns)
         if wake_ns is not None:
-            self._out.append(WakeAt(wake_ns))
+            self._out.append(ev.WakeAt(wake_ns))
 
     def _refuse(self, job: JobState) -> None:
         """Fail a job that no node can run."""
         assert job.python is not None
         reason = self._pythons.reason(job.python)
-        self._out.append(FailJob(job.controller, job.job, "version", reason))
+        self._out.append(ev.FailJob(job.controller, job.job, "version", reason))
         self._drop(job)
 
     def _input_ended(self, number: int) -> None:
@@ -214,7 +191,7 @@ class Scheduler:
 
     def _finish_if_done(self, job: JobState) -> None:
         if job.input_ended and not job.parcels:
-            self._out.append(FinishJob(job.controller, job.job))
+            self._out.append(ev.FinishJob(job.controller, job.job))
             self._drop(job)
 
     def _drop(self, job: JobState) -> None:
@@ -222,24 +199,25 @@ class Scheduler:
         del self.jobs[job.job]
         self._due.remove(job.job)
         self._pythons.forget(job.job)
+        self._stragglers.job_gone(job.job)
         self._spread = True
         for node_number in list(job.open_demands):
             self._close_demand(job, node_number)
-        for parcel in job.parcels.values():
+        for parcel in job.attempts():
             node = self.nodes.get(parcel.node)
             if node is not None and (job.job, parcel.parcel) in node.parcels:
                 node.take_off(job, parcel)
                 self._note_room(node)
         for node_number in job.nodes:
             self.nodes[node_number].jobs.discard(job.job)
-            self._out.append(ForgetJob(node_number, job.job))
+            self._out.append(ev.ForgetJob(node_number, job.job))
 
-    def _parcel_arrived(self, event: ParcelArrived) -> None:
+    def _parcel_arrived(self, event: ev.ParcelArrived) -> None:
         job = self.jobs.get(event.job)
         if job is None:
             return
         node = self.nodes.get(event.node)
-        parcel = job.parcels.get(event.parcel)
+        parcel = job.find(event.parcel, event.attempt)
         if parcel is None:
             if event.attempt > 1:
                 return  # given up in the meantime
@@ -269,7 +247,7 @@ class Scheduler:
             return
         parcel.send(event.first, event.tasks, self._now_ns)
         self._introduce(node, job)
-        self._out.append(SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
+        self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
         self._feed(node)
 
@@ -277,30 +255,44 @@ class Scheduler:
         if job.job not in node.jobs:
             node.jobs.add(job.job)
             job.nodes.add(node.node)
-            self._out.append(IntroduceJob(node.node, job.job))
+            self._out.append(ev.IntroduceJob(node.node, job.job))
 
-    def _results_arrived(self, event: ResultsArrived) -> None:
+    def _results_arrived(self, event: ev.ResultsArrived) -> None:
         job = self.jobs.get(event.job)
         node = self.nodes.get(event.node)
         if job is None or node is None:
             return
-        parcel = job.parcels.get(event.parcel)
+        parcel = job.find(event.parcel, event.attempt)
         if parcel is None or parcel.node != event.node or parcel.attempt != event.attempt:
             return
         tasks, busy_us, failed = parcel.done(event.segments)
         busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns))
-        job.tasks_failed += failed
         if tasks:
             job.measure(tasks, busy_ns)
-        job.tasks_done += tasks
+        job.count(parcel, tasks, failed)
         # The job was charged what it was expected to take.
         self._due.charge(job.job, busy_ns - node.progressed(parcel, tasks))
-        self._out.append(ForwardResults(job.controller, job.job, event.parcel, event.attempt))
+        self._out.append(ev.ForwardResults(job.controller, job.job, event.parcel, event.attempt))
         if parcel.missing_tasks <= 0:
             node.take_off(job, parcel)
+            node.next_begins(self._now_ns)
+            if parcel.twin is not None:
+                self._abandon(job, parcel)
             del job.parcels[event.parcel]
             self._reconsider(job)
             self._finish_if_done(job)
+        self._feed(node)
+
+    def _abandon(self, job: JobState, winner: ParcelState) -> None:
+        """Let go of the other attempt of a parcel that is complete."""
+        loser = winner.part()
+        assert loser is not None
+        job.won(winner, loser)
+        node = self.nodes[loser.node]
+        node.take_off(job, loser)
+        self._due.charge(job.job, -loser.work_ns)
+        if loser.sent:
+            self._out.append(ev.Abandon(node.node, job.job, loser.parcel, loser.attempt))
         self._feed(node)
 
     def _retry(self, job: JobState, parcel: ParcelState) -> None:
@@ -308,16 +300,25 @@ class Scheduler:
         self._due.charge(job.job, -parcel.work_ns)
         parcel.work_ns = 0.0
         parcel.losses += parcel.sent
+        twin = parcel.part()
+        if twin is not None:
+            job.won(twin, parcel)
+            twin.losses = parcel.losses
+            job.parcels[parcel.parcel] = twin
+            self._reconsider(job)
+            return
+        job.count(parcel, parcel.missing_tasks - parcel.tasks, -parcel.failed)
+        parcel.missing_tasks, parcel.failed = parcel.tasks, 0
         parcel.sent = False
         parcel.asked_back_for = None
         if parcel.losses >= self.max_attempts:
             reason = f"the node that ran it was lost, {parcel.losses} times in a row"
-            self._out.append(FailParcel(job.controller, job.job, parcel.parcel, reason))
+            self._out.append(ev.FailParcel(job.controller, job.job, parcel.parcel, reason))
             del job.parcels[parcel.parcel]
             self._reconsider(job)
             self._finish_if_done(job)
             return
-        parcel.attempt += 1
+        parcel.attempt = parcel.next_attempt()
         job.lost.append(parcel.parcel)
         self._reconsider(job)
         self._spread = True  # even a node that owes the job an answer may take it
@@ -343,19 +344,34 @@ class Scheduler:
 
     def _take_back_for(self, node: NodeState) -> None:
         """Rule 7: ask another node for a parcel that this one could run at once."""
-        for number in islice(self._stocked, LOOK_AT_NODES):
-            stocked = self.nodes[number]
-            # The parcel that came last is the least likely to have been begun.
-            for (job_number, _), parcel in islice(reversed(stocked.parcels.items()), LOOK_AT_PARCELS):
-                if parcel.sent and parcel.asked_back_for is None and node.may_run(self.jobs[job_number]):
-                    parcel.asked_back_for = node.node
-                    self._out.append(TakeBack(number, job_number, parcel.parcel, parcel.attempt))
-                    return
+        found = self._stragglers.to_take_back(node)
+        if found is not None:
+            job, parcel = found
+            parcel.asked_back_for = node.node
+            self._out.append(ev.TakeBack(parcel.node, job, parcel.parcel, parcel.attempt))
 
-    def _parcel_returned(self, event: ParcelReturned) -> None:
+    def _copy_late(self) -> None:
+        """Rule 7: have idle nodes run what is late elsewhere as well."""
+        while True:
+            found = self._stragglers.late(self._now_ns)
+            if not isinstance(found, tuple):
+                break
+            node, job, parcel = found
+            copy = parcel.copy_for(node.node)
+            node.put(job, copy)
+            self._due.charge(job.job, copy.work_ns)
+            attempt = (copy.parcel, copy.attempt, node.node, parcel.attempt)
+            self._out.append(ev.Resend(job.controller, job.job, *attempt))
+            self._note_room(node)
+            self._reconsider(job)
+        if found is not None and not self._now_ns < self._look_at_ns <= found:
+            self._look_at_ns = found
+            self._out.append(ev.WakeAt(found))
+
+    def _parcel_returned(self, event: ev.ParcelReturned) -> None:
         job = self.jobs.get(event.job)
         node = self.nodes.get(event.node)
-        parcel = None if job is None else job.parcels.get(event.parcel)
+        parcel = None if job is None else job.find(event.parcel, event.attempt)
         if job is None or node is None or parcel is None:
             return
         if parcel.node != event.node or parcel.attempt != event.attempt or not parcel.sent:
@@ -368,39 +384,23 @@ class Scheduler:
             self._retry(job, parcel)
             self._note_room(node)
         elif parcel.asked_back_for is not None:
+            parcel.begun = True
             idle = self.nodes.get(parcel.asked_back_for)
             if idle is not None and idle.is_idle:
                 self._take_back_for(idle)
 
     def _feed_roomy(self) -> None:
         """Serve nodes that had room while no job wanted it."""
-        while any(self._roomy.values()):
-            number = self._due.first_that(lambda key: self._roomy_for(self.jobs[key]) is not None)
-            node = None if number is None else self._roomy_for(self.jobs[number])
+        while self._roomy:
+            number = self._due.first_that(lambda key: self._roomy.first_for(self.jobs[key]) is not None)
+            node = None if number is None else self._roomy.first_for(self.jobs[number])
             if node is None:
                 break
             self._feed(node)
 
-    def _roomy_for(self, job: JobState) -> NodeState | None:
-        """A node with room that the job has not asked yet. It has asked few, so few are passed."""
-        pythons = self._roomy if job.python is None else (job.python,)
-        for python in pythons:
-            for number in islice(self._roomy.get(python, ()), MAX_OPEN_DEMANDS + 1):
-                if job.lost or number not in job.open_demands:
-                    return self.nodes[number]
-        return None
-
     def _note_room(self, node: NodeState) -> None:
-        roomy = self._roomy[node.python]
-        if node.draining or not node.has_room():
-            roomy.pop(node.node, None)
-        else:
-            roomy[node.node] = None
-            roomy.move_to_end(node.node)
-        if node.has_stock():
-            self._stocked[node.node] = None
-        else:
-            self._stocked.pop(node.node, None)
+        self._roomy.note(node)
+        self._stragglers.note(node)
 
     def _ask(self, node: NodeState, job: JobState) -> None:
         """Ask the job for a lost parcel, or else for a new one."""
@@ -408,7 +408,7 @@ class Scheduler:
             parcel = job.parcels[job.lost.popleft()]
             node.put(job, parcel)
             self._due.serve(job.job, parcel.work_ns)
-            self._out.append(Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
+            self._out.append(ev.Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
         else:
             packets = node.packets_for(job, len(self._due))
             work_ns = job.work_of(packets * node.cpu_count * job.chunksize)
@@ -418,7 +418,7 @@ class Scheduler:
             node.reserve(job, work_ns)
             self._demands.append((self._now_ns + STALE_NS, job.job, node.node, self._serial))
             self._due.serve(job.job, work_ns)
-            self._out.append(Demand(job.controller, job.job, node.node, node.cpu_count, packets))
+            self._out.append(ev.Demand(job.controller, job.job, node.node, node.cpu_count, packets))
         self._reconsider(job)
 
     def _close_demand(self, job: JobState, node_number: int) -> None:
@@ -447,4 +447,4 @@ class Scheduler:
             self._demands.popleft()
         if self._demands and self._wakes_at_ns < 0:
             self._wakes_at_ns = self._demands[0][0]
-            self._out.append(WakeAt(self._wakes_at_ns))
+            self._out.append(ev.WakeAt(self._wakes_at_ns))

@@ -48,6 +48,7 @@ class JobSubmitted:
     """A controller announced a job. ``python`` is set when its function travels as bytecode.
 
     Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
+    ``speculate``: a parcel that runs unusually long may run a second time on an idle node.
     """
 
     now_ns: int
@@ -57,6 +58,7 @@ class JobSubmitted:
     python: PythonVersion | None = None
     weight: float = 1.0
     most_bytes: int = MAX_JOB_BYTES
+    speculate: bool = False
 
 
 @dataclass(slots=True)
@@ -133,13 +135,17 @@ class Demand:
 
 @dataclass(slots=True)
 class Resend:
-    """Ask the job's controller to send a parcel again, to this node, as this attempt."""
+    """Ask the job's controller to send a parcel again, to this node, as this attempt.
+
+    The attempt ``beside``, if there is one, goes on, and whichever is complete first counts.
+    """
 
     controller: int
     job: int
     parcel: int
     attempt: int
     node: int
+    beside: int = 0
 
 
 @dataclass(slots=True)
@@ -173,6 +179,16 @@ class ForwardResults:
 @dataclass(slots=True)
 class TakeBack:
     """Ask the node for a parcel that it may not have begun; `ParcelReturned` answers."""
+
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+
+
+@dataclass(slots=True)
+class Abandon:
+    """Tell the node to drop a parcel: another node was faster."""
 
     node: int
     job: int
@@ -242,6 +258,7 @@ Command = (
     | SendParcel
     | ForwardResults
     | TakeBack
+    | Abandon
     | ForgetJob
     | FinishJob
     | FailParcel

@@ -53,10 +53,39 @@ class ParcelState:
     sent_ns: int = 0
     losses: int = 0  # nodes that were lost with it
     asked_back_for: int | None = None  # the idle node that it is to go to
+    begun: bool = False  # whether its node would not give it back
+    due_ns: int = 0  # since when it, rather than what lay before it, keeps its node busy
+    newest: int = 0  # the highest number that an attempt had
+    failed: int = 0  # failed segments among what is done
+    twin: ParcelState | None = None  # the other of two attempts that run at once
     ranges: Ranges = field(init=False)  # what this attempt has done
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.first, self.missing_tasks)
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it holds."""
+        return self.ranges.end - self.ranges.first
+
+    def next_attempt(self) -> int:
+        """A number that no attempt had."""
+        self.newest = max(self.newest, self.attempt) + 1
+        return self.newest
+
+    def copy_for(self, node: int) -> ParcelState:
+        """A second attempt of this one, which goes on."""
+        copy = ParcelState(self.parcel, node, self.next_attempt(), self.tasks, self.size_bytes, self.first)
+        copy.losses, copy.newest = self.losses, self.newest
+        copy.twin, self.twin = self, copy
+        return copy
+
+    def part(self) -> ParcelState | None:
+        """Go on alone; returns the twin there was."""
+        twin, self.twin = self.twin, None
+        if twin is not None:
+            twin.twin = None
+        return twin
 
     def send(self, first: int, tasks: int, now_ns: int) -> None:
         """Begin this attempt; the parcel must be what it was."""
@@ -65,7 +94,8 @@ class ParcelState:
         self.ranges.clear()
         self.missing_tasks = tasks
         self.sent = True
-        self.sent_ns = now_ns
+        self.sent_ns = self.due_ns = now_ns
+        self.begun = False
 
     def done(self, segments: list[Segment]) -> tuple[int, int, int]:
         """Note what a node says it has done: its tasks, busy µs, and how many segments failed."""
@@ -79,6 +109,7 @@ class ParcelState:
             tasks += length
             busy_us += segment_busy_us
             failed += status > 0
+        self.failed += failed
         return tasks, busy_us, failed
 
 
@@ -91,6 +122,7 @@ class JobState:
     chunksize: int
     python: PythonVersion | None
     most_bytes: int = MAX_JOB_BYTES  # of payload lying at nodes
+    speculate: bool = False
     parcels: dict[int, ParcelState] = field(default_factory=dict)
     lost: deque[int] = field(default_factory=deque)  # parcels that need another node
     open_demands: dict[int, int] = field(default_factory=dict)  # node -> serial of the demand
@@ -115,6 +147,29 @@ class JobState:
             and len(self.open_demands) < MAX_OPEN_DEMANDS
             and self.bytes_out < self.most_bytes
         )
+
+    def attempts(self) -> list[ParcelState]:
+        """All live attempts of all parcels."""
+        return [one for parcel in self.parcels.values() for one in (parcel, parcel.twin) if one is not None]
+
+    def find(self, number: int, attempt: int) -> ParcelState | None:
+        """A live attempt of a parcel; or its newest, when that one is not live."""
+        parcel = self.parcels.get(number)
+        if parcel is not None and parcel.twin is not None and parcel.twin.attempt == attempt:
+            return parcel.twin
+        return parcel
+
+    def count(self, parcel: ParcelState, tasks: int, failed: int) -> None:
+        """Count what was done; of two attempts, only what the older one does."""
+        if self.parcels[parcel.parcel] is parcel:
+            self.tasks_done += tasks
+            self.tasks_failed += failed
+
+    def won(self, winner: ParcelState, loser: ParcelState) -> None:
+        """Count what the newer attempt has done instead of the older one's, if that has lost."""
+        if self.parcels[winner.parcel] is loser:
+            self.tasks_done += loser.missing_tasks - winner.missing_tasks
+            self.tasks_failed += winner.failed - loser.failed
 
     def answered(self, parcel: int) -> bool:
         """Count a new parcel as the answer to a demand; if there was none, it is to be dropped.
@@ -239,6 +294,12 @@ class NodeState:
         # An empty node starts from zero, so that rounding never adds up.
         self.work_ns = max(self.work_ns - parcel.work_ns, 0.0) if self.parcels else 0.0
         job.bytes_out -= parcel.size_bytes
+
+    def next_begins(self, now_ns: int) -> None:
+        """A parcel is done; the one that has been here longest had to wait until now, if it ever did."""
+        parcel = next(iter(self.parcels.values()), None)
+        if parcel is not None and parcel.due_ns == parcel.sent_ns:
+            parcel.due_ns = now_ns
 
     def progressed(self, parcel: ParcelState, tasks: int) -> float:
         """Account tasks of a parcel here that are done; returns the work they were taken for, ns."""

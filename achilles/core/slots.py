@@ -21,44 +21,20 @@ Rules:
 7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has
    failed, at once; nobody else is charged with that death. A worker is looked at no more often than
    once per limit.
-8. When a job is forgotten, its waiting pieces vanish. A worker still busy with it after
-   `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if the job's number
-   is used again: a server that starts anew counts from the beginning.
+8. When a job is forgotten or a parcel is abandoned, its waiting pieces vanish. A worker still busy
+   with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
+   the job's number is used again: a server that starts anew counts from the beginning.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 
+from . import slots_events as ev
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .fairness import FairQueue
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
-from .slots_events import (
-    Command,
-    DrainBegan,
-    DropParcel,
-    DropPiece,
-    Event,
-    JobForgotten,
-    JobIntroduced,
-    LookAt,
-    ParcelAskedBack,
-    ParcelKey,
-    ParcelReceived,
-    PieceFinished,
-    ReportDeath,
-    ReportTimeout,
-    ReturnParcel,
-    SendResults,
-    StopWorker,
-    TeachJob,
-    TimePassed,
-    UnteachJob,
-    WakeAt,
-    WorkerDied,
-    WorkerSeen,
-    WorkerStarted,
-)
+from .slots_events import ParcelKey
 from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
 from .time_limits import TimeLimits
 
@@ -89,41 +65,43 @@ class Slots:
         self._serial = 0
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
-        self._out: list[Command] = []
+        self._out: list[ev.Command] = []
 
-    def handle(self, event: Event) -> list[Command]:
+    def handle(self, event: ev.Event) -> list[ev.Command]:
         """Take one fact in and return what is to be done about it, in order."""
         self._out = []
         self._now_ns = event.now_ns
         match event:
-            case PieceFinished():
+            case ev.PieceFinished():
                 self._piece_finished(event)
-            case ParcelReceived():
+            case ev.ParcelReceived():
                 self._parcel_received(event)
-            case JobIntroduced():
+            case ev.JobIntroduced():
                 self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
                 self._limits.jobs += event.limit_ns > 0
                 self._turns.add(event.job)
-            case ParcelAskedBack():
+            case ev.ParcelAskedBack():
                 self._give_back(event.key)
-            case DrainBegan():
+            case ev.DrainBegan():
                 for key in [key for key, parcel in self.parcels.items() if not parcel.begun]:
                     self._give_back(key)
-            case JobForgotten():
+            case ev.ParcelAbandoned():
+                self._abandon(event.key)
+            case ev.JobForgotten():
                 self._job_forgotten(event)
-            case WorkerStarted():
+            case ev.WorkerStarted():
                 self.workers[event.worker] = WorkerState(event.worker)
                 self._note(self.workers[event.worker])
-            case WorkerDied():
+            case ev.WorkerDied():
                 self._worker_died(event)
-            case WorkerSeen():
+            case ev.WorkerSeen():
                 self._worker_seen(event)
-            case TimePassed():
+            case ev.TimePassed():
                 self._time_passed(event.now_ns)
         self._assign()
         return self._out
 
-    def _parcel_received(self, event: ParcelReceived) -> None:
+    def _parcel_received(self, event: ev.ParcelReceived) -> None:
         job = self.jobs.get(event.job)
         if job is None:
             return
@@ -148,14 +126,30 @@ class Slots:
         if parcel is None or job is None:
             return  # finished in the meantime; its results are the answer
         if not parcel.begun:
-            for piece in job.waiting:
-                if piece.key == key:
-                    self._drop_piece(piece)
-            job.waiting = deque(piece for piece in job.waiting if piece.key != key)
-            if not job.waiting:
-                self._turns.deactivate(job.job)
+            self._drop_waiting(job, key)
             self._drop_parcel(parcel)
-        self._out.append(ReturnParcel(key, not parcel.begun))
+        self._out.append(ev.ReturnParcel(key, not parcel.begun))
+
+    def _abandon(self, key: ParcelKey) -> None:
+        parcel = self.parcels.get(key)
+        job = self.jobs.get(key[0])
+        if parcel is None or job is None:
+            return
+        self._drop_waiting(job, key)
+        for piece in parcel.kept_pieces():
+            self._drop_piece(piece)
+        self._drop_parcel(parcel)
+        for number in sorted(job.workers):
+            worker = self.workers[number]
+            self._let_go(worker, [piece for piece in worker.pieces if piece.key == key])
+
+    def _drop_waiting(self, job: JobState, key: ParcelKey) -> None:
+        for piece in job.waiting:
+            if piece.key == key:
+                self._drop_piece(piece)
+        job.waiting = deque(piece for piece in job.waiting if piece.key != key)
+        if not job.waiting:
+            self._turns.deactivate(job.job)
 
     def _next(self) -> int:
         self._serial += 1
@@ -193,7 +187,7 @@ class Slots:
         if job.job not in worker.jobs:
             worker.jobs.add(job.job)
             job.workers.add(worker.worker)
-            self._out.append(TeachJob(worker.worker, job.job))
+            self._out.append(ev.TeachJob(worker.worker, job.job))
         if piece.parts is None:
             parcel = self.parcels[piece.key]
             whole = job.reduces and parcel.packet_of(piece.first + piece.skip) not in parcel.spread
@@ -209,7 +203,7 @@ class Slots:
             self._watch(worker)
         look_at_ns = self._long.began(worker, self._now_ns)
         if look_at_ns is not None:
-            self._out.append(WakeAt(look_at_ns))
+            self._out.append(ev.WakeAt(look_at_ns))
 
     def _note(self, worker: WorkerState) -> None:
         """Keep the two lists of workers with room true."""
@@ -227,7 +221,7 @@ class Slots:
             else:
                 self._shallow.pop(number, None)
 
-    def _piece_finished(self, event: PieceFinished) -> None:
+    def _piece_finished(self, event: ev.PieceFinished) -> None:
         worker = self.workers.get(event.worker)
         piece = self.pieces.get(event.piece)
         if worker is None or piece is None or not worker.pieces:
@@ -303,7 +297,7 @@ class Slots:
             (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
             for piece in parcel.done
         ]
-        self._out.append(SendResults(parcel.key, segments))
+        self._out.append(ev.SendResults(parcel.key, segments))
         for piece in parcel.done:
             self._drop_piece(piece)
         parcel.done = []
@@ -313,16 +307,16 @@ class Slots:
 
     def _drop_piece(self, piece: Piece) -> None:
         if self.pieces.pop(piece.piece, None) is not None:
-            self._out.append(DropPiece(piece.piece))
+            self._out.append(ev.DropPiece(piece.piece))
 
     def _drop_parcel(self, parcel: ParcelState) -> None:
         del self.parcels[parcel.key]
         job = self.jobs.get(parcel.key[0])
         if job is not None:
             job.parcels.discard(parcel.key)
-        self._out.append(DropParcel(parcel.key))
+        self._out.append(ev.DropParcel(parcel.key))
 
-    def _worker_died(self, event: WorkerDied) -> None:
+    def _worker_died(self, event: ev.WorkerDied) -> None:
         worker = self.workers.pop(event.worker, None)
         if worker is None:
             return
@@ -354,7 +348,7 @@ class Slots:
         for part in self._cut_out(job, piece, running):
             if deaths >= self.max_attempts and part.first + part.skip == running:
                 del job.deaths[running]
-                self._give_up(job, part, ReportDeath(part.piece, worker, running, deaths, job.job))
+                self._give_up(job, part, ev.ReportDeath(part.piece, worker, running, deaths, job.job))
             else:
                 self._queue(job, part, ahead=True)
 
@@ -362,7 +356,7 @@ class Slots:
         """Rule 7: the item that ran too long has failed, the others run again."""
         for part in self._cut_out(job, piece, index):
             if part.first + part.skip == index:
-                self._give_up(job, part, ReportTimeout(part.piece, index, job.limit_ns))
+                self._give_up(job, part, ev.ReportTimeout(part.piece, index, job.limit_ns))
             else:
                 self._queue(job, part, ahead=True)
 
@@ -375,13 +369,13 @@ class Slots:
         edges = self.parcels[piece.key].spread_packet(index) if job.reduces else ()
         return piece.cut_around(index, edges, self._next)[::-1]
 
-    def _give_up(self, job: JobState, part: Piece, report: ReportDeath | ReportTimeout) -> None:
+    def _give_up(self, job: JobState, part: Piece, report: ev.ReportDeath | ev.ReportTimeout) -> None:
         part.status = 2
         self.pieces[part.piece] = part
         self._out.append(report)
         self._keep(job, self.parcels[part.key], part, 0)
 
-    def _job_forgotten(self, event: JobForgotten) -> None:
+    def _job_forgotten(self, event: ev.JobForgotten) -> None:
         job = self.jobs.pop(event.job, None)
         if job is None:
             return
@@ -394,30 +388,33 @@ class Slots:
             self._drop_piece(piece)
         for key in job.parcels:
             del self.parcels[key]
-            self._out.append(DropParcel(key))
+            self._out.append(ev.DropParcel(key))
         for number in sorted(job.workers):
             worker = self.workers[number]
             worker.jobs.discard(event.job)
-            self._out.append(UnteachJob(number, event.job))
-            # Any of its pieces may be the one that does not end.
-            held = [piece for piece in worker.pieces if piece.key[0] == event.job]
-            if held:
-                at_ns = self._cancelled.add(number, [piece.piece for piece in held], event.now_ns)
-                self._out.append(WakeAt(at_ns))
-            for piece in held:
-                piece.key = NOBODY
+            self._out.append(ev.UnteachJob(number, event.job))
+            self._let_go(worker, [piece for piece in worker.pieces if piece.key[0] == event.job])
+
+    def _let_go(self, worker: WorkerState, pieces: list[Piece]) -> None:
+        """Nobody wants these any more; stop the worker if it is busy with one for much longer."""
+        if pieces:
+            # Any of them may be the one that does not end.
+            numbers = [piece.piece for piece in pieces]
+            self._out.append(ev.WakeAt(self._cancelled.add(worker.worker, numbers, self._now_ns)))
+        for piece in pieces:
+            piece.key = NOBODY
 
     def _time_passed(self, now_ns: int) -> None:
         for worker, again_ns in self._cancelled.due(self.workers, now_ns):
             if again_ns is None:
                 self._stop(worker)
             else:
-                self._out.append(WakeAt(again_ns))
-        self._out += [LookAt(number) for number in self._limits.due(self.workers.values(), now_ns)]
+                self._out.append(ev.WakeAt(again_ns))
+        self._out += [ev.LookAt(number) for number in self._limits.due(self.workers.values(), now_ns)]
         found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
         self._out += [worker.pieces[0].hand_back_from(worker.worker) for worker in found]
         if look_at_ns is not None:
-            self._out.append(WakeAt(look_at_ns))
+            self._out.append(ev.WakeAt(look_at_ns))
 
     def _is_pressed(self, job: int) -> bool:
         """Whether a worker is idle, or a piece of another job waits."""
@@ -427,15 +424,15 @@ class Slots:
         if not worker.stopping:
             worker.stopping = True
             self._note(worker)
-            self._out.append(StopWorker(worker.worker))
+            self._out.append(ev.StopWorker(worker.worker))
 
     def _watch(self, worker: WorkerState, since_ns: int | None = None) -> None:
         """Rule 7: have a worker looked at when its item may be overdue."""
         at_ns = self._limits.look_at(worker, self._now_ns, since_ns)
         if at_ns is not None:
-            self._out.append(WakeAt(at_ns))
+            self._out.append(ev.WakeAt(at_ns))
 
-    def _worker_seen(self, event: WorkerSeen) -> None:
+    def _worker_seen(self, event: ev.WorkerSeen) -> None:
         worker = self.workers.get(event.worker)
         if worker is None:
             return

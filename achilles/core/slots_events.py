@@ -88,6 +88,14 @@ class PieceFinished:
 
 
 @dataclass(slots=True)
+class ParcelAbandoned:
+    """The server wants nothing more of a parcel: another node was faster."""
+
+    now_ns: int
+    key: ParcelKey
+
+
+@dataclass(slots=True)
 class JobForgotten:
     """Nobody wants anything of this job any more."""
 
@@ -251,6 +259,7 @@ Event = (
     | ParcelAskedBack
     | DrainBegan
     | PieceFinished
+    | ParcelAbandoned
     | JobForgotten
     | WorkerSeen
     | TimePassed

@@ -11,9 +11,9 @@ Rules:
    their size is known), and as many unread tasks as the nodes have at hand. So a slow reader stops
    the producer, and an infinite iterable is fine.
 2. Every packet is delivered exactly once: as soon as it and all before it in its parcel are complete,
-   and, when the job is ordered, once the parcels before it have been. Results of an older attempt count
-   as well as those of the newest until the scheduler asks for the parcel again; from then on they are
-   ignored, and so is what comes again of packets that were delivered.
+   and, when the job is ordered, once the parcels before it have been. Only results of attempts that the
+   scheduler counts on are taken in: the newest, and beside it the one that a copy was made of. What
+   comes again of packets that were delivered is ignored.
 3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
 4. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
    comes after are answered with these first, and only then with new ones.
@@ -24,11 +24,9 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
 from .packets import packet_length, unit_length
-from .ranges import Ranges
 from .submission_events import (
     Command,
     Complete,
@@ -49,6 +47,7 @@ from .submission_events import (
     SchedulerLost,
     SendParcel,
 )
+from .submission_state import DrawPlan, ParcelState
 
 __all__ = ["DrawPlan", "ParcelState", "Submission"]
 
@@ -62,42 +61,6 @@ SLOW_START = 4
 MAX_DEMANDS = 65_536
 # Slots of one node; more would only make packets that no memory holds.
 MAX_SLOTS = 4096
-
-
-@dataclass(slots=True)
-class DrawPlan:
-    """What to draw next: up to ``packets`` packets for the node, serialized by ``unit_tasks``."""
-
-    node: int
-    cpu_count: int
-    packets: int
-    packet_tasks: int
-    unit_tasks: int
-    task_ns: float | None
-
-
-@dataclass(slots=True)
-class ParcelState:
-    """A parcel from its drawing until it was read."""
-
-    parcel: int
-    first: int
-    tasks: int
-    packet_tasks: int
-    packet_number: int
-    size_bytes: int
-    attempt: int = 1
-    missing_tasks: int = 0
-    result_bytes: int = 0
-    complete: bool = False
-    whole: bool = False  # one packet, whatever its length
-    delivered: int = 0  # tasks, from the first
-    read: int = 0
-    unread: int = 0  # done or delivered, and not read
-    ranges: Ranges = field(init=False)  # of this attempt, what is in
-
-    def __post_init__(self) -> None:
-        self.ranges = Ranges(self.first, self.tasks)
 
 
 class Submission:
@@ -168,7 +131,7 @@ class Submission:
             case ParcelFailed():
                 parcel = self.parcels.get(event.parcel)
                 if parcel is not None and not parcel.complete:
-                    self._completed(parcel)
+                    self._completed(parcel, None)
             case SchedulerLost():
                 self._scheduler_lost()
             case SchedulerFound():
@@ -224,7 +187,6 @@ class Submission:
             event.packet_tasks,
             self.packets_drawn,
             event.size_bytes,
-            missing_tasks=event.tasks,
             whole=bool(self.lists),
         )
         self.parcels[parcel.parcel] = parcel
@@ -283,28 +245,32 @@ class Submission:
             raise ProtocolError(f"parcel {event.parcel} is asked for as attempt {event.attempt} again")
         if parcel.parcel in self._unsent:
             self._unsent.remove(parcel.parcel)
-        self._start_over(parcel, event.attempt)
+        self._start_over(parcel, event.attempt, beside=event.beside)
         self._out.append(SendParcel(parcel.parcel, event.node, event.attempt))
         self._tell_end()
 
-    def _start_over(self, parcel: ParcelState, attempt: int) -> None:
-        """Forget what came in of a parcel; only results of this attempt count from now on."""
-        if parcel.missing_tasks < parcel.tasks:
-            self._out.append(DropResults(parcel.parcel))
-        self._bytes -= parcel.result_bytes
-        self.tasks_done -= parcel.tasks - parcel.missing_tasks
-        self._waiting_tasks += parcel.tasks - parcel.missing_tasks
-        parcel.result_bytes = 0
-        parcel.missing_tasks = parcel.tasks
-        parcel.attempt = attempt
+    def _start_over(self, parcel: ParcelState, attempt: int, *, beside: int = 0) -> None:
+        """Begin another attempt; of the older ones, only ``beside`` still counts."""
+        self._drop_attempts(parcel, keep=beside)
+        parcel.begin(attempt)
+        self._waiting_tasks += parcel.tasks
+
+    def _drop_attempts(self, parcel: ParcelState, keep: int | None) -> None:
+        for number in [number for number in parcel.attempts if number != keep]:
+            dropped = parcel.attempts.pop(number)
+            if dropped.missing_tasks < parcel.tasks:
+                self._out.append(DropResults(parcel.parcel, number))
+            self._bytes -= dropped.result_bytes
+            self.tasks_done -= parcel.tasks - dropped.missing_tasks
+            self._waiting_tasks -= dropped.missing_tasks
         self._recount(parcel)
-        parcel.ranges.clear()
 
     def _results_arrived(self, event: ResultsArrived) -> None:
         parcel = self.parcels.get(event.parcel)
-        if parcel is None or parcel.complete or parcel.attempt != event.attempt:
+        attempt = None if parcel is None or parcel.complete else parcel.attempts.get(event.attempt)
+        if parcel is None or attempt is None:
             return
-        wrong = parcel.ranges.add([segment[:2] for segment in event.segments])
+        wrong = attempt.ranges.add([segment[:2] for segment in event.segments])
         if wrong is not None:
             raise ProtocolError(f"the results of parcel {event.parcel} hold {wrong}")
         tasks = busy_us = 0
@@ -314,22 +280,20 @@ class Submission:
         if tasks:
             self._task_ns = _smooth(self._task_ns, busy_us * 1000.0 / tasks)
             self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)
-        parcel.missing_tasks -= tasks
-        parcel.result_bytes += event.size_bytes
+        attempt.missing_tasks -= tasks
+        attempt.result_bytes += event.size_bytes
         self._bytes += event.size_bytes
         self._waiting_tasks -= tasks
         self.tasks_done += tasks
         self._recount(parcel)
-        if not parcel.missing_tasks:
-            self._completed(parcel)
+        if not attempt.missing_tasks:
+            self._completed(parcel, event.attempt)
         elif not self.ordered or parcel.parcel == self._next_delivery:
             self._deliver_begun(parcel)
 
-    def _completed(self, parcel: ParcelState) -> None:
+    def _completed(self, parcel: ParcelState, winner: int | None) -> None:
         parcel.complete = True
-        self._waiting_tasks -= parcel.missing_tasks
-        parcel.missing_tasks = 0
-        self._recount(parcel)
+        self._drop_attempts(parcel, keep=winner)
         self._bytes -= parcel.size_bytes
         self._out.append(DropUnits(parcel.parcel))
         if not self.ordered:
@@ -346,7 +310,7 @@ class Submission:
     def _deliver_begun(self, parcel: ParcelState) -> None:
         """Deliver the packets that are complete at the start of a parcel that is not."""
         if not parcel.whole:
-            done = parcel.ranges.begun
+            done = parcel.attempts[parcel.leader].ranges.begun
             done -= done % parcel.packet_tasks
             if done > parcel.delivered:
                 self._deliver(parcel, done)
@@ -354,7 +318,7 @@ class Submission:
     def _deliver(self, parcel: ParcelState, end: int) -> None:
         self._undelivered -= parcel.complete
         start, parcel.delivered = parcel.delivered, end
-        self._out.append(Deliver(parcel.parcel, parcel.first + start, end - start))
+        self._out.append(Deliver(parcel.parcel, parcel.first + start, end - start, parcel.leader))
 
     def _complete_if_done(self) -> None:
         if self.input_ended and not self._undelivered and not self.completed:
@@ -367,11 +331,11 @@ class Submission:
         self._recount(parcel)
         if parcel.complete and parcel.read == parcel.tasks:
             del self.parcels[event.parcel]
-            self._bytes -= parcel.result_bytes
+            self._bytes -= sum(attempt.result_bytes for attempt in parcel.attempts.values())
 
     def _recount(self, parcel: ParcelState) -> None:
         """Count anew what is unread of a parcel."""
-        unread = max(parcel.tasks - parcel.missing_tasks, parcel.delivered) - parcel.read
+        unread = max(parcel.done_tasks, parcel.delivered) - parcel.read
         self._unread_tasks += unread - parcel.unread
         parcel.unread = unread
 

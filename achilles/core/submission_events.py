@@ -52,11 +52,15 @@ class InputEnded:
 
 @dataclass(slots=True)
 class ResendAsked:
-    """The node that had the parcel is lost; it is wanted again."""
+    """The parcel is wanted again.
+
+    The node that had it is lost; or a copy is to run ``beside`` that attempt, which goes on.
+    """
 
     parcel: int
     attempt: int
     node: int
+    beside: int = 0
 
 
 @dataclass(slots=True)
@@ -105,9 +109,10 @@ class SendParcel:
 
 @dataclass(slots=True)
 class DropResults:
-    """Drop what came in of a parcel: it is run again."""
+    """Drop what came in of an attempt: the parcel is run again, or another attempt was first."""
 
     parcel: int
+    attempt: int
 
 
 @dataclass(slots=True)
@@ -119,11 +124,15 @@ class DropUnits:
 
 @dataclass(slots=True)
 class Deliver:
-    """The caller may read these results of a parcel: whole packets, or all that is left of it."""
+    """The caller may read these results of a parcel: whole packets, or all that is left of it.
+
+    ``attempt`` tells whose they are; 0 when the parcel was given up.
+    """
 
     parcel: int
     first: int
     tasks: int
+    attempt: int
 
 
 @dataclass(slots=True)

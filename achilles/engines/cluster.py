@@ -126,6 +126,7 @@ class ClusterEngine:
                 printable(getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__))[:200],
                 not job.spec.output,
                 job.spec.limit_ms,
+                job.spec.speculate,
             ),
             function.segments,
         )
@@ -242,7 +243,7 @@ class ClusterEngine:
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():
-                job.resend(message.parcel, message.attempt, message.node)
+                job.resend(message.parcel, message.attempt, message.node, message.beside)
             case wire.Failed():
                 if message.parcel is not None:
                     job.parcel_failed(message.parcel, printable(message.message))

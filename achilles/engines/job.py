@@ -76,7 +76,7 @@ class Job:
         self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
         self._drawer = Drawer(iterate(spec.args), keep_views=spec.keep_views)
         self._draws: dict[int, Draw] = {}
-        self._segments: dict[int, list[Segment]] = {}
+        self._segments: dict[tuple[int, int], list[Segment]] = {}  # by parcel and attempt
         self._lost: dict[int, BaseException] = {}
         self._ready: deque[tuple[int, ParcelResults]] = deque()
         self._to_engine: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -116,20 +116,20 @@ class Job:
         """A parcel is wanted."""
         self._tell(ev.Granted(node, cpu_count, packets))
 
-    def resend(self, parcel: int, attempt: int, node: int) -> None:
-        """A parcel is wanted again."""
-        self._tell(ev.ResendAsked(parcel, attempt, node))
+    def resend(self, parcel: int, attempt: int, node: int, beside: int = 0) -> None:
+        """A parcel is wanted again, perhaps beside an attempt that goes on."""
+        self._tell(ev.ResendAsked(parcel, attempt, node, beside))
 
     def results(self, parcel: int, attempt: int, segments: list[Segment]) -> None:
         """Some ranges of a parcel are done."""
         with self._changed:
             state = self._brain.parcels.get(parcel)
-            if state is None or state.complete or state.attempt != attempt:
+            if state is None or state.complete or attempt not in state.attempts:
                 return
             size_bytes = sum(len(segment[4]) for segment in segments)
             facts = [segment[:4] for segment in segments]
             commands = self._brain.handle(ev.ResultsArrived(parcel, attempt, facts, size_bytes))
-            self._segments.setdefault(parcel, []).extend(segments)
+            self._segments.setdefault((parcel, attempt), []).extend(segments)
             self._do(commands)
         self._pass_on()
 
@@ -372,7 +372,7 @@ class Job:
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
                 case ev.DropResults():
-                    self._segments.pop(command.parcel, None)
+                    self._segments.pop((command.parcel, command.attempt), None)
                 case ev.EndInput():
                     self._to_engine.append((engine.end_input, (self,)))
                 case ev.Complete():
@@ -382,12 +382,12 @@ class Job:
         """The results that were delivered; what is left of a segment stays for the next time."""
         number, first, end = delivered.parcel, delivered.first, delivered.first + delivered.tasks
         state = self._brain.parcels[number]
-        segments = self._segments.pop(number, [])
+        segments = self._segments.pop((number, delivered.attempt), [])
         if first > state.first or not state.complete:
             left = [segment for segment in segments if segment[0] + segment[1] > end]
             segments = [part for part in segments if part[0] < end and part[0] + part[1] > first]
             if not state.complete:
-                self._segments[number] = left
+                self._segments[number, delivered.attempt] = left
         return ParcelResults(
             first,
             delivered.tasks,

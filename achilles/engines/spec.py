@@ -35,6 +35,8 @@ class JobSpec:
     output: bool = True
     # How long one task may run.
     timeout_s: float | None = None
+    # Whether a task that runs unusually long may run on an idle node as well.
+    speculate: bool = False
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""

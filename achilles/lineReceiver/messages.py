@@ -11,13 +11,13 @@ This module must never know sockets, Twisted or pickle, nor unpickle what it rou
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Annotated, Any, ClassVar, Literal, Union, cast
+from typing import Annotated, ClassVar, Literal, Union, cast
 
 import msgspec
 
 from achilles.errors import ProtocolError
+from achilles.lineReceiver.control import Control, control_line
 from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
 from achilles.lineReceiver.hot_frames import (
     MAX_SEGMENTS,
@@ -33,6 +33,7 @@ from achilles.lineReceiver.hot_frames import (
     parse_parcel,
     parse_results,
 )
+from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, Status, StatusReply
 
 __all__ = [
     "ALLOWED",
@@ -46,6 +47,7 @@ __all__ = [
     "PIECE_OK",
     "PIECE_PARTLY_FAILED",
     "PROTOCOL",
+    "Abandon",
     "Cancel",
     "Capacity",
     "Challenge",
@@ -92,19 +94,6 @@ MAX_HEADER_BYTES = 16_384
 
 MAX_OUTPUT_BYTES = 65_536
 """Largest payload of an `Output`."""
-
-
-class Control(
-    msgspec.Struct,
-    kw_only=True,
-    omit_defaults=True,
-    tag_field="type",
-    tag=lambda name: re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(),
-):
-    """Base of all messages with a JSON header. ``size`` is filled in by :func:`encode`."""
-
-    has_payload: ClassVar[bool] = False
-    size: Count = 0
 
 
 class Hello(Control):
@@ -175,6 +164,7 @@ class Submit(Control):
     name: Short = ""
     quiet: bool = False
     timeout_ms: Count = 0
+    speculate: bool = False
 
 
 class Job(Control):
@@ -200,12 +190,16 @@ class Demand(Control):
 
 
 class Resend(Control):
-    """Server -> controller: the parcel was lost; send it again, cut as it was, for this node."""
+    """Server -> controller: send the parcel again, cut as it was, for this node.
+
+    It was lost; or, with ``beside``, that attempt is late and goes on, and the first of the two counts.
+    """
 
     job: Count
     parcel: Count
     attempt: Count
     node: Count
+    beside: Count = 0
 
 
 class Exhausted(Control):
@@ -258,6 +252,14 @@ class Returned(Control):
     given: bool
 
 
+class Abandon(Control):
+    """Server -> node: drop this parcel; another node was faster."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+
+
 class Fetch(Control):
     """Node -> server -> controller: a worker needs this module of the user's."""
 
@@ -291,54 +293,10 @@ class Output(Control):
     stream: Count
 
 
-class Ping(Control):
-    """Are you there? ``sent_ns`` is the sender's clock and comes back untouched."""
-
-    sent_ns: Count
-
-
-class Pong(Control):
-    """I am. A node adds its machine's load average of the last minute."""
-
-    sent_ns: Count
-    load: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-
-
-class Status(Control):
-    """Controller -> server: how is the cluster?"""
-
-
-class StatusReply(Control):
-    """The payload is a JSON object."""
-
-    has_payload: ClassVar[bool] = True
-
-
-class Kill(Control):
-    """Controller -> server: end all nodes, and the server itself if asked."""
-
-    shutdown_server: bool = False
-
-
-class Killed(Control):
-    """Server -> controller: this many nodes were told to exit."""
-
-    nodes: Count
-
-
-class Exit(Control):
-    """Server -> node: end this process and its workers."""
-
-
-class Drain(Control):
-    """Node -> server: send me nothing more, I leave when what I have is done."""
-
-
 Message = Control | Parcel | Results
 
 _CONTROLS = {cast(str, kind.__struct_config__.tag): kind for kind in Control.__subclasses__()}
 _decode = msgspec.json.Decoder(Union[tuple(_CONTROLS.values())]).decode  # noqa: UP007 - built from a tuple
-_json = msgspec.json.Encoder()
 
 BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
     "server": frozenset({Hello, Proof}),
@@ -351,7 +309,7 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
     ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Forget, Fetched, Exit},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
 }
@@ -422,23 +380,11 @@ def encode(message: Message, payload_bytes: int = 0) -> bytes:
     else:
         if payload_bytes and not message.has_payload:
             raise ValueError(f"{type(message).__name__} has no payload")
-        header = _control_line(message)
+        header = control_line(message)
         if len(header) > MAX_HEADER_BYTES and isinstance(message, Error | Failed):
             # A long text is worth less than a message that arrives; 12 bytes is the longest escape.
             message.message = message.message[: MAX_HEADER_BYTES // 16]
-            header = _control_line(message)
+            header = control_line(message)
     if len(header) > MAX_HEADER_BYTES:
         raise ValueError(f"the header of {type(message).__name__} would be {len(header)} bytes long")
     return header
-
-
-def _control_line(message: Control) -> bytes:
-    try:
-        line = _json.encode(message)
-        if line.isascii():
-            return line + b"\r\n"
-    except UnicodeEncodeError:
-        pass  # file names and error texts may hold lone surrogates, which JSON cannot
-    fields: Any = msgspec.to_builtins(message)
-    text = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return json.dumps(json.loads(text), separators=(",", ":")).encode("ascii") + b"\r\n"

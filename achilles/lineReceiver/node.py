@@ -236,8 +236,9 @@ class AchillesNode:
                 self._job(message, chunks)
             case wire.Forget():
                 self._forget(message.job)
-            case wire.TakeBack():
-                self._crew.ask_back(message.job, message.parcel, message.attempt)
+            case wire.TakeBack() | wire.Abandon():
+                parcel = message.job, message.parcel, message.attempt
+                self._crew.give_up(parcel, begun=isinstance(message, wire.Abandon))
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():

@@ -235,6 +235,7 @@ class AchillesServer:
                 submit.chunksize,
                 submit.python,
                 most_bytes=self._budget_bytes,
+                speculate=submit.speculate,
             )
         )
 
@@ -347,18 +348,12 @@ class AchillesServer:
                 self.nodes[command.node].send(message, chunks)
             case ev.ForwardResults():
                 assert isinstance(message, wire.Results)
-                job = self.jobs.live[command.job]
-                # Counted only now that the scheduler has believed them.
-                for _, tasks, status, *_ in message.segments:
-                    job.tasks_done += tasks
-                    if status:
-                        job.tasks_failed += 1
-                message.job = job.local_number
+                message.job = self.jobs.live[command.job].local_number
                 self.controllers[command.controller].send(message, chunks)
-            case ev.TakeBack():
+            case ev.TakeBack() | ev.Abandon():
+                kind = wire.TakeBack if isinstance(command, ev.TakeBack) else wire.Abandon
                 if command.node in self.nodes:
-                    back = wire.TakeBack(command.job, command.parcel, command.attempt)
-                    self.nodes[command.node].send(back)
+                    self.nodes[command.node].send(kind(command.job, command.parcel, command.attempt))
             case ev.WakeAt():
                 delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
                 self.reactor.callLater(delay_s, self._wake)
@@ -388,7 +383,9 @@ class AchillesServer:
             case ev.Demand():
                 controller.send(wire.Demand(local, command.node, command.cpu_count, command.packets, 0))
             case ev.Resend():
-                controller.send(wire.Resend(local, command.parcel, command.attempt, command.node))
+                controller.send(
+                    wire.Resend(local, command.parcel, command.attempt, command.node, command.beside)
+                )
             case ev.FailParcel():
                 controller.send(wire.Failed(local, "lost", command.reason, command.parcel))
             case ev.FinishJob():

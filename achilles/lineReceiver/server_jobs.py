@@ -33,8 +33,6 @@ class RoutedJob:
     submitted_s: float
     quiet: bool = False
     timeout_ms: int = 0
-    tasks_done: int = 0
-    tasks_failed: int = 0
 
 
 @dataclass(slots=True)

@@ -52,10 +52,10 @@ def status_of(server: AchillesServer) -> dict[str, Any]:
                 "id": job_number,
                 "name": job.name,
                 "controller": job.controller,
-                "done": job.tasks_done,
+                "done": scheduled.tasks_done,
                 "running": running,
                 "waiting": waiting,
-                "failed": job.tasks_failed,
+                "failed": scheduled.tasks_failed,
                 "input_ended": scheduled.input_ended,
                 "submitted": job.submitted_s,
             }

@@ -170,8 +170,8 @@ class Crew:
         if job not in self._functions or (job, parcel, attempt) in self._units:
             return
         self._units[job, parcel, attempt] = units
-        work = (first, unit_tasks, packet_tasks, size_bytes)
-        self._tell(ev.ParcelReceived(time.monotonic_ns(), job, parcel, attempt, *work))
+        work = (job, parcel, attempt, first, unit_tasks, packet_tasks, size_bytes)
+        self._tell(ev.ParcelReceived(time.monotonic_ns(), *work))
 
     def forget(self, job: int) -> None:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
@@ -181,9 +181,9 @@ class Crew:
         self._fetching.forget(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
-    def ask_back(self, job: int, parcel: int, attempt: int) -> None:
-        """Give a parcel back if no worker got any of it; `CrewListener.parcel_returned` tells."""
-        self._tell(ev.ParcelAskedBack(time.monotonic_ns(), (job, parcel, attempt)))
+    def give_up(self, parcel: ev.ParcelKey, *, begun: bool) -> None:
+        """Drop a parcel; or give it back if it was not ``begun``: `CrewListener.parcel_returned` tells."""
+        self._tell((ev.ParcelAbandoned if begun else ev.ParcelAskedBack)(time.monotonic_ns(), parcel))
 
     def drain(self, on_drained: Callable[[], None]) -> None:
         """Give back what was not begun; call back when the rest is done."""

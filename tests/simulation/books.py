@@ -43,7 +43,8 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
     work_ns = 0.0
     for (job, number), parcel in node.parcels.items():
         known = scheduler.jobs.get(job)
-        require(known is not None and known.parcels.get(number) is parcel, "a node holds an unknown parcel")
+        known_here = known is not None and known.find(number, parcel.attempt) is parcel
+        require(known_here, "a node holds an unknown parcel")
         require(parcel.node == node.node, "a parcel thinks it is elsewhere")
         require(parcel.work_ns >= -1e-3, "negative work")
         counts[job] = counts.get(job, 0) + 1
@@ -55,7 +56,7 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
         require(node.node in scheduler.jobs[job].open_demands, "room is reserved for no demand")
     for job in node.jobs:
         require(node.node in scheduler.jobs[job].nodes, "a job forgot a node it was introduced to")
-    roomy = node.node in scheduler._roomy[node.python]
+    roomy = node.node in scheduler._roomy._by_python.get(node.python, ())
     require(roomy == (not node.draining and node.has_room()), f"room of a node is misnoted: {roomy}")
 
 
@@ -69,6 +70,12 @@ def check_server_job(scheduler: Scheduler, job: JobState) -> None:
         there = node is not None and (job.job, number) in node.parcels
         require(there != (number in lost), "a parcel must be at one node, or wait for one")
         bytes_out += parcel.size_bytes if there else 0
+        twin = parcel.twin
+        if twin is not None:
+            require(job.speculate and there, "a copy that is not allowed, or of nothing that runs")
+            require(twin.twin is parcel and twin.node != parcel.node, "two attempts at one node")
+            require((job.job, number) in scheduler.nodes[twin.node].parcels, "a copy is nowhere")
+            bytes_out += twin.size_bytes
     require(lost <= job.parcels.keys(), "an unknown parcel is lost")
     require(bytes_out == job.bytes_out, "bytes at nodes are misbooked")
     for number in job.open_demands:
@@ -80,11 +87,11 @@ def check_server_job(scheduler: Scheduler, job: JobState) -> None:
 
 def check_served(scheduler: Scheduler) -> None:
     """No job wants room while a node has some that the job may have."""
-    if not any(scheduler._roomy.values()):
+    if not scheduler._roomy:
         return
     for number in scheduler._due:
         job = scheduler.jobs[number]
-        node = scheduler._roomy_for(job)
+        node = scheduler._roomy.first_for(job)
         require(node is None, f"job {number} wants room, node {node and node.node} has it")
 
 
@@ -92,14 +99,21 @@ def check_submission(brain: Submission) -> None:
     """A submission's sums."""
     size = unread = waiting = 0
     for parcel in brain.parcels.values():
-        size += parcel.result_bytes + (0 if parcel.complete else parcel.size_bytes)
-        unread += max(parcel.tasks - parcel.missing_tasks, parcel.delivered) - parcel.read
-        waiting += parcel.missing_tasks
+        size += 0 if parcel.complete else parcel.size_bytes
+        require(len(parcel.attempts) <= 2, "more than two attempts count")
+        require(not parcel.complete or len(parcel.attempts) < 2, "a complete parcel has two winners")
+        done = parcel.tasks if parcel.complete else 0
+        for attempt in parcel.attempts.values():
+            size += attempt.result_bytes
+            done += 0 if parcel.complete else parcel.tasks - attempt.missing_tasks
+            waiting += attempt.missing_tasks
+        unread += max(done, parcel.delivered) - parcel.read
     require(size == brain._bytes, f"bytes are misbooked: {brain._bytes}, there are {size}")
     require(unread == brain._unread_tasks, "unread tasks are misbooked")
     require(waiting == brain._waiting_tasks, "tasks that are out are misbooked")
-    # What was delivered of a parcel that is run again counts as unread and as waiting.
-    require(max(unread, waiting) <= brain.tasks_drawn, "more is out than was drawn")
+    # Two attempts may hold the same results; and what was delivered of a parcel that is run again
+    # counts as unread and as waiting.
+    require(max(unread, waiting) <= 2 * brain.tasks_drawn, "more is out than was drawn")
     require(brain._undelivered >= 0, "more was delivered than was drawn")
 
 

@@ -43,7 +43,7 @@ class Call:
         self.plan = plan
         self.brain = Submission(plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes)
         self.parcels: dict[int, Parcel] = {}
-        self.results: dict[int, list[Results]] = {}
+        self.results: dict[tuple[int, int], list[Results]] = {}  # by parcel and attempt
         self.failed: set[int] = set()
         self.unread: deque[tuple[int, int]] = deque()  # parcel, tasks
         self.grants: dict[int, int] = {}  # slots of the nodes that this life of the server named
@@ -53,7 +53,6 @@ class Call:
         self.lists_drawn = 0
         self.next_index = 0
         self.delivered = 0
-        self.lost_tasks = 0  # of parcels that were given up
         self.delivered_to: dict[int, int] = {}  # parcel -> index after what was delivered of it
         self.seen: set[int] = set()  # parcels that were delivered to the end
         self.read = 0

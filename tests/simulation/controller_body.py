@@ -89,8 +89,8 @@ class ControllerBody(Peer):
                 assert connection is not None, "a parcel is sent to nobody"
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
                 connection.up.post(connection.server.parcel_arrived, connection, parcel)
-            case ev.DropResults(number):
-                del call.results[number]
+            case ev.DropResults(number, attempt):
+                del call.results[number, attempt]
             case ev.DropUnits(number):
                 del call.parcels[number]
             case ev.Deliver():
@@ -111,19 +111,20 @@ class ControllerBody(Peer):
             call.grants[node] = cpu_count
             self._hear(call, ev.Granted(node, cpu_count, packets))
 
-    def resend(self, call: Call, _: Connection, parcel: int, attempt: int, node: int) -> None:
+    def resend(self, call: Call, _: Connection, parcel: int, attempt: int, node: int, beside: int) -> None:
         """The server asks for a parcel again."""
         if call.state == "runs":
-            assert parcel not in call.seen, "a delivered parcel is asked for again"
-            self._hear(call, ev.ResendAsked(parcel, attempt, node))
+            assert call.plan.speculate or not beside, "a copy that was not allowed"
+            assert beside or parcel not in call.seen, "a delivered parcel is asked for again"
+            self._hear(call, ev.ResendAsked(parcel, attempt, node, beside))
 
     def results(self, call: Call, _: Connection, parcel: int, attempt: int, results: list[Results]) -> None:
         """Results came."""
         if call.state != "runs":
             return
         known = call.brain.parcels.get(parcel)
-        if known is not None and not known.complete and known.attempt == attempt:
-            call.results.setdefault(parcel, []).extend(results)
+        if known is not None and not known.complete and attempt in known.attempts:
+            call.results.setdefault((parcel, attempt), []).extend(results)
         segments = [(part.first, part.tasks, part.status, part.busy_us) for part in results]
         self._hear(
             call, ev.ResultsArrived(parcel, attempt, segments, sum(part.size_bytes for part in results))
@@ -135,7 +136,6 @@ class ControllerBody(Peer):
             call.failed.add(parcel)
             known = call.brain.parcels[parcel]
             assert not known.complete, "a complete parcel was given up"
-            call.lost_tasks += known.missing_tasks
             self._hear(call, ev.ParcelFailed(parcel))
 
     def finished(self, call: Call, connection: Connection) -> None:
@@ -206,12 +206,12 @@ class ControllerBody(Peer):
         call.delivered_to[number] = end
         if call.plan.ordered:
             assert number == call.delivered, "out of order"
-        results = call.results.get(number, [])
+        results = call.results.get((number, command.attempt), [])
         if complete:
             assert end == parcel_first + parcel_tasks
             call.seen.add(number)
             call.delivered += 1
-            call.results.pop(number, None)
+            call.results.pop((number, command.attempt), None)
         else:
             assert command.tasks > 0 and (end - parcel_first) % packet_tasks == 0, "half a packet"
         parts = [

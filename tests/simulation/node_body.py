@@ -105,6 +105,10 @@ class NodeBody(Machine, Peer):
         """An idle node could run a parcel sooner."""
         self._hear(ev.ParcelAskedBack(self.world.now_ns, key))
 
+    def abandon(self, key: tuple[int, int, int]) -> None:
+        """Another node was faster."""
+        self._hear(ev.ParcelAbandoned(self.world.now_ns, key))
+
     def forget(self, job: int) -> None:
         """A job is over."""
         if self.plans.pop(job, None) is not None:

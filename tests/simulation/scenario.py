@@ -70,6 +70,7 @@ class JobPlan:
     spread: float = 0.3
     task_bytes: int = 100
     result_bytes: int = 100
+    speculate: bool = False
     draw_ns: float = 500.0
     read_ns: float = 10_000.0
     budget_bytes: int = 64 * MIB
@@ -194,6 +195,7 @@ def _job(
         read_ns=rng.choice([1_000.0, 20.0 * MS]),
         budget_bytes=rng.choice([2 * MIB, 64 * MIB]),
         failing=rng.choice([0, 0, 5]),
+        speculate=rng.random() < 0.3,
     )
     if rng.random() < 0.25:
         job.lists = [rng.choice([0, 1, 3, 10, 25]) for _ in range(rng.choice([0, 1, 4, 10]))]

@@ -72,7 +72,8 @@ class ServerBody:
         self.hear(ev.NodeJoined(self.world.now_ns, connection.number, plan.cpu_count, plan.python))
 
     def left(self, connection: Connection) -> None:
-        """A connection is gone."""
+        """A connection is gone; what was on its way is not heard any more."""
+        connection.up.cut = True
         if self.connections.pop(connection.number, None) is None:
             return
         if isinstance(connection.peer, NodeBody):
@@ -96,7 +97,13 @@ class ServerBody:
         self.numbers[connection.number, plan.job] = number
         self.hear(
             ev.JobSubmitted(
-                self.world.now_ns, number, connection.number, plan.chunksize, plan.python, plan.weight
+                self.world.now_ns,
+                number,
+                connection.number,
+                plan.chunksize,
+                plan.python,
+                plan.weight,
+                speculate=plan.speculate,
             )
         )
 
@@ -164,9 +171,10 @@ class ServerBody:
                 assert cpu_count == self.brain.nodes[node].cpu_count
                 self._served(job, node)
                 self._tell_controller(job, "granted", node, cpu_count, packets)
-            case ev.Resend(_, job, parcel, attempt, node):
-                self._served(job, node)
-                self._tell_controller(job, "resend", parcel, attempt, node)
+            case ev.Resend(_, job, parcel, attempt, node, beside):
+                if not beside:
+                    self._served(job, node)
+                self._tell_controller(job, "resend", parcel, attempt, node, beside)
             case ev.SendParcel(node, job, parcel, attempt):
                 assert isinstance(carried, Parcel) and carried.parcel == parcel
                 attempts = self.sent.setdefault((job, parcel), {})
@@ -180,6 +188,8 @@ class ServerBody:
             case ev.TakeBack(node, job, parcel, attempt):
                 for _ in range(1 + world.chance(ECHO_SHARE)):
                     self._tell_node(node, "ask_back", (job, parcel, attempt))
+            case ev.Abandon(node, job, parcel, attempt):
+                self._tell_node(node, "abandon", (job, parcel, attempt))
             case ev.IntroduceJob(node, job):
                 self._tell_node(node, "introduce", job, self.calls[job][0].plan)
             case ev.ForgetJob(node, job):

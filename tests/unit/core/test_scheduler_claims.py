@@ -103,7 +103,7 @@ def test_versions_of_nodes_that_are_gone_are_forgotten() -> None:
     for minor in range(100):
         driver.node(minor, python=(3, minor))
         driver.hear(ev.NodeLost, minor)
-    assert driver.brain._roomy == {}
+    assert not driver.brain._roomy
 
 
 def test_room_that_a_second_copy_of_a_parcel_gives_back_is_used() -> None:

@@ -163,7 +163,7 @@ def test_a_resend_drops_what_came_and_ignores_the_older_attempt() -> None:
     draw(brain)
     results(brain, 0, 0, 3)
     commands = brain.handle(ev.ResendAsked(0, 2, 9))
-    assert commands == [ev.DropResults(0), ev.SendParcel(0, 9, 2)]
+    assert commands == [ev.DropResults(0, 1), ev.SendParcel(0, 9, 2)]
     assert results(brain, 0, 3, 1, attempt=1) == []
     assert results(brain, 0, 0, 4, attempt=1) == []
     assert delivered(results(brain, 0, 0, 4, attempt=2)) == [0]
@@ -289,11 +289,11 @@ def test_packets_at_the_start_of_a_parcel_are_delivered_as_they_are_complete() -
     brain.handle(ev.Granted(0, 2, 10))
     brain.handle(ev.ParcelDrawn(0, 9, 5, 2, 90, 9))
     assert brain.handle(ev.ResultsArrived(0, 1, [(3, 2, 0, 5)], 8)) == []
-    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 3, 0, 5)], 8)) == [ev.Deliver(0, 0, 4)]
+    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 3, 0, 5)], 8)) == [ev.Deliver(0, 0, 4, 1)]
     assert brain._unread_tasks == 5
     brain.handle(ev.ParcelRead(0, 4))
     assert brain._unread_tasks == 1
-    assert brain.handle(ev.ResultsArrived(0, 1, [(5, 4, 0, 5)], 8))[1:] == [ev.Deliver(0, 4, 5)]
+    assert brain.handle(ev.ResultsArrived(0, 1, [(5, 4, 0, 5)], 8))[1:] == [ev.Deliver(0, 4, 5, 1)]
     brain.handle(ev.ParcelRead(0, 5))
     assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})
 
@@ -305,17 +305,17 @@ def test_a_parcel_waits_for_those_before_it_also_with_its_first_packets() -> Non
         brain.handle(ev.ParcelDrawn(0, 4, 2, 2, 40, 9))
     assert brain.handle(ev.ResultsArrived(1, 1, [(4, 2, 0, 5)], 8)) == []
     delivered = brain.handle(ev.ResultsArrived(0, 1, [(0, 4, 0, 5)], 8))[1:]
-    assert delivered == [ev.Deliver(0, 0, 4), ev.Deliver(1, 4, 2)]
+    assert delivered == [ev.Deliver(0, 0, 4, 1), ev.Deliver(1, 4, 2, 1)]
 
 
 def test_what_was_delivered_of_a_parcel_is_not_delivered_again() -> None:
     brain = start(ordered=False)
     brain.handle(ev.Granted(0, 2, 10))
     brain.handle(ev.ParcelDrawn(0, 6, 3, 2, 60, 9))
-    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 2, 0, 5)], 8)) == [ev.Deliver(0, 0, 2)]
+    assert brain.handle(ev.ResultsArrived(0, 1, [(0, 2, 0, 5)], 8)) == [ev.Deliver(0, 0, 2, 1)]
     brain.handle(ev.ResendAsked(0, 2, 1))
     assert brain.handle(ev.ResultsArrived(0, 2, [(0, 3, 0, 5)], 8)) == []
-    assert brain.handle(ev.ParcelFailed(0))[1:] == [ev.Deliver(0, 2, 4)]
+    assert brain.handle(ev.ParcelFailed(0))[2:] == [ev.Deliver(0, 2, 4, 0)]
     brain.handle(ev.ParcelRead(0, 2))
     brain.handle(ev.ParcelRead(0, 4))
     assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks, brain.parcels) == (0, 0, 0, {})

@@ -20,6 +20,12 @@ def finish(brain: Submission, parcel: int) -> list[ev.Command]:
     return brain.handle(ev.ResultsArrived(parcel, 1, [(2 * parcel, 2, 0, 100)], 10))
 
 
+def assert_even(brain: Submission) -> None:
+    """Nothing is counted of parcels that were all read."""
+    assert not brain.parcels
+    assert (brain._bytes, brain._unread_tasks, brain._waiting_tasks) == (0, 0, 0)
+
+
 def test_demands_after_a_loss_are_answered_with_what_was_out() -> None:
     brain = running(3)
     finish(brain, 1)
@@ -43,11 +49,12 @@ def test_a_demand_of_the_lost_scheduler_draws_nothing() -> None:
 def test_partial_results_are_dropped_and_the_books_stay_even() -> None:
     brain = running(1)
     brain.handle(ev.ResultsArrived(0, 1, [(0, 1, 0, 100)], 10))
-    assert ev.DropResults(0) in brain.handle(ev.SchedulerLost())
+    assert ev.DropResults(0, 1) in brain.handle(ev.SchedulerLost())
     brain.handle(ev.SchedulerFound())
     brain.handle(ev.Granted(0, 2, 1))
-    assert ev.Deliver(0, 0, 2) in finish(brain, 0)
-    assert brain.tasks_done == 2
+    assert ev.Deliver(0, 0, 2, 1) in finish(brain, 0)
+    brain.handle(ev.ParcelRead(0))
+    assert_even(brain)
 
 
 def test_a_parcel_drawn_across_the_loss_waits_for_a_demand() -> None:

@@ -35,6 +35,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reduces": st.booleans(),
     "given": st.booleans(),
     "quiet": st.booleans(),
+    "speculate": st.booleans(),
     "found": st.booleans(),
     "is_package": st.booleans(),
     "is_extension": st.booleans(),
