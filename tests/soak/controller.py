@@ -46,6 +46,7 @@ def run_job(seed: int, where: dict[str, Any]) -> dict[str, Any]:
     kind = chance.choice(["map", "imap", "imap_unordered"])
     chunksize = chance.choice([1, 1, 3, 10])
     options = {"chunksize": chunksize, "on_error": "return", "startup_timeout": None, **where}
+    options["speculate"] = chance.random() < 0.3
     results: list[tuple[int, Any]] = []
     if kind == "map":
         flat = [value for packet in map(work, range(items), **options) for value in packet]
