@@ -32,7 +32,7 @@ def map(
     func: Callable[[Any], Any],
     args: Args,
     callback: Callable[[Any], Any] | None = None,
-    chunksize: int = 1,
+    chunksize: int | None = 1,
     host: str | None = None,
     port: int | None = None,
     username: str | None = None,
@@ -58,7 +58,8 @@ def map(
         args: A list, a list of lists (each list is then one packet), a generator function (called
             in this process, drawn as far as there is room) or any other iterable.
         callback: Applied on the nodes to each result, and replaces it.
-        chunksize: Tasks in each worker's share of a packet. Not used when arguments are lists.
+        chunksize: Tasks in each worker's share of a packet. None: packets hold what proves good, some
+            tens of milliseconds of work. Not used when arguments are lists.
         host: The server's host; together with ``port`` another way to say ``address``.
         port: The server's port (9999 by default).
         username: Who asks, for the server.
@@ -117,7 +118,7 @@ def imap(
     func: Callable[[Any], Any],
     args: Args,
     callback: Callable[[Any], Any] | None = None,
-    chunksize: int = 1,
+    chunksize: int | None = 1,
     host: str | None = None,
     port: int | None = None,
     username: str | None = None,
@@ -169,7 +170,7 @@ def imap_unordered(
     func: Callable[[Any], Any],
     args: Args,
     callback: Callable[[Any], Any] | None = None,
-    chunksize: int = 1,
+    chunksize: int | None = 1,
     host: str | None = None,
     port: int | None = None,
     username: str | None = None,

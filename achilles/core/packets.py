@@ -18,6 +18,7 @@ __all__ = [
     "MAX_UNITS_PER_PARCEL",
     "UNIT_TARGET_BYTES",
     "UNIT_TARGET_NS",
+    "chosen_packet_length",
     "cut_list",
     "cut_packet",
     "cut_units",
@@ -30,6 +31,10 @@ __all__ = [
 UNIT_TARGET_NS = 2_000_000
 # A unit above this gains nothing from being larger: copying it costs more than its header.
 UNIT_TARGET_BYTES = 256 * 1024
+# Work and payload in one packet, for each slot, when the length of packets is left to us: few enough
+# packets that one more costs nothing, soon enough the first of them.
+PACKET_TARGET_NS = 20_000_000
+PACKET_TARGET_BYTES = 1024 * 1024
 # Tasks in one unit while nobody knows how long they take.
 FIRST_UNIT_TASKS = 1024
 # Keeps a parcel's header line within its 16 KiB.
@@ -41,6 +46,27 @@ MAX_PACKET_TASKS = 2**31 - 1
 def packet_length(cpu_count: int, chunksize: int) -> int:
     """Tasks in one packet for a node with so many slots."""
     return min(cpu_count * chunksize, MAX_PACKET_TASKS)
+
+
+def chosen_packet_length(
+    *, cpu_count: int, available_tasks: int, task_ns: float | None, task_bytes: float, sized: bool
+) -> int:
+    """Tasks in one packet for a node with so many slots, when its length is left to us.
+
+    Args:
+        cpu_count: Slots of the node.
+        available_tasks: Tasks that may be sent now.
+        task_ns: Measured time of one task, or None when nothing came back yet.
+        task_bytes: Measured serialized size of one argument and its result; 0: not known.
+        sized: See `unit_length`.
+    """
+    if task_ns is not None:
+        wanted = int(PACKET_TARGET_NS / max(task_ns, 1.0))
+    else:
+        wanted = FIRST_UNIT_TASKS if sized else 1
+    if task_bytes >= 1.0:
+        wanted = min(wanted, int(PACKET_TARGET_BYTES / task_bytes))
+    return min(max(min(wanted * cpu_count, available_tasks), cpu_count), MAX_PACKET_TASKS)
 
 
 def unit_length(

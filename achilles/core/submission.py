@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..errors import ProtocolError
-from .packets import packet_length, unit_length
+from .packets import chosen_packet_length, packet_length, unit_length
 from .submission_events import (
     Command,
     Complete,
@@ -67,13 +67,14 @@ class Submission:
     """Decides for one job of one controller.
 
     Args:
-        chunksize: Tasks in a slice.
+        chunksize: Tasks in a slice. None: packets hold what proves good.
         ordered: Whether parcels are delivered in the order of their arguments.
         budget_bytes: Payload that may be out or unread before drawing pauses.
     """
 
-    def __init__(self, chunksize: int, *, ordered: bool, budget_bytes: int) -> None:
-        self.chunksize = chunksize
+    def __init__(self, chunksize: int | None, *, ordered: bool, budget_bytes: int) -> None:
+        self.chunksize = 1 if chunksize is None else chunksize
+        self._chooses = chunksize is None
         self.ordered = ordered
         self.budget_bytes = budget_bytes
         self.lists: bool | None = None
@@ -160,11 +161,25 @@ class Submission:
         packets = min(demand.packets, -(-most_tasks // packet_tasks))
         if packets * packet_bytes > free_bytes:
             packets = max(int(free_bytes / packet_bytes), 1)
+        available_tasks = min(packets * packet_tasks, most_tasks)
+        if self._chooses:
+            packet_tasks = chosen_packet_length(
+                cpu_count=demand.cpu_count,
+                available_tasks=available_tasks,
+                task_ns=self._task_ns,
+                task_bytes=(self._task_bytes or 0.0) + result_bytes,
+                sized=self._tasks is not None,
+            )
+            # What is left beyond whole packets waits for more, if there is any.
+            is_rest = self._tasks is not None and available_tasks == most_tasks
+            packets = (
+                -(-available_tasks // packet_tasks) if is_rest else max(available_tasks // packet_tasks, 1)
+            )
         unit_tasks = unit_length(
             packet_tasks=packet_tasks,
             chunksize=self.chunksize,
             cpu_count=demand.cpu_count,
-            available_tasks=min(packets * packet_tasks, most_tasks),
+            available_tasks=available_tasks,
             task_ns=self._task_ns,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,

@@ -120,7 +120,7 @@ class ClusterEngine:
                 job.number,
                 content_hash(function.segments),
                 _session,
-                min(job.spec.chunksize, MAX_PACKET_TASKS),
+                min(job.spec.slice_tasks, MAX_PACKET_TASKS),
                 job.reduces,
                 python_required(join(function)) if function.by_value else None,
                 printable(getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__))[:200],

@@ -76,7 +76,7 @@ class LocalEngine:
             self._jobs[job.number] = job
             spec = job.spec
             submitted = ev.JobSubmitted(
-                time.monotonic_ns(), job.number, 0, spec.chunksize, most_bytes=spec.budget_bytes
+                time.monotonic_ns(), job.number, 0, spec.slice_tasks, most_bytes=spec.budget_bytes
             )
             self._tell(submitted)
 

@@ -24,7 +24,8 @@ class JobSpec:
     args: Iterable[Any] | Callable[[], Iterable[Any]]
     callback: Callable[[Any], Any] | None = None
     reducer: Callable[[list[Any]], Any] | None = None
-    chunksize: int = 1
+    # None: the length of packets is chosen by what is measured.
+    chunksize: int | None = 1
     ordered: bool = True
     on_error: str = "raise"
     startup_timeout_s: float | None = 60.0
@@ -46,9 +47,9 @@ class JobSpec:
             function = getattr(self, name)
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be callable or None, not {type(function).__name__}")
-        if isinstance(self.chunksize, bool) or not isinstance(self.chunksize, int):
-            raise TypeError(f"chunksize must be an int, not {type(self.chunksize).__name__}")
-        if self.chunksize < 1:
+        if isinstance(self.chunksize, bool) or not isinstance(self.chunksize, int | None):
+            raise TypeError(f"chunksize must be an int or None, not {type(self.chunksize).__name__}")
+        if self.chunksize is not None and self.chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, not {self.chunksize}")
         if self.on_error not in ("raise", "return", "skip"):
             raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
@@ -60,6 +61,11 @@ class JobSpec:
             raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
         if not 0 < limit_s < LONGEST_TIMEOUT_S:
             raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
+
+    @property
+    def slice_tasks(self) -> int:
+        """Tasks in a slice, the least that a worker is given."""
+        return 1 if self.chunksize is None else self.chunksize
 
     @property
     def limit_ms(self) -> int:

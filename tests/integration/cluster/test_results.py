@@ -121,6 +121,21 @@ def test_imap_unordered_gives_each_packet_once(where: Where) -> None:
     assert found == {number: number * number for number in range(300)}
 
 
+def test_packets_of_a_length_that_is_chosen_for_the_caller(where: Where) -> None:
+    for args in (range(5000), lambda: iter(range(5000))):
+        packets = list(imap(tasks.square, args, chunksize=None, **where))
+        index = 0
+        for packet in packets:
+            assert packet["ARGS_COUNTER"] == index
+            assert packet["RESULT"] == [number**2 for number in range(index, index + len(packet["RESULT"]))]
+            index += len(packet["RESULT"])
+        assert index == 5000 and len(packets) < 500
+    reduced = map(tasks.square, range(5000), reducer=tasks.add_up, chunksize=None, **where)
+    assert sum(reduced) == sum(number**2 for number in range(5000))
+    unordered = imap_unordered(tasks.square, [3] * 100, chunksize=None, **where)
+    assert sum(sum(packet["RESULT"]) for packet in unordered) == 900
+
+
 def test_lists_are_packets(where: Where) -> None:
     lists = [[1, 2, 3], [], [4], list(range(50)), []]
     squares = [[number * number for number in part] for part in lists]

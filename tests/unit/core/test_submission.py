@@ -347,3 +347,28 @@ def test_a_list_of_large_arguments_is_drawn_in_small_units_within_the_budget() -
     brain.handle(ev.Granted(0, 2, 10_000))
     plan = brain.plan()
     assert plan is not None and (plan.packets, plan.unit_tasks) == (5, 2)
+
+
+def test_the_length_of_packets_can_be_left_to_what_is_measured() -> None:
+    brain = Submission(None, ordered=True, budget_bytes=10_000_000)
+    brain.handle(ev.InputStarted(False, 100_000, 10.0))
+    brain.handle(ev.Granted(0, 2, 4_000))
+    plan = brain.plan()
+    assert plan is not None and (plan.packets, plan.packet_tasks, plan.unit_tasks) == (3, 2048, 1000)
+    brain.handle(ev.ParcelDrawn(0, 6144, 3, 2048, 61_440, 9))
+    brain.handle(ev.ResultsArrived(0, 1, [(0, 6144, 0, 6144)], 6144))  # a microsecond each
+    brain.handle(ev.Granted(0, 2, 50_000))
+    plan = brain.plan()
+    assert plan is not None and (plan.packets, plan.packet_tasks) == (3, 40_000)
+
+
+def test_packets_of_large_or_long_tasks_are_short_when_their_length_is_left_to_us() -> None:
+    for task_us, task_bytes in ((50_000, 10), (1, 10_000_000)):
+        brain = Submission(None, ordered=True, budget_bytes=1 << 30)
+        brain.handle(ev.InputStarted(False))
+        brain.handle(ev.Granted(0, 4, 1))
+        brain.handle(ev.ParcelDrawn(0, 4, 1, 4, 4 * task_bytes, 9))
+        brain.handle(ev.ResultsArrived(0, 1, [(0, 4, 0, 4 * task_us)], 40))
+        brain.handle(ev.Granted(0, 4, 9))
+        plan = brain.plan()
+        assert plan is not None and (plan.packet_tasks, plan.unit_tasks) == (4, 1)
