@@ -44,6 +44,7 @@ class Connection:
         self.server: ServerBody = world.server
         self.number = self.server.accept(self)
         self.peer = peer
+        self.over = False  # as far as the server knows
         self.up = Link(world, latency_ns)
         self.down = Link(world, latency_ns)
 

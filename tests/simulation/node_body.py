@@ -119,12 +119,23 @@ class NodeBody(Machine, Peer):
         if self.state != "runs":
             return
         self.world.touch(self)
+        if isinstance(event, ev.WorkerDied) and event.running is None:
+            self._count_death_before_begin(event.worker)
         for command in self.brain.handle(event):
             self._do(command)
         if isinstance(event, ev.PieceFinished) and event.piece not in self.brain.pieces:
             self.kept.pop(event.piece, None)
         if self.draining and not self.brain.parcels:
             self._leave()
+
+    def _count_death_before_begin(self, number: int) -> None:
+        """Who dies of a piece before it notes an item is taken to have died of the first."""
+        worker = self.brain.workers.get(number)
+        if worker is not None and worker.pieces and not worker.stopping:
+            piece = worker.pieces[0]
+            if piece.key in self.parcels:
+                plan = self.parcels[piece.key].plan
+                self.world.kills[plan.job, piece.first + piece.skip] += 1
 
     def _do(self, command: ev.Command) -> None:
         match command:

@@ -67,13 +67,15 @@ class ServerBody:
     def joined(self, connection: Connection) -> None:
         """A node proved its right."""
         assert isinstance(connection.peer, NodeBody)
+        if connection.over:
+            return
         plan = connection.peer.plan
         self.connections[connection.number] = connection
         self.hear(ev.NodeJoined(self.world.now_ns, connection.number, plan.cpu_count, plan.python))
 
     def left(self, connection: Connection) -> None:
-        """A connection is gone; what was on its way is not heard any more."""
-        connection.up.cut = True
+        """A connection is gone."""
+        connection.over = True
         if self.connections.pop(connection.number, None) is None:
             return
         if isinstance(connection.peer, NodeBody):
@@ -85,7 +87,8 @@ class ServerBody:
 
     def welcomed(self, connection: Connection) -> None:
         """A controller proved its right."""
-        self.connections[connection.number] = connection
+        if not connection.over:
+            self.connections[connection.number] = connection
 
     def submitted(self, connection: Connection, call: Call) -> None:
         """A controller announced a job, perhaps one that an earlier life knew."""
