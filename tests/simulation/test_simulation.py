@@ -94,6 +94,23 @@ def test_a_straggler_does_not_hold_the_job() -> None:
     assert world.now_ns < 1.5 * 50 * item_ns  # what it had begun, and nothing behind it
 
 
+def test_a_late_item_runs_a_second_time_where_it_may() -> None:
+    """The slow node is at its first items when all others are done; it is stopped, and none comes twice."""
+    took_ns = {}
+    for speculate in (False, True):
+        nodes = [NodePlan(0, 2), NodePlan(1, 2, slowness=200.0)]
+        jobs = [JobPlan(0, 0, 60, task_ns=2.0 * MS, spread=0.0, speculate=speculate)]
+        world = World(Scenario(7, nodes, [ControllerPlan(0)], jobs))
+        body = world.controllers[0]
+        finished_ns: list[int] = []
+        body.finished = lambda *_, at=finished_ns, of=world: at.append(of.now_ns)  # type: ignore[method-assign, misc]
+        world.run()
+        assert body.calls[0].state == "done"
+        (took_ns[speculate],) = finished_ns
+    assert took_ns[False] > 400 * MS
+    assert took_ns[True] < 200 * MS
+
+
 def test_jobs_outlive_the_server() -> None:
     """Three controllers' jobs, and a server that is killed twice in the middle."""
     jobs = [JobPlan(number, number, 300, ordered=number > 0, reduces=number > 1) for number in range(3)]
