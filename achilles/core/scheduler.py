@@ -226,16 +226,18 @@ class Scheduler:
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes, event.first)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
-            self._close_demand(job, event.node)
             job.stalled = False
             if node is None or node.draining:
+                self._close_demand(job, event.node)
                 self._retry(job, parcel)
                 return
+            # The parcel takes the place that was kept for it; whether there is room is seen below.
+            job.open_demands.pop(event.node, None)
+            reserved_ns = node.unreserve(job)
             node.put(job, parcel)
-            self._due.charge(job.job, parcel.work_ns)
+            self._due.charge(job.job, parcel.work_ns - reserved_ns)
         elif node is None or (job.job, event.parcel) not in node.parcels or parcel.sent:
-            # Asked for again elsewhere in the meantime, or sent twice by a controller that
-            # found its way back: either way this answers what the node was waiting for.
+            # It went elsewhere, or came twice; either way this answers what the node was waiting for.
             self._close_demand(job, event.node)
             job.stalled = False
             self._spread = True
@@ -246,16 +248,13 @@ class Scheduler:
             self._retry(job, parcel)
             return
         parcel.send(event.first, event.tasks, self._now_ns)
-        self._introduce(node, job)
-        self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
-        self._reconsider(job)
-        self._feed(node)
-
-    def _introduce(self, node: NodeState, job: JobState) -> None:
         if job.job not in node.jobs:
             node.jobs.add(job.job)
             job.nodes.add(node.node)
             self._out.append(ev.IntroduceJob(node.node, job.job))
+        self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
+        self._reconsider(job)
+        self._feed(node)
 
     def _results_arrived(self, event: ev.ResultsArrived) -> None:
         job = self.jobs.get(event.job)

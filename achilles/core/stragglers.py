@@ -49,11 +49,15 @@ class Stragglers:
 
     def note(self, node: NodeState) -> None:
         """Keep the lists of nodes true."""
-        for nodes, listed in ((self._stocked, node.has_stock()), (self._idle, node.is_idle)):
-            if listed:
-                nodes[node.node] = None
-            else:
-                nodes.pop(node.node, None)
+        number = node.node
+        if node.has_stock():
+            self._stocked[number] = None
+        elif number in self._stocked:
+            del self._stocked[number]
+        if node.parcels or node.reserved or node.draining:
+            self._idle.pop(number, None)
+        else:
+            self._idle[number] = None
 
     def node_lost(self, node: int) -> None:
         """That node is gone."""
