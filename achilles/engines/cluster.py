@@ -194,6 +194,11 @@ class ClusterEngine:
         if controller is not None:
             controller.abandon()
 
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """Take in this thread what the server sends within so long."""
+        controller = self._controller
+        return controller is not None and controller.pump(patience_s, wanted)
+
     def no_nodes_reason(self) -> str:
         """What a caller without nodes should know."""
         endpoint = self._settings.endpoint

@@ -34,6 +34,8 @@ __all__ = ["Engine", "Job"]
 NO_NODES_WARNING_S = 3.0
 # How long a reader waits for results before it sees to it that what was drawn meanwhile is sent.
 SLOW_DRAW_S = 0.02
+# How long a waiting caller looks itself for what comes, before it leaves that to the engine's thread.
+PUMP_S = 0.01
 
 
 class Engine(Protocol):
@@ -51,8 +53,21 @@ class Engine(Protocol):
     def cancel(self, job: Job) -> None:
         """Stop the job; nothing more is heard of it."""
 
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
+
     def no_nodes_reason(self) -> str:
         """What to tell a caller who waits for nodes: the address and what to do."""
+
+
+class _Changed(threading.Condition):
+    """A condition that counts its changes, for who looks after them without waiting for it."""
+
+    changes = 0
+
+    def notify_all(self) -> None:
+        self.changes += 1
+        super().notify_all()
 
 
 class Job:
@@ -72,7 +87,7 @@ class Job:
         self.number = 0  # the engine's name for it
         self.function = spec.function()
         self._engine = engine
-        self._changed = threading.Condition()
+        self._changed = _Changed()
         self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
         self._drawer = Drawer(iterate(spec.args), keep_views=spec.keep_views)
         self._draws: dict[int, Draw] = {}
@@ -89,6 +104,8 @@ class Job:
         self._nodes: int | None = None
         self._waiting_since_s = time.monotonic()
         self._warned = False
+        self._pumps = True  # whether all changes come through the engine, or from this thread
+        self._in_vain = False
 
     @property
     def reduces(self) -> bool:
@@ -108,6 +125,7 @@ class Job:
 
     def start_feeder(self) -> None:
         """Draw arguments in a thread of the job's own from now on."""
+        self._pumps = False
         threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
 
     # What the engine reports.
@@ -330,6 +348,8 @@ class Job:
             False when nothing has changed within ``patience_s``.
         """
         if self._nodes != 0:
+            if self._pumps and patience_s is None and self._pumped():
+                return True
             return self._changed.wait(patience_s)
         waited_s = time.monotonic() - self._waiting_since_s
         limit_s = self.spec.startup_timeout_s
@@ -348,6 +368,20 @@ class Job:
             return True
         next_s = limit_s if limit_s is not None and self._warned else NO_NODES_WARNING_S
         self._changed.wait(None if self._warned and limit_s is None else max(next_s - waited_s, 0.01))
+        return True
+
+    def _pumped(self) -> bool:
+        """Look in this thread for what the engine brings; False at once when that was in vain before."""
+        if self._in_vain:
+            self._in_vain = False
+            return False
+        seen = self._changed.changes
+        self._changed.release()
+        try:
+            came = self._engine.pump(PUMP_S, lambda: self._changed.changes == seen)
+        finally:
+            self._changed.acquire()
+        self._in_vain = not came
         return True
 
     def _tell(self, event: ev.Event) -> None:

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
@@ -102,6 +103,10 @@ class LocalEngine:
 
     def release(self) -> None:
         """Nothing to let go: the workers stay for the next call."""
+
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """The loop's thread is the only one that hears the workers."""
+        return False
 
     def no_nodes_reason(self) -> str:
         """The embedded engine is its own node."""

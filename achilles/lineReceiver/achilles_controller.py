@@ -1,8 +1,10 @@
 """The client end of the line protocol: a controller's connection once it is authenticated.
 
 Frames may be sent from any thread: what the socket takes at once is written there and then, the rest
-by the loop. Frames that arrive are handed to the listener in the loop's thread. One lock guards the
-socket in both directions, since a TLS connection must not be read and written at the same time.
+by the loop. Frames that arrive are handed to the listener in the loop's thread, or in that of a caller
+who has nothing better to do than to wait for them (`Controller.pump`), which saves waking two threads.
+One lock guards the socket in both directions, since a TLS connection must not be read and written at
+the same time; another one the frames' order, whoever reads.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..errors import AuthenticationError, ClusterError
@@ -42,7 +44,7 @@ class ControllerListener(Protocol):
     """Whoever owns the connection."""
 
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
-        """One frame from the server (in the loop's thread)."""
+        """One frame from the server (in the loop's thread, or in one that pumps)."""
 
     def connection_lost(self, reason: BaseException | str) -> None:
         """The connection is gone, not by our own `Controller.close` (in the loop's thread).
@@ -72,6 +74,11 @@ class Controller:
         self._queue: deque[memoryview] = deque()
         self._closed = False
         self._writing = False
+        self._begun = False
+        self._reading = threading.Lock()
+        self._pumping = threading.Lock()
+        self._poller = select.poll()
+        self._poller.register(self._socket, select.POLLIN)
         self._allowed = wire.ALLOWED["controller", "server"]
         self._heard = True
         heartbeat_s = link.welcome.heartbeat_s if link.welcome is not None else 5.0
@@ -109,6 +116,52 @@ class Controller:
         # Closed in the loop, so that nothing else can be given its descriptor while it is watched.
         self._loop.callFromThread(self._close)
 
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """Hand frames to the listener in this thread, if some come within so long.
+
+        Args:
+            patience_s: How long to wait for the first.
+            wanted: Whether there is still something to wait for; what another thread hands over meanwhile
+                may have made it False.
+
+        Returns:
+            False when nothing came, or this thread cannot do it now: from here on the loop does it again.
+        """
+        if not self._begun or not self._pumping.acquire(blocking=False):
+            return False
+        try:
+            with self._reading:  # what the loop is about to hand over comes first
+                if not wanted():
+                    return True
+            if not self._pause():
+                return False
+            try:
+                if not self._poller.poll(patience_s * 1000):
+                    return False
+                with self._reading:
+                    reason = self._read()
+            except BaseException:
+                # Ctrl-C, say, in the middle of a frame: nobody knows any more where the next one begins.
+                self.close()
+                raise
+            finally:
+                self._go_on()
+            if reason:
+                self._loop.callFromThread(self._lost, reason)
+            return True
+        finally:
+            self._pumping.release()
+
+    def _pause(self) -> bool:
+        """Let the loop read nothing for now."""
+        with self._lock:
+            return not self._closed and self._loop.listen(self._socket.fileno(), writing=bool(self._queue))
+
+    def _go_on(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._loop.listen(self._socket.fileno(), reading=True, writing=bool(self._queue))
+
     def is_quiet(self) -> bool:
         """Whether the connection is open and nothing is under way on it; never blocks.
 
@@ -141,6 +194,13 @@ class Controller:
 
     def doRead(self) -> Any:
         """Receive what is there."""
+        with self._reading:
+            if self._pumping.locked():
+                self._pause()
+                return None
+            return self._read()
+
+    def _read(self) -> Any:
         while True:
             with self._lock:
                 if self._closed:
@@ -208,8 +268,12 @@ class Controller:
             # What TLS has read ahead shows in no descriptor.
             reason = self.doRead() if self._is_tls else None
             if reason:
-                self._loop.removeReader(self)
-                self.connectionLost(reason)
+                self._lost(reason)
+            self._begun = True
+
+    def _lost(self, reason: Any) -> None:
+        self._loop.removeReader(self)
+        self.connectionLost(reason)
 
     def _refuse(self, error: ClusterError) -> ClusterError:
         """Tell the server why we leave, if it listens."""
@@ -267,7 +331,9 @@ class Controller:
             self._watch.cancel()
         self._loop.removeReader(self)
         self._loop.removeWriter(self)
-        self._socket.close()
+        with self._lock:
+            self._closed = True
+            self._socket.close()
 
 
 _loop: SelectorLoop | None = None

@@ -17,6 +17,7 @@ import heapq
 import itertools
 import logging
 import os
+import select
 import selectors
 import threading
 import time
@@ -77,6 +78,8 @@ class SelectorLoop:
         #: descriptor -> (fd, events); kept by identity so that a closed one can still be removed
         self._watched: dict[Any, tuple[int, int]] = {}
         self._by_fd: dict[int, Any] = {}
+        # Its own object for the same interest list, so that other threads can change what is heard.
+        self._interest = _interest_of(self._selector)
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
@@ -136,6 +139,20 @@ class SelectorLoop:
         """Run the call in the loop's thread, as soon as it can."""
         self._calls.append((lambda: callable(*args)) if args else callable)
         self._wake()
+
+    def listen(self, fd: int, *, reading: bool = False, writing: bool = False) -> bool:
+        """For now hear only this of a watched descriptor, until its reader or writer changes.
+
+        Returns:
+            False where this cannot be done, or the descriptor is not watched.
+        """
+        if self._interest is None:
+            return False
+        try:
+            self._interest.modify(fd, select.EPOLLIN * reading | select.EPOLLOUT * writing)
+        except (OSError, ValueError):
+            return False
+        return True
 
     # -- inside
 
@@ -248,4 +265,13 @@ class SelectorLoop:
             self._closed = True
             os.close(self._wake_r)
             os.close(self._wake_w)
+        if self._interest is not None:
+            self._interest.close()
         self._selector.close()
+
+
+def _interest_of(selector: selectors.BaseSelector) -> Any:
+    """An epoll object of its own on a selector's epoll instance; None where there is none."""
+    if not hasattr(selectors, "EpollSelector") or not isinstance(selector, selectors.EpollSelector):
+        return None
+    return select.epoll.fromfd(os.dup(selector.fileno()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,3 +91,146 @@ def test_a_forked_childs_copy_is_closed_without_a_word(ends: Ends) -> None:
     assert theirs.recv(100) == b""
     controller.send(wire.Cancel(1))
     controller.close()
+
+
+class Listener:
+    """Notes which thread handed it what."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+        self.lost: list[BaseException | str] = []
+        self.changed = threading.Condition()
+        self.failing: BaseException | None = None
+
+    def frame_received(self, message: wire.Message, chunks: list[Any]) -> None:
+        assert isinstance(message, wire.Capacity)
+        with self.changed:
+            self.heard.append((threading.current_thread().name, message.nodes))
+            self.changed.notify_all()
+        if self.failing is not None:
+            raise self.failing
+
+    def connection_lost(self, reason: BaseException | str) -> None:
+        with self.changed:
+            self.lost.append(reason)
+            self.changed.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.heard) + len(self.lost) >= count, 10)
+
+
+Alive = tuple[Controller, Listener, socket.socket]
+
+
+@pytest.fixture
+def alive() -> Iterator[Alive]:
+    """A controller on a loop that runs, its listener, and the other end."""
+    ours, theirs = socket.socketpair()
+    loop = SelectorLoop("the loop")
+    loop.start()
+    listener = Listener()
+    controller = Controller(Link(ours, Settings()), loop, listener)
+    controller.start()
+    theirs.send(news(0))
+    listener.wait_for(1)
+    assert listener.heard.pop() == ("the loop", 0)
+    yield controller, listener, theirs
+    controller.close()
+    closed = threading.Event()
+    loop.callFromThread(closed.set)
+    assert closed.wait(10)
+    loop.stop()
+    theirs.close()
+    assert ours.fileno() == -1
+
+
+def news(nodes: int) -> bytes:
+    return b'{"type":"capacity","nodes":%d,"slots":1}\r\n' % nodes
+
+
+def always() -> bool:
+    return True
+
+
+def test_whoever_pumps_hands_over_what_comes(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    for number in range(200):
+        sender = threading.Timer(0.0005, theirs.send, [news(number)])
+        sender.start()
+        while not listener.heard:
+            assert controller.pump(10.0, lambda: not listener.heard)
+        sender.join()
+        assert listener.heard.pop()[1] == number
+    assert not listener.heard
+
+
+def test_the_loop_reads_again_after_a_pump_in_vain(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    assert not controller.pump(0.001, always)
+    theirs.send(news(3))
+    listener.wait_for(1)
+    assert listener.heard == [("the loop", 3)]
+
+
+def test_nothing_is_awaited_when_it_is_there_already(alive: Alive) -> None:
+    controller, _, _ = alive
+    assert controller.pump(30.0, lambda: False)
+
+
+def test_one_thread_pumps_at_a_time(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    inside = threading.Event()
+
+    def first() -> None:
+        controller.pump(10.0, lambda: inside.set() or True)  # type: ignore[func-returns-value]
+
+    thread = threading.Thread(target=first, name="the first")
+    thread.start()
+    assert inside.wait(10)
+    assert not controller.pump(10.0, always)
+    theirs.send(news(1))
+    thread.join(10)
+    assert listener.heard == [("the first", 1)]
+
+
+def test_the_end_is_told_whoever_meets_it(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    theirs.close()
+    controller.pump(10.0, always)
+    listener.wait_for(1)
+    assert len(listener.lost) == 1 and not listener.heard
+    assert not controller.pump(10.0, always)
+
+
+def test_an_interrupted_pump_ends_the_connection(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    listener.failing = KeyboardInterrupt()
+    held = threading.Lock()
+    with held:
+        controller._loop.callFromThread(held.acquire)  # so that this thread is the one that reads
+        theirs.send(news(1))
+        with pytest.raises(KeyboardInterrupt):
+            controller.pump(10.0, always)
+    assert not controller.is_quiet()
+    assert theirs.recv(10) == b"" and not listener.lost
+
+
+def test_pumping_does_not_hold_up_what_is_being_sent(alive: Alive) -> None:
+    controller, listener, theirs = alive
+    payload = bytes(1 << 24)
+    controller.send(wire.Submit(1, "0" * 64, "s", 1), [payload])
+    received = 0
+
+    def drain() -> None:
+        nonlocal received
+        while received < len(payload):
+            received += len(theirs.recv(1 << 16))
+        theirs.send(news(1))
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    while not listener.heard:
+        controller.pump(0.01, lambda: not listener.heard)
+    thread.join(10)
+    assert received > len(payload)
