@@ -69,6 +69,8 @@ class ClusterEngine:
         self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._announced: dict[int, Controller] = {}
+        self._unannounced: set[int] = set()  # jobs that wait for their only parcel
+        self._whole: dict[int, bool] = {}  # whether the server was told that there is only one
         self._serial = 0
         self._nodes = 0
         self._failure: ClusterError | None = None
@@ -104,15 +106,25 @@ class ClusterEngine:
             self._serial += 1
             job.number = self._serial
             self._jobs[job.number] = job
-        self._announce(job)
+            nodes = self._nodes
+            if whole := nodes > 0 and job.is_one_slice:
+                self._unannounced.add(job.number)
+        if whole:
+            # No node has to be asked how to cut it: it is announced together with its parcel.
+            job.nodes_changed(nodes)
+            job.granted(0, 1, 1)
+        else:
+            self._announce(job)
 
-    def _announce(self, job: Job) -> None:
+    def _announce(self, job: Job, *, whole: bool = False) -> None:
         with self._lock:
+            self._unannounced.discard(job.number)
             controller = self._controller
             # Whoever made the connection anew may be about to do the same.
             if controller is None or self._announced.get(job.number) is controller:
                 return
             self._announced[job.number] = controller
+            self._whole[job.number] = whole
         job.nodes_changed(self._nodes)
         function = job.function
         controller.send(
@@ -127,8 +139,10 @@ class ClusterEngine:
                 not job.spec.output,
                 job.spec.limit_ms,
                 job.spec.speculate,
+                whole,
             ),
             function.segments,
+            more=whole,
         )
 
     def _send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
@@ -139,6 +153,14 @@ class ClusterEngine:
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
         """Send a parcel."""
+        if job.number in self._unannounced:
+            if draw.size_bytes > wire.MAX_WHOLE_BYTES:
+                # As if it had been drawn for a server that was lost: it answers the first demand.
+                job.connection_lost()
+                self._announce(job)
+                job.connected()
+                return
+            self._announce(job, whole=True)
         units = [
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
@@ -150,12 +172,14 @@ class ClusterEngine:
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
+        if job.number in self._unannounced or self._whole.get(job.number):
+            return  # nothing could be drawn, or the server knows
         self._send(wire.Exhausted(job.number))
 
     def cancel(self, job: Job) -> None:
         """Drop the job."""
         with self._lock:
-            known = self._jobs.pop(job.number, None) is not None
+            known = self._jobs.pop(job.number, None) is not None and job.number not in self._unannounced
         if known:
             self._send(wire.Cancel(job.number))
 
@@ -167,6 +191,8 @@ class ClusterEngine:
             self._in_use = False
             self._jobs.clear()
             self._announced.clear()
+            self._unannounced.clear()
+            self._whole.clear()
         _idle.put(self)
 
     def is_good(self) -> bool:

@@ -142,6 +142,12 @@ class Drawer:
             return
         self.tasks = tasks
 
+    def left(self) -> int | None:
+        """How many arguments are left to draw, if that is known."""
+        if type(self._iterator) not in _QUICK:
+            return None
+        return len(self._ahead) + length_hint(self._iterator)
+
     def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
         """Draw one parcel.
 
@@ -250,6 +256,8 @@ class Drawer:
                     ended = True
                     break
                 now_ns = time.perf_counter_ns()
+            # A list that is used up says so, which spares another demand to learn it.
+            ended = ended or self.left() == 0
         except BaseException as raised:  # noqa: BLE001 - as in look()
             error = raised
         finally:

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from ..core import submission_events as ev
 from ..core.submission import DrawPlan, Submission
 from ..errors import NoNodesError, ProtocolError, TaskCancelled, WorkerDiedError
+from .changes import Changes
 from .drawing import Draw, Drawer, iterate
 from .outcomes import ParcelResults, Segment
 from .printing import Printing, show
@@ -60,16 +61,6 @@ class Engine(Protocol):
         """What to tell a caller who waits for nodes: the address and what to do."""
 
 
-class _Changed(threading.Condition):
-    """A condition that counts its changes, for who looks after them without waiting for it."""
-
-    changes = 0
-
-    def notify_all(self) -> None:
-        self.changes += 1
-        super().notify_all()
-
-
 class Job:
     """One call in progress.
 
@@ -87,7 +78,7 @@ class Job:
         self.number = 0  # the engine's name for it
         self.function = spec.function()
         self._engine = engine
-        self._changed = _Changed()
+        self._changed = Changes()
         self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
         self._drawer = Drawer(iterate(spec.args), keep_views=spec.keep_views)
         self._draws: dict[int, Draw] = {}
@@ -111,6 +102,12 @@ class Job:
     def reduces(self) -> bool:
         """Whether each packet becomes one value."""
         return self.spec.reducer is not None
+
+    @property
+    def is_one_slice(self) -> bool:
+        """Whether all arguments are one worker's share of one packet, on whatever node."""
+        left = self._drawer.left()
+        return not self._drawer.lists and left is not None and 0 < left <= self.spec.chunksize
 
     def start(self) -> None:
         """Look at the first argument and hand the job to the engine."""
@@ -375,10 +372,10 @@ class Job:
         if self._in_vain:
             self._in_vain = False
             return False
-        seen = self._changed.changes
+        seen = self._changed.number
         self._changed.release()
         try:
-            came = self._engine.pump(PUMP_S, lambda: self._changed.changes == seen)
+            came = self._engine.pump(PUMP_S, lambda: self._changed.number == seen)
         finally:
             self._changed.acquire()
         self._in_vain = not came

@@ -74,6 +74,7 @@ class Controller:
         self._queue: deque[memoryview] = deque()
         self._closed = False
         self._writing = False
+        self._held = False  # whether what is queued waits for the next frame
         self._begun = False
         self._reading = threading.Lock()
         self._pumping = threading.Lock()
@@ -90,18 +91,22 @@ class Controller:
         """Begin to receive."""
         self._loop.callFromThread(self._begin)
 
-    def send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
+    def send(self, message: wire.Message, segments: Iterable[Buffer] = (), *, more: bool = False) -> None:
         """Send a frame; silently nothing once the connection is closed.
 
-        The segments must not change until they are sent.
+        Args:
+            message: The frame.
+            segments: Its payload, which must not change until it is sent.
+            more: The next frame follows at once, and this one may travel with it.
         """
         views = [memoryview(part).cast("B") for part in frame_segments(message, segments)]
         with self._lock:
             if self._closed:
                 return
-            idle = not self._queue
+            idle = self._held or not self._queue
             self._queue.extend(views)
-            if idle:
+            self._held = idle and more
+            if idle and not more:
                 self._write()
                 if self._queue:
                     self._loop.addWriter(self)

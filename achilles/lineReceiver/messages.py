@@ -43,6 +43,7 @@ __all__ = [
     "MAX_SEGMENTS",
     "MAX_SLOTS",
     "MAX_UNITS",
+    "MAX_WHOLE_BYTES",
     "PIECE_FAILED",
     "PIECE_OK",
     "PIECE_PARTLY_FAILED",
@@ -93,6 +94,8 @@ MAX_HEADER_BYTES = 16_384
 """Longest header line, CRLF included."""
 
 MAX_OUTPUT_BYTES = 65_536
+# The most payload of a parcel that comes with its job.
+MAX_WHOLE_BYTES = 65_536
 """Largest payload of an `Output`."""
 
 
@@ -165,6 +168,7 @@ class Submit(Control):
     quiet: bool = False
     timeout_ms: Count = 0
     speculate: bool = False
+    whole: bool = False
 
 
 class Job(Control):

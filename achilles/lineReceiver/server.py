@@ -21,7 +21,7 @@ from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
-from .server_jobs import Jobs
+from .server_jobs import Jobs, WholeInput
 from .server_status import status_of
 from .wire import Buffer
 
@@ -197,6 +197,21 @@ class AchillesServer:
         job = self.jobs.number_of(connection.number, parcel.job)
         if job is None:
             return  # finished or cancelled in the meantime
+        whole = self.jobs.live[job].whole
+        if whole is not None and not whole.placed:
+            whole.came(parcel, chunks)
+            self._place(job, whole)
+            return
+        self._parcel_arrived(job, parcel, chunks)
+
+    def _place(self, job: int, whole: WholeInput) -> None:
+        """Send a job's only parcel to its node, if both are known now."""
+        placed = whole.place()
+        if placed is not None:
+            self._parcel_arrived(job, *placed)
+            self._tell(ev.InputEnded(time.monotonic_ns(), job))
+
+    def _parcel_arrived(self, job: int, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
         now_ns = time.monotonic_ns()
         event = ev.ParcelArrived(
             now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt, parcel.first
@@ -380,6 +395,10 @@ class AchillesServer:
             return
         local = job.local_number
         match command:
+            case ev.Demand() if job.whole is not None:
+                # Not asked for: the controller has sent all there is.
+                job.whole.node = command.node
+                self._place(job.number, job.whole)
             case ev.Demand():
                 controller.send(wire.Demand(local, command.node, command.cpu_count, command.packets, 0))
             case ev.Resend():

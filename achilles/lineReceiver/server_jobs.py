@@ -12,10 +12,35 @@ import itertools
 from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
-from .messages import Submit
+from .hot_frames import Parcel
+from .messages import MAX_WHOLE_BYTES, Submit
 from .wire import Buffer
 
 __all__ = ["Jobs", "RoutedJob"]
+
+
+@dataclass(slots=True)
+class WholeInput:
+    """The one parcel of a job that is sent before anybody asked for it, until its node is known."""
+
+    parcel: tuple[Parcel, list[Buffer]] | None = None
+    node: int | None = None
+    placed: bool = False
+
+    def came(self, parcel: Parcel, chunks: list[Buffer]) -> None:
+        """The parcel is here; it is kept until a node has room."""
+        if parcel.size > MAX_WHOLE_BYTES or self.parcel is not None:
+            raise ProtocolError(f"a whole input is one parcel of at most {MAX_WHOLE_BYTES} bytes")
+        self.parcel = parcel, chunks
+
+    def place(self) -> tuple[Parcel, list[Buffer]] | None:
+        """The parcel, addressed to its node, once both are known; only once."""
+        if self.parcel is None or self.node is None or self.placed:
+            return None
+        self.placed = True
+        found, self.parcel = self.parcel, None
+        found[0].node = self.node
+        return found
 
 
 @dataclass(slots=True)
@@ -33,6 +58,7 @@ class RoutedJob:
     submitted_s: float
     quiet: bool = False
     timeout_ms: int = 0
+    whole: WholeInput | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +102,7 @@ class Jobs:
             now_s,
             submit.quiet,
             submit.timeout_ms,
+            whole=WholeInput() if submit.whole else None,
         )
         self.live[job.number] = job
         self._by_controller.setdefault(controller, {})[submit.job] = job.number

@@ -87,6 +87,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"have {handshake.ITERATIONS}." in TEXT
     assert f"every {server.HEARTBEAT_S:g} s" in TEXT
     assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
+    assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
     assert f"`protocol` must be {messages.PROTOCOL} on both sides" in TEXT
 

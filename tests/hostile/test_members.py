@@ -208,3 +208,50 @@ def test_a_controller_that_never_reads(victim: Cluster, stage: ExitStack, how: s
         while lazy.socket.recv(1 << 20):
             pass
         raise ConnectionResetError
+
+
+@pytest.mark.parametrize("node_comes", ["before", "after"])
+def test_a_whole_job_gets_its_node_when_there_is_one(
+    victim: Cluster, stage: ExitStack, node_comes: str
+) -> None:
+    node = come(stage, victim, "node") if node_comes == "before" else None
+    controller = come(stage, victim, "controller")
+    submit(controller, whole=True)
+    controller.send(parcel(node=77), b"args")
+    node = node or come(stage, victim, "node")
+    node.expect(wire.Job)
+    work = node.expect(wire.Parcel)
+    node.send(wire.Results(work.job, work.parcel, work.attempt, [(0, 2, 0, 1, 2)]), b"ok")
+    controller.expect(wire.Results)
+    controller.expect(wire.Finished)
+    node.expect(wire.Forget)
+
+
+def test_a_whole_job_whose_node_is_lost_is_asked_for_again(victim: Cluster, stage: ExitStack) -> None:
+    controller, lost = come(stage, victim, "controller"), come(stage, victim, "node")
+    submit(controller, whole=True)
+    controller.send(parcel(), b"args")
+    lost.expect(wire.Job)
+    lost.expect(wire.Parcel)
+    lost.socket.close()
+    node = come(stage, victim, "node")
+    asked = controller.expect(wire.Resend)
+    controller.send(parcel(asked.node, attempt=asked.attempt), b"args")
+    node.expect(wire.Job)
+    work = node.expect(wire.Parcel)
+    node.send(wire.Results(work.job, work.parcel, work.attempt, [(0, 2, 0, 1, 2)]), b"ok")
+    controller.expect(wire.Results)
+    controller.expect(wire.Finished)
+
+
+def test_a_whole_job_is_small_and_one_parcel(victim: Cluster, stage: ExitStack) -> None:
+    controller = come(stage, victim, "controller")
+    submit(controller, whole=True)
+    big = wire.Parcel(1, 0, 1, 0, 0, 2, 2, [(2, wire.MAX_WHOLE_BYTES + 1)])
+    controller.send(big, bytes(wire.MAX_WHOLE_BYTES + 1))
+    controller.refused("a whole input is one parcel")
+    controller = come(stage, victim, "controller")
+    submit(controller, whole=True)
+    controller.send(parcel(), b"args")
+    controller.send(parcel(parcel=1, first=2), b"args")
+    controller.refused("a whole input is one parcel")

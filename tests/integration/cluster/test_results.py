@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from achilles import imap, imap_unordered, map
+from achilles import SerializationError, imap, imap_unordered, map
 from tests.integration.cluster import tasks
 from tests.integration.cluster.parties import Cluster
 
@@ -212,3 +212,14 @@ def test_awkward_values_travel(where: Where) -> None:
 def test_many_calls_in_a_row(where: Where) -> None:
     for number in range(20):
         assert flat(map(tasks.square, [number], **where)) == [number * number]
+
+
+@pytest.mark.parametrize("bytes_each", [10, 100_000], ids=["small", "too large to be sent unasked"])
+def test_arguments_that_are_one_slice(where: dict[str, Any], bytes_each: int) -> None:
+    for count in range(4):
+        args = [bytes([number]) * bytes_each for number in range(count)]
+        expected = [[bytes_each] * count] if count else []
+        assert map(len, args, chunksize=4, **where) == expected
+        assert [packet["RESULT"] for packet in imap(len, args, chunksize=4, **where)] == expected
+    with pytest.raises(SerializationError):
+        map(len, [lambda: iter([]), (number for number in [1])], chunksize=4, **where)

@@ -36,6 +36,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "given": st.booleans(),
     "quiet": st.booleans(),
     "speculate": st.booleans(),
+    "whole": st.booleans(),
     "found": st.booleans(),
     "is_package": st.booleans(),
     "is_extension": st.booleans(),
