@@ -67,6 +67,12 @@ class Cluster(Embedded):
         nodes = [service.pid for name, service in self._services.items() if name.startswith("node")]
         return [child.pid for pid in nodes for child in psutil.Process(pid).children()]
 
+    def goes_cold(self) -> bool:
+        from achilles.engines.cluster import close_idle_connections
+
+        close_idle_connections()
+        return True
+
     def other_pids(self) -> dict[str, int]:
         return {name: service.pid for name, service in self._services.items()}
 

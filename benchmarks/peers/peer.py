@@ -30,6 +30,10 @@ class Peer:
     def stop(self) -> None:
         """End all that was started."""
 
+    def goes_cold(self) -> bool:
+        """Give up what is kept between calls; False if that is nothing but the workers."""
+        return False
+
     def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:
         """All pieces. ``chunksize=None`` is what the peer does by default."""
         raise NotImplementedError
