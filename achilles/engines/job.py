@@ -95,8 +95,7 @@ class Job:
         self._nodes: int | None = None
         self._waiting_since_s = time.monotonic()
         self._warned = False
-        self._pumps = True  # whether all changes come through the engine, or from this thread
-        self._in_vain = False
+        self._pumps, self._in_vain = True, False  # whether this thread looks for frames, and just did in vain
 
     @property
     def reduces(self) -> bool:
@@ -106,8 +105,7 @@ class Job:
     @property
     def is_one_slice(self) -> bool:
         """Whether all arguments are one worker's share of one packet, on whatever node."""
-        left = self._drawer.left()
-        return not self._drawer.lists and left is not None and 0 < left <= self.spec.chunksize
+        return not self._drawer.lists and 0 < (self._drawer.left() or 0) <= self.spec.slice_tasks
 
     def start(self) -> None:
         """Look at the first argument and hand the job to the engine."""

@@ -222,4 +222,4 @@ def test_arguments_that_are_one_slice(where: dict[str, Any], bytes_each: int) ->
         assert map(len, args, chunksize=4, **where) == expected
         assert [packet["RESULT"] for packet in imap(len, args, chunksize=4, **where)] == expected
     with pytest.raises(SerializationError):
-        map(len, [lambda: iter([]), (number for number in [1])], chunksize=4, **where)
+        map(len, [b"", (number for number in [1])], chunksize=4, **where)
