@@ -212,7 +212,7 @@ def runAchillesServer(
         heartbeat_s: How often nodes and controllers are asked whether they are there. A node that
             stays silent three times is taken for lost, and its work goes to others.
         memory_budget: How much payload may lie at nodes for one job, and wait here for all
-            controllers that read slowly, in bytes or as ``"2G"``. By default as configured.
+            controllers that read nothing, in bytes or as ``"2G"``. By default as configured.
 
     Raises:
         ConfigError: The address cannot be used, or the key is too weak for an address that other

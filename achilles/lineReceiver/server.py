@@ -81,7 +81,7 @@ class AchillesServer:
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
-        self._slow_readers: dict[int, ServerConnection] = {}  # controllers for which much waits
+        self._not_reading: dict[int, ServerConnection] = {}  # controllers
         # Host and process of nodes that fell silent before they could be told to end.
         self._not_told: set[tuple[str, int]] = set()
         self._on_empty: Deferred[None] | None = None
@@ -136,7 +136,7 @@ class AchillesServer:
             self._answer_kills()
         else:
             del self.controllers[number]
-            self._slow_readers.pop(number, None)
+            self._not_reading.pop(number, None)
             self._kills = [kill for kill in self._kills if kill[0] is not connection]
             for job in self.jobs.of_controller(number):
                 self._tell(ev.JobCancelled(time.monotonic_ns(), job))
@@ -167,21 +167,22 @@ class AchillesServer:
             on_empty, self._on_empty = self._on_empty, None
             on_empty.callback(None)
 
-    def much_unsent(self, connection: ServerConnection) -> None:
-        """Much waits for a peer to read it. All that waits for controllers stays within the budget.
+    def controller_seen(self, connection: ServerConnection, reads: bool) -> None:
+        """At a heartbeat: whether a controller has read anything of what waits for it since the last one.
 
-        What lies at nodes, or is on its way to them, is bounded by the scheduler.
+        All that waits for those who read nothing stays within the budget. One that reads, however slowly,
+        answers no new demand before it has read the results that were sent before the demand.
         """
-        if self.controllers.get(connection.number) is not connection:
+        if reads:
+            self._not_reading.pop(connection.number, None)
             return
-        slow = {**self._slow_readers, connection.number: connection}
-        self._slow_readers = {number: each for number, each in slow.items() if each.unsent_bytes}
-        if sum(each.unsent_bytes for each in self._slow_readers.values()) <= self._budget_bytes:
+        self._not_reading[connection.number] = connection
+        if sum(each.unsent_bytes for each in self._not_reading.values()) <= self._budget_bytes:
             return
-        worst = max(self._slow_readers.values(), key=lambda each: each.unsent_bytes)
-        del self._slow_readers[worst.number]
+        worst = max(self._not_reading.values(), key=lambda each: each.unsent_bytes)
+        del self._not_reading[worst.number]
         worst.drop(
-            f"reads too slowly ({worst.unsent_bytes >> 20} MiB wait for it; MEMORY_BUDGET is "
+            f"reads nothing ({worst.unsent_bytes >> 20} MiB wait for it; MEMORY_BUDGET is "
             f"{self._budget_bytes >> 20} MiB)"
         )
 

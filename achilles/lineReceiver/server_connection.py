@@ -36,8 +36,6 @@ __all__ = ["ConnectionFactory", "ServerConnection"]
 _log = logging.getLogger("achilles.server")
 
 LOGIN_S = 10.0
-# More than this waits for nobody who reads, but on a slow line.
-MUCH_UNSENT_BYTES = 1024 * 1024
 # Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
 QUIET_NODE = 3
 QUIET_CONTROLLER = 12
@@ -86,7 +84,8 @@ class ServerConnection(AchillesProtocol):
         self.connected_s = 0.0
         self.told_to_exit = False
         self.fell_silent = False
-        self.dropped = False
+        self._queued_bytes = 0
+        self._read_bytes = 0
 
     def connectionMade(self) -> None:
         peer = self.transport.getPeer() if self.transport is not None else None
@@ -106,9 +105,9 @@ class ServerConnection(AchillesProtocol):
         super().dataReceived(data)
 
     def send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
+        before_bytes = self.unsent_bytes
         super().send(message, segments)
-        if self.unsent_bytes > MUCH_UNSENT_BYTES and self.joined and not self.dropped:
-            self._server.much_unsent(self)
+        self._queued_bytes += self.unsent_bytes - before_bytes
 
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if not self.joined:
@@ -171,7 +170,12 @@ class ServerConnection(AchillesProtocol):
             self.drop(f"has been silent for {silence_s:g} s")
             return
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
+        read_bytes = self._queued_bytes - self.unsent_bytes
+        reads = read_bytes > self._read_bytes or not self.unsent_bytes
+        self._read_bytes = read_bytes
         self.send(wire.Ping(time.monotonic_ns()))
+        if self.hello.role == "controller":
+            self._server.controller_seen(self, reads)
 
     def _too_slow(self) -> None:
         self._login = None
@@ -195,7 +199,6 @@ class ServerConnection(AchillesProtocol):
 
     def drop(self, why: str) -> None:
         """End at once a connection that reads nothing, not even why."""
-        self.dropped = True
         _log.warning("%s %s: dropped", self._who(), why)
         self._abort()
 

@@ -64,7 +64,8 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def server(place: Place) -> Iterator[Cluster]:
-    cluster = Cluster(place, server_code=SERVER)
+    # So that its memory is what it holds, and not what the allocator keeps of what it gave back.
+    cluster = Cluster(place, server_code=SERVER, MALLOC_MMAP_THRESHOLD_="1048576")
     yield cluster
     cluster.close()
 

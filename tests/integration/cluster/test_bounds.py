@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
-from tests.integration.cluster.parties import Cluster, Party, Place, run_program, wait_until
+from tests.integration.cluster import parties
+from tests.integration.cluster.parties import (
+    SECRET_KEY,
+    USERNAME,
+    Cluster,
+    Party,
+    Place,
+    run_program,
+    wait_until,
+)
 
 MIB = 1024 * 1024
 BUDGET_MIB = 128
@@ -145,32 +155,39 @@ def test_two_thousand_idle_and_two_hundred_working_controllers(place: Place) -> 
 
 
 STOPPED = """
-import json, sys, time
+import json, os, sys, time
 from achilles import imap
 
-def enlarge(number):
-    time.sleep(0.001)
-    return bytes([number]) * 1_000_000
+def enlarge(item):
+    gate, number = item
+    open(gate + ".begun", "a").close()
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return bytes([number]) * 8_000_000
 
 values = []
-for packet in imap(enlarge, range(200), **json.loads(sys.argv[1])):
+items = [(sys.argv[2], number) for number in range(12)]
+for packet in imap(enlarge, items, **json.loads(sys.argv[1])):
     values += [(result[0], len(result)) for result in packet["RESULT"]]
-    if packet["ARGS_COUNTER"] == 0:
-        print("under way", flush=True)
-print("right" if values == [(number, 1_000_000) for number in range(200)] else values)
+print("right" if values == [(number, 8_000_000) for number in range(12)] else values)
 """
+LIVELY_SERVER = parties.SERVER.replace("port=", "heartbeat_s=0.5, port=")
 
 
 def test_a_controller_that_was_stopped_for_too_long_comes_again(place: Place) -> None:
-    cluster = Cluster(place, ACHILLES_MEMORY_BUDGET="4M")
+    variables = {"ACHILLES_MEMORY_BUDGET": "4M", "ACHILLES_LOCAL_SOCKET": "off"}
+    cluster = Cluster(place, server_code=LIVELY_SERVER, **variables)
+    gate = place.work / "stopped"
     try:
-        cluster.start_node(2)
-        where = json.dumps({**cluster.address, "memory_budget": "256M"})
-        caller = Party([place.write("stopped.py", STOPPED), where], place=place)
-        caller.wait_for("under way")
+        key = f", username={USERNAME!r}, secret_key={SECRET_KEY!r}"
+        cluster.start_node(1, more=key)
+        script = place.write("stopped.py", STOPPED)
+        caller = Party([script, json.dumps(cluster.with_key), gate], place=place, **variables)
+        wait_until(lambda: Path(f"{gate}.begun").exists())
         caller.send(signal.SIGSTOP)
         try:
-            wait_until(lambda: "reads too slowly" in cluster.server.text)
+            gate.touch()
+            wait_until(lambda: "reads nothing" in cluster.server.text)
         finally:
             caller.send(signal.SIGCONT)
         assert caller.wait() == 0
