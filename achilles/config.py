@@ -33,7 +33,6 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -280,6 +279,8 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 def new_secret_key() -> str:
     """A fresh key of 128 random bits, in letters, digits, ``-`` and ``_``."""
+    import secrets  # only who makes a key needs it
+
     while True:
         key = secrets.token_urlsafe(16)
         if not key.startswith("-"):  # would be taken for an option on a command line

@@ -20,14 +20,10 @@ import functools
 import io
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from stat import S_IWOTH
-
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 
 from achilles.errors import ConfigError
 
@@ -149,6 +145,9 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: The file is not UTF-8 text.
     """
+    # Most programs have no such file, and this import takes a tenth of all that `import achilles` does.
+    from dotenv import dotenv_values
+
     try:
         read = dotenv_values(path, interpolate=False, encoding="utf-8")
     except OSError:
@@ -195,6 +194,9 @@ def _writable_places() -> Iterator[Path]:
 
 
 def _merged_text(place: Path, values: Mapping[str, str]) -> str:
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
     before = place.read_text(encoding="utf-8") if place.exists() else ""
     kept = "".join(
         line.original.string for line in parse_stream(io.StringIO(before)) if line.key not in values
@@ -220,6 +222,8 @@ def _quoted(value: str) -> str:
 
 
 def _replace_file(place: Path, text: str) -> None:
+    import tempfile  # only who writes a file needs it
+
     descriptor, draft = tempfile.mkstemp(prefix=".env-", dir=place.parent)  # made 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:

@@ -6,7 +6,6 @@ import collections
 import os
 import sys
 import threading
-import uuid
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +76,7 @@ class _Registry:
     def sent(self, cls: Any) -> tuple[bytes, int]:
         """The token of a type about to be sent, and the epoch of the definition sent with it."""
         with self._lock:
-            record = self._records.get(id(cls)) or self._enter(uuid.uuid4().bytes, cls, _OWN)
+            record = self._records.get(id(cls)) or self._enter(os.urandom(16), cls, _OWN)
             return record.token, self._epoch if record.epoch == _OWN else record.epoch
 
     def adopt(self, token: bytes, make: Callable[[], Any]) -> Any:
