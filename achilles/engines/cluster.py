@@ -25,6 +25,7 @@ from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
+from ..lineReceiver.shared_payloads import parts, share_units
 from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
@@ -165,9 +166,14 @@ class ClusterEngine:
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
         ]
+        frame = wire.Parcel(
+            job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units
+        )
+        controller = self._controller
+        if controller is not None and controller.takes_descriptors:
+            share_units(frame, draw.units)
         self._send(
-            wire.Parcel(job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units),
-            [segment for unit in draw.units for segment in unit],
+            frame, [segment for unit in draw.units for segment in unit] if frame.shared is None else ()
         )
 
     def end_input(self, job: Job) -> None:
@@ -264,13 +270,7 @@ class ClusterEngine:
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         match message:
             case wire.Results():
-                payload = memoryview(gather(chunks))
-                segments: list[Segment] = []
-                start = 0
-                for first, tasks, status, busy_us, size in message.segments:
-                    segments.append((first, tasks, status, busy_us, payload[start : start + size]))
-                    start += size
-                job.results(message.parcel, message.attempt, segments)
+                job.results(message.parcel, message.attempt, _segments(message, chunks))
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():
@@ -412,6 +412,19 @@ def close_idle_connections() -> None:
 def _at_exit() -> None:
     close_idle_connections()
     _idle.close()
+
+
+def _segments(results: wire.Results, chunks: list[Buffer]) -> list[Segment]:
+    if results.shared is not None:
+        places = zip(results.segments, parts(results), strict=True)
+        return [(*segment[:4], part.view()) for segment, part in places]
+    payload = memoryview(gather(chunks))
+    segments: list[Segment] = []
+    start = 0
+    for first, tasks, status, busy_us, size in results.segments:
+        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
+        start += size
+    return segments
 
 
 def _after_fork() -> None:

@@ -20,12 +20,14 @@ from collections.abc import Callable
 
 from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
+from ..sealed import mapped
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loop import SelectorLoop
 from ..workers.module_source import find_source
 from ..workers.process import available_cores
 from .drawing import Draw
 from .job import Job
+from .outcomes import Segment
 
 __all__ = ["LocalEngine", "local_engine"]
 
@@ -50,7 +52,7 @@ class LocalEngine:
         self._scheduler = Scheduler()
         self._jobs: dict[int, Job] = {}
         self._serial = 0
-        self._events: deque[tuple[ev.Event, Draw | list[ResultSegment] | None]] = deque()
+        self._events: deque[tuple[ev.Event, Draw | list[Segment] | None]] = deque()
         self._telling = False
         self._closed = False
         self._crew = Crew(
@@ -116,7 +118,7 @@ class LocalEngine:
         """The crew finished some ranges (called with the lock held)."""
         facts = [segment[:4] for segment in segments]
         arrived = ev.ResultsArrived(time.monotonic_ns(), NODE, job, parcel, attempt, facts)
-        self._tell(arrived, segments)
+        self._tell(arrived, [(*segment[:4], mapped(segment[4])) for segment in segments])
 
     def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
         """There is no other node that could want it back."""
@@ -165,7 +167,7 @@ class LocalEngine:
         with self._lock:
             self._crew.module_arrived(request, module)
 
-    def _tell(self, event: ev.Event, payload: Draw | list[ResultSegment] | None = None) -> None:
+    def _tell(self, event: ev.Event, payload: Draw | list[Segment] | None = None) -> None:
         """Tell the scheduler, and obey. What it leads to is told after, never within."""
         self._events.append((event, payload))
         if self._telling:
@@ -179,7 +181,7 @@ class LocalEngine:
         finally:
             self._telling = False
 
-    def _obey(self, command: ev.Command, payload: Draw | list[ResultSegment] | None) -> None:
+    def _obey(self, command: ev.Command, payload: Draw | list[Segment] | None) -> None:
         job = self._jobs.get(command.job) if not isinstance(command, ev.WakeAt) else None
         match command:
             case ev.SendParcel():

@@ -15,23 +15,23 @@ import select
 import socket
 import ssl
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from ..errors import AuthenticationError, ClusterError
+from ..errors import AuthenticationError, ClusterError, ProtocolError
 from ..workers.loop import DelayedCall, SelectorLoop
+from ..workers.passing import MAX_UNCLAIMED, Arrived, SendQueue, receive
 from . import messages as wire
 from .dialling import READ_BYTES, Link
 from .handshake import error_frame
+from .shared_payloads import TELL_BYTES, accept, as_bytes
 from .wire import Buffer, frame_segments
 
 __all__ = ["Controller", "ControllerListener", "controller_loop"]
 
 _log = logging.getLogger("achilles.controller")
 
-# Buffers per sendmsg; Linux takes 1024.
-MAX_BUFFERS = 512
 # TLS writes one record at a time; joining up to this much first saves system calls.
 JOIN_BYTES = 256 * 1024
 # A server that stays silent for so many of its heartbeats is gone.
@@ -71,7 +71,9 @@ class Controller:
         self._listener = listener
         # Reentrant: the garbage collector may cancel a dropped iterator's job at any moment.
         self._lock = threading.RLock()
-        self._queue: deque[memoryview] = deque()
+        self._queue = SendQueue()
+        self._arrived = Arrived() if link.descriptors else None
+        self._untold_bytes = 0
         self._closed = False
         self._writing = False
         self._held = False  # whether what is queued waits for the next frame
@@ -99,17 +101,29 @@ class Controller:
             segments: Its payload, which must not change until it is sent.
             more: The next frame follows at once, and this one may travel with it.
         """
-        views = [memoryview(part).cast("B") for part in frame_segments(message, segments)]
+        descriptor = None
+        if isinstance(message, wire.Parcel) and message.shared is not None:
+            if self.takes_descriptors:
+                message.by_descriptor = True
+                descriptor = message.shared.descriptor
+            else:
+                segments = as_bytes(message)
+        frame = frame_segments(message, segments)
         with self._lock:
             if self._closed:
                 return
             idle = self._held or not self._queue
-            self._queue.extend(views)
+            self._queue.put(frame, descriptor)
             self._held = idle and more
             if idle and not more:
                 self._write()
                 if self._queue:
                     self._loop.addWriter(self)
+
+    @property
+    def takes_descriptors(self) -> bool:
+        """Whether a payload could go by descriptor now."""
+        return self._arrived is not None and self._queue.descriptors < MAX_UNCLAIMED
 
     def close(self) -> None:
         """Close the connection; harmless when repeated."""
@@ -211,9 +225,14 @@ class Controller:
                 if self._closed:
                     return None
                 try:
-                    data = self._socket.recv(READ_BYTES)
+                    if self._arrived is None:
+                        data = self._socket.recv(READ_BYTES)
+                    else:
+                        data = receive(self._socket, READ_BYTES, self._arrived)
                 except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     return None
+                except ProtocolError as error:
+                    return self._refuse(error)
                 except OSError as error:
                     return error
             self._heard = True
@@ -289,6 +308,14 @@ class Controller:
     def _received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if type(message) not in self._allowed:
             wire.check_allowed(message, self._allowed)
+        if isinstance(message, wire.Results) and message.by_descriptor:
+            if self._arrived is None:
+                raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
+            accept(message, self._arrived.claim())
+            self._untold_bytes += message.size
+            if self._untold_bytes >= TELL_BYTES:
+                self._untold_bytes = 0
+                self.send(wire.Ping(time.monotonic_ns()))
         if isinstance(message, wire.Ping):
             self.send(wire.Pong(message.sent_ns))
         else:
@@ -300,27 +327,20 @@ class Controller:
         self._writing = True
         while queue:
             try:
-                sent = self._send_some()
+                self._send_some()
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             except OSError:
                 # Reading will meet the same end and report it.
                 queue.clear()
                 break
-            while sent and queue:
-                part = queue[0]
-                if sent < len(part):
-                    queue[0] = part[sent:]
-                    break
-                sent -= len(part)
-                queue.popleft()
         self._writing = False
 
-    def _send_some(self) -> int:
-        queue = self._queue
+    def _send_some(self) -> None:
         if not self._is_tls:
-            parts = [queue[place] for place in range(min(len(queue), MAX_BUFFERS))]
-            return self._socket.sendmsg(parts, [], socket.MSG_DONTWAIT)
+            self._queue.send(self._socket, socket.MSG_DONTWAIT)
+            return
+        queue = self._queue.views
         if len(queue) > 1 and len(queue[0]) < JOIN_BYTES:
             joined: list[memoryview] = []
             size = 0
@@ -329,7 +349,7 @@ class Controller:
                 size += len(joined[-1])
             if joined:
                 queue.appendleft(memoryview(b"".join(joined)))
-        return self._socket.send(queue[0])
+        self._queue.sent(self._socket.send(queue[0]))
 
     def _close(self) -> None:
         if self._watch is not None:
@@ -339,6 +359,8 @@ class Controller:
         with self._lock:
             self._closed = True
             self._socket.close()
+            if self._arrived is not None:
+                self._arrived.close()
 
 
 _loop: SelectorLoop | None = None

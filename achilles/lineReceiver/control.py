@@ -25,6 +25,8 @@ class Control(
     """Base of all messages with a JSON header. ``size`` is filled in by :func:`encode`."""
 
     has_payload: ClassVar[bool] = False
+    by_descriptor: ClassVar[bool] = False
+    shared: ClassVar[None] = None
     size: Count = 0
 
 

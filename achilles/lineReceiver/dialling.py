@@ -18,6 +18,7 @@ from collections import deque
 from .. import __version__
 from ..config import Settings
 from ..errors import AuthenticationError, ClusterError, ProtocolError, ServerUnreachable
+from ..sealed import available
 from . import local_socket
 from . import messages as wire
 from .handshake import ClientHandshake, error_frame, error_from
@@ -39,6 +40,7 @@ class Link:
         parser: Has consumed exactly the handshake, and holds what came after it in ``early``.
         welcome: The server's welcome.
         early: Frames that came with the welcome.
+        descriptors: Whether payloads may come and go by descriptor.
     """
 
     def __init__(self, sock: socket.socket, settings: Settings) -> None:
@@ -47,6 +49,7 @@ class Link:
         self.parser = FrameParser()
         self.early: deque[tuple[wire.Message, list[Buffer]]] = deque()
         self.welcome: wire.Welcome | None = None
+        self.descriptors = False
         # A peer that sends a byte now and then does not keep us waiting for longer than this.
         self.deadline_s: float | None = None
 
@@ -161,6 +164,7 @@ def _shake_hands(link: Link, binding: bytes | None, *, peer_trusted: bool) -> Li
         python=sys.version_info[:2],
         host=platform.node(),
         pid=os.getpid(),
+        descriptors=peer_trusted and available(),
     )
     try:
         handshake = ClientHandshake(
@@ -188,6 +192,7 @@ def _shake_hands(link: Link, binding: bytes | None, *, peer_trusted: bool) -> Li
         link.close()
         raise
     link.welcome = handshake.welcome
+    link.descriptors = hello.descriptors and link.welcome is not None and link.welcome.descriptors
     link.deadline_s = None
     return link
 

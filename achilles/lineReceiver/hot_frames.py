@@ -7,6 +7,7 @@ Their headers are short ASCII fields instead of JSON, because at this rate the h
     R <job> <parcel> <attempt> <segments> <size>
         segments = first:tasks:status:busy_us:bytes,...              at most 512
 
+``p`` and ``r`` are the same, for payloads that come by descriptor (`achilles.lineReceiver.shared_payloads`).
 One space between fields, decimal digits only. What a peer may rely on, and what is refused
 otherwise: the bytes of all units (segments) add up to ``size``, and the tasks of all units to ``tasks``, of
 which there are at most ``MAX_TASKS``. Python's ``int`` is not strict enough for this boundary (it takes
@@ -16,11 +17,13 @@ array and read by that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
 
 from achilles.errors import ProtocolError
+from achilles.sealed import Sealed
 
 __all__ = [
     "MAX_INT",
@@ -65,6 +68,8 @@ class Parcel(msgspec.Struct, gc=False):
         packet_tasks: Tasks in one packet; the last packet may be shorter.
         units: ``(tasks, bytes)`` of each unit, in the order of the payload.
         size: Bytes of payload.
+        by_descriptor: No payload follows the header; a descriptor comes with it.
+        shared: The payload itself, when it is in sealed memory.
     """
 
     job: int
@@ -76,6 +81,8 @@ class Parcel(msgspec.Struct, gc=False):
     packet_tasks: int
     units: list[tuple[int, int]]
     size: int = 0
+    by_descriptor: bool = False
+    shared: Sealed | None = None
 
 
 class Results(msgspec.Struct, gc=False):
@@ -87,6 +94,8 @@ class Results(msgspec.Struct, gc=False):
         attempt: The attempt these results belong to.
         segments: ``(first, tasks, status, busy_us, bytes)`` of each range, in payload order.
         size: Bytes of payload.
+        by_descriptor: As of `Parcel`.
+        shared: As of `Parcel`.
     """
 
     job: int
@@ -94,6 +103,8 @@ class Results(msgspec.Struct, gc=False):
     attempt: int
     segments: list[tuple[int, int, int, int, int]]
     size: int = 0
+    by_descriptor: bool = False
+    shared: Sealed | None = None
 
 
 _read_numbers = msgspec.json.Decoder(list[Count]).decode
@@ -107,7 +118,7 @@ def bad_header(what: str, line: bytes) -> ProtocolError:
 
 
 def _bad(line: bytes, what: str) -> ProtocolError:
-    kind = "parcel (P)" if line[:1] == b"P" else "results (R)"
+    kind = "parcel (P)" if line[:1] in b"Pp" else "results (R)"
     return bad_header(f"the header of a {kind} frame {what}", line)
 
 
@@ -170,9 +181,28 @@ def parse_results(line: bytes) -> Results:
     return Results(job, parcel, attempt, segments, size)
 
 
+def _shared(line: bytes) -> Parcel | Results:
+    """Read a ``p`` or ``r`` header line."""
+    whole = parse_parcel(b"P" + line[1:]) if line[:1] == b"p" else parse_results(b"R" + line[1:])
+    if not whole.size:
+        raise _bad(line, "has no payload that a descriptor could bring")
+    whole.by_descriptor = True
+    return whole
+
+
+PARSERS: dict[bytes, Callable[[bytes], Parcel | Results]] = {
+    b"P": parse_parcel,
+    b"R": parse_results,
+    b"p": _shared,
+    b"r": _shared,
+}
+"""Who reads a header line, by its first byte."""
+
+
 def format_parcel(parcel: Parcel) -> bytes:
     """The header line of a parcel, CRLF included."""
-    return b"P %d %d %d %d %d %d %d %b %d\r\n" % (
+    return b"%b %d %d %d %d %d %d %d %b %d\r\n" % (
+        b"p" if parcel.by_descriptor else b"P",
         parcel.job,
         parcel.parcel,
         parcel.attempt,
@@ -187,7 +217,8 @@ def format_parcel(parcel: Parcel) -> bytes:
 
 def format_results(results: Results) -> bytes:
     """The header line of a results frame, CRLF included."""
-    return b"R %d %d %d %b %d\r\n" % (
+    return b"%b %d %d %d %b %d\r\n" % (
+        b"r" if results.by_descriptor else b"R",
         results.job,
         results.parcel,
         results.attempt,

@@ -22,6 +22,7 @@ from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramTe
 from achilles.lineReceiver.hot_frames import (
     MAX_SEGMENTS,
     MAX_UNITS,
+    PARSERS,
     PIECE_FAILED,
     PIECE_OK,
     PIECE_PARTLY_FAILED,
@@ -30,8 +31,6 @@ from achilles.lineReceiver.hot_frames import (
     bad_header,
     format_parcel,
     format_results,
-    parse_parcel,
-    parse_results,
 )
 from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, Status, StatusReply
 
@@ -111,6 +110,7 @@ class Hello(Control):
     cpu_count: Slots = 0
     mechanism: Short = ""
     client_first: ScramText | None = None
+    descriptors: bool = False
 
 
 class Challenge(Control):
@@ -135,6 +135,7 @@ class Welcome(Control):
     nodes: Count = 0
     slots: Count = 0
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
+    descriptors: bool = False
 
 
 class Error(Control):
@@ -339,13 +340,11 @@ def parse_header(line: bytes) -> Message:
         ProtocolError: It is not a header of this protocol. The text is one sentence that quotes
             at most 60 bytes of the line, as a Python literal.
     """
-    first = line[:1]
-    if first == b"R":
-        return parse_results(line)
-    if first == b"P":
-        return parse_parcel(line)
-    if first != b"{":
-        raise bad_header("a header line starts with '{', 'P' or 'R', and this does not", line)
+    parse = PARSERS.get(line[:1])
+    if parse is not None:
+        return parse(line)
+    if line[:1] != b"{":
+        raise bad_header("a header line starts with '{', 'P', 'R', 'p' or 'r', and this does not", line)
     if not line.isascii():
         raise bad_header("a header line holds ASCII characters only, and this does not", line)
     try:

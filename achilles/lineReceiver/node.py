@@ -26,12 +26,14 @@ from twisted.python.failure import Failure
 from .. import __version__
 from ..config import Settings, is_loopback
 from ..errors import AuthenticationError, ClusterError, ProtocolError, VersionMismatch
+from ..sealed import Sealed
 from ..workers.crew import Crew, ResultSegment
 from ..workers.module_source import ModuleSource
 from ..workers.process import WITHIN_NODE
 from . import local_socket
 from . import messages as wire
 from .node_connection import NodeConnection
+from .shared_payloads import kept, parts, result_frames
 from .tls_twisted import client_tls_factory
 from .wire import Buffer, gather
 
@@ -248,15 +250,18 @@ class AchillesNode:
     def _parcel(self, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
         if parcel.job not in self._jobs:
             raise ProtocolError(f"a parcel of job {parcel.job} came before the job")
-        payload = memoryview(gather(chunks))
-        units: list[list[Buffer]] = []
-        start = 0
-        for _, size in parcel.units:
-            units.append([payload[start : start + size]])
-            start += size
+        units: list[list[Buffer] | Sealed] = []
+        if parcel.shared is not None:
+            units = kept(parts(parcel))
+        else:
+            payload = memoryview(gather(chunks))
+            start = 0
+            for _, size in parcel.units:
+                units.append([payload[start : start + size]])
+                start += size
         lengths = [tasks for tasks, _ in parcel.units]
         key = (parcel.job, parcel.parcel, parcel.attempt)
-        self._crew.receive(*key, parcel.first, parcel.packet_tasks, lengths, units, len(payload))
+        self._crew.receive(*key, parcel.first, parcel.packet_tasks, lengths, units, parcel.size)
 
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:
@@ -303,10 +308,8 @@ class AchillesNode:
         """Send results on; nobody waits for those of a server that is gone."""
         if self._connection is None:
             return
-        for start in range(0, len(segments), wire.MAX_SEGMENTS):
-            part = segments[start : start + wire.MAX_SEGMENTS]
-            facts = [(*segment[:4], len(segment[4])) for segment in part]
-            self._connection.send(wire.Results(job, parcel, attempt, facts), [segment[4] for segment in part])
+        for frame, payload in result_frames(job, parcel, attempt, segments):
+            self._connection.send(frame, payload)
 
     def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
         """Tell the server that a parcel can go to another node, or was begun here."""

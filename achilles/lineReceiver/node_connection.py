@@ -9,6 +9,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..errors import AuthenticationError, ClusterError, ProtocolError
+from ..sealed import available
 from . import messages as wire
 from .handshake import ClientHandshake, error_from
 from .local_socket import peer_is_us
@@ -45,19 +46,23 @@ class NodeConnection(AchillesProtocol):
         self._heard = True
         self._silence_s = LOGIN_S
         self._watch: Any = reactor.callLater(LOGIN_S, self._watch_silence)
+        self._offers_descriptors = False
         self.joined = False
 
     def connection_ready(self) -> None:
         settings = self._node.settings
         transport: Any = self.transport
         is_tls = hasattr(transport, "getPeerCertificate")
+        near = not is_tls and peer_is_us(transport.socket)
+        hello = self._node.hello()
+        hello.descriptors = self._offers_descriptors = near and available()
         try:
             self._handshake = ClientHandshake(
-                self._node.hello(),
+                hello,
                 username=settings.username if settings.secret_key is not None else None,
                 secret_key=settings.secret_key,
                 channel_binding=peer_binding(transport) if is_tls else None,
-                peer_trusted=not is_tls and peer_is_us(transport.socket),
+                peer_trusted=near,
                 host=settings.host,
                 port=settings.port,
             )
@@ -92,6 +97,8 @@ class NodeConnection(AchillesProtocol):
             self.send(answer)
         if handshake.done:
             assert handshake.welcome is not None
+            if handshake.welcome.descriptors and self._offers_descriptors:
+                self.exchange_descriptors()
             self.joined = True
             self._silence_s = QUIET_HEARTBEATS * handshake.welcome.heartbeat_s
             self._watch.reset(self._silence_s)

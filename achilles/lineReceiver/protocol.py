@@ -16,21 +16,24 @@ Rules:
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from typing import Protocol as Structure
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IFileDescriptorReceiver, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer  # type: ignore[import-untyped] # ships no types
+from zope.interface import alsoProvides, implementer  # type: ignore[import-untyped] # ships no types
 
-from achilles.errors import ClusterError
+from achilles.errors import ClusterError, ProtocolError
 from achilles.lineReceiver.handshake import error_frame
-from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message
+from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, Parcel, Ping, Results
+from achilles.lineReceiver.shared_payloads import MAX_UNHEARD_BYTES, TELL_BYTES, Handed, accept, as_bytes
 from achilles.lineReceiver.wire import (
     BEFORE_AUTHENTICATION_LIMITS,
     Buffer,
@@ -38,6 +41,8 @@ from achilles.lineReceiver.wire import (
     Limits,
     frame_segments,
 )
+from achilles.sealed import Descriptor
+from achilles.workers.passing import Arrived
 
 __all__ = ["AchillesProtocol", "Clock", "DelayedCall", "Lingering", "reactor_time"]
 
@@ -109,7 +114,7 @@ class Lingering:
             self._deadline = None
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IFileDescriptorReceiver)
 class AchillesProtocol(LineReceiver):
     """One connection that speaks the line protocol.
 
@@ -126,6 +131,9 @@ class AchillesProtocol(LineReceiver):
     def __init__(self, clock: Clock | None = None) -> None:
         self._parser = FrameParser(BEFORE_AUTHENTICATION_LIMITS)
         self._lingering = Lingering(clock)
+        self._arrived: Arrived | None = None
+        self._handed = Handed()
+        self._untold_bytes = 0
 
     # -- to override ----------------------------------------------------------------------------
 
@@ -158,11 +166,21 @@ class AchillesProtocol(LineReceiver):
             transport = transport.transport
         if not isinstance(transport, FileDescriptor):
             return 0
-        return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        waiting_bytes: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return waiting_bytes + self._handed.waiting_bytes()
 
     def set_limits(self, limits: Limits) -> None:
         """Take larger (or smaller) frames from the next one on, also among bytes already read."""
         self._parser.limits = limits
+
+    def exchange_descriptors(self, most_unheard_bytes: int = MAX_UNHEARD_BYTES) -> None:
+        """The two sides agreed that large payloads may come, and go, by descriptor."""
+        self._arrived = Arrived()
+        self._handed = Handed(most_unheard_bytes)
+        # Twisted's endpoints put a protocol around ours that passes on only the last of our interfaces.
+        outermost = getattr(self.transport, "protocol", None)
+        if outermost is not None and not IFileDescriptorReceiver.providedBy(outermost):
+            alsoProvides(outermost, IFileDescriptorReceiver)
 
     def send(self, message: Message, segments: Iterable[Buffer] = ()) -> None:
         """Send a frame; once the connection is closing, silently nothing.
@@ -173,11 +191,32 @@ class AchillesProtocol(LineReceiver):
         """
         if self._lingering.closing or self.transport is None:
             return
+        if isinstance(message, Parcel | Results) and message.shared is not None:
+            segments = self._share(message)
         frame = frame_segments(message, segments)
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             # Twisted's sockets take bytes alone; most chunks that a relay sends on are such.
             frame = [part if isinstance(part, bytes) else bytes(part) for part in frame]
         self.transport.writeSequence(frame)  # TLS joins any buffers
+        if message.by_descriptor and isinstance(self.transport, FileDescriptor):
+            # Not in a later turn: then a burst of small frames that come in would be a heap of memory that
+            # waits, and its reader would look slow. What cannot be written stays queued.
+            self.transport.doWrite()  # type: ignore[no-untyped-call] # as all of Twisted
+
+    def _share(self, message: Parcel | Results) -> list[Buffer]:
+        """Hand the payload's descriptor over; or return the payload, if it has to go as bytes.
+
+        The message lets go of it: from here on the transport alone keeps it.
+        """
+        shared = message.shared
+        assert shared is not None
+        if self._arrived is None or not self._handed.room():
+            return as_bytes(message)
+        message.by_descriptor, message.shared = True, None
+        # An object that stands for the number, so that it is closed once it is sent.
+        self.transport.sendFileDescriptor(shared.descriptor)
+        self._handed.add(shared)
+        return []
 
     def close(self, error: ClusterError | None = None) -> None:
         """Close the connection once all is sent; with an error, after a frame that tells it."""
@@ -204,9 +243,12 @@ class AchillesProtocol(LineReceiver):
     def dataReceived(self, data: bytes) -> None:
         if self.closing:
             return
+        self._handed.heard()
         lingering = self._lingering
         try:
             for message, chunks in self._parser.frames(data):
+                if message.by_descriptor:
+                    self._claim(message)
                 self.frame_received(message, chunks)
                 if lingering.closing:
                     return
@@ -216,8 +258,34 @@ class AchillesProtocol(LineReceiver):
             _log.exception("a frame could not be taken")
             self.protocol_failed(ClusterError("an internal error; see the log of the other side"))
 
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """A descriptor came (from Twisted), before the bytes that came with it."""
+        owner = Descriptor(descriptor)
+        if self.closing:
+            return
+        os.set_inheritable(descriptor, False)
+        try:
+            if self._arrived is None:
+                raise ProtocolError("a descriptor came, and nobody agreed to that")
+            self._arrived.put(owner)
+        except ProtocolError as error:
+            self.protocol_failed(error)
+
+    def _claim(self, message: Message) -> None:
+        assert isinstance(message, Parcel | Results)
+        if self._arrived is None:
+            raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
+        accept(message, self._arrived.claim())
+        self._untold_bytes += message.size
+        if self._untold_bytes >= TELL_BYTES:
+            self._untold_bytes = 0
+            self.send(Ping(time.monotonic_ns()))
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lingering.closed()
+        self._handed.close()
+        if self._arrived is not None:
+            self._arrived.close()
         # What still waits to be sent goes now, and not with the next search for circular references.
         _forget_unsent(self.transport)
         self.transport = None

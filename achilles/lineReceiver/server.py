@@ -68,7 +68,7 @@ class AchillesServer:
         self.heartbeat_s = heartbeat_s
         self.started_s = time.time()
         self.scheduler = Scheduler()
-        self._budget_bytes = memory_budget_bytes
+        self.budget_bytes = memory_budget_bytes
         self.jobs = Jobs()
         self.nodes: dict[int, ServerConnection] = {}
         self.controllers: dict[int, ServerConnection] = {}
@@ -177,13 +177,13 @@ class AchillesServer:
             self._not_reading.pop(connection.number, None)
             return
         self._not_reading[connection.number] = connection
-        if sum(each.unsent_bytes for each in self._not_reading.values()) <= self._budget_bytes:
+        if sum(each.unsent_bytes for each in self._not_reading.values()) <= self.budget_bytes:
             return
         worst = max(self._not_reading.values(), key=lambda each: each.unsent_bytes)
         del self._not_reading[worst.number]
         worst.drop(
             f"reads nothing ({worst.unsent_bytes >> 20} MiB wait for it; MEMORY_BUDGET is "
-            f"{self._budget_bytes >> 20} MiB)"
+            f"{self.budget_bytes >> 20} MiB)"
         )
 
     # Frames come in.
@@ -250,7 +250,7 @@ class AchillesServer:
                 connection.number,
                 submit.chunksize,
                 submit.python,
-                most_bytes=self._budget_bytes,
+                most_bytes=self.budget_bytes,
                 speculate=submit.speculate,
             )
         )

@@ -21,11 +21,13 @@ from twisted.python.failure import Failure
 
 from .. import __version__
 from ..errors import AuthenticationError, ClusterError, ProtocolError
+from ..sealed import available
 from . import messages as wire
 from .admission import Admission
 from .handshake import ServerHandshake, Verifiers, printable
 from .local_socket import peer_is_us
 from .protocol import AchillesProtocol
+from .shared_payloads import MAX_UNHEARD_BYTES
 from .wire import Buffer, Limits
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ __all__ = ["ConnectionFactory", "ServerConnection"]
 _log = logging.getLogger("achilles.server")
 
 LOGIN_S = 10.0
+# Shared memory that may be on its way to a silent peer, however small the budget is; see `TELL_BYTES`.
+LEAST_UNHEARD_BYTES = 4 * 1024 * 1024
 # Quiet heartbeats until a peer is taken for lost. A controller may be busy in native code.
 QUIET_NODE = 3
 QUIET_CONTROLLER = 12
@@ -75,6 +79,7 @@ class ServerConnection(AchillesProtocol):
         self._heartbeat: Any = None
         self._heard = True
         self._quiet = 0
+        self._near = False
         self._address = ""
         self.hello: wire.Hello | None = None
         self.number = -1
@@ -96,8 +101,8 @@ class ServerConnection(AchillesProtocol):
 
     def connection_ready(self) -> None:
         transport: Any = self.transport
-        trusted = self._binding is None and peer_is_us(transport.socket)
-        self._handshake = ServerHandshake(self._verifiers, self._binding, trusted)
+        self._near = self._binding is None and peer_is_us(transport.socket)
+        self._handshake = ServerHandshake(self._verifiers, self._binding, self._near)
 
     def dataReceived(self, data: bytes) -> None:
         self._heard = True
@@ -155,6 +160,11 @@ class ServerConnection(AchillesProtocol):
         welcome.version = __version__
         welcome.nodes, welcome.slots = self._server.capacity()
         welcome.heartbeat_s = self._server.heartbeat_s
+        welcome.descriptors = self._near and hello.descriptors and available()
+        if welcome.descriptors:
+            self.exchange_descriptors(
+                max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
+            )
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self._server.ready(self, self.number, hello)

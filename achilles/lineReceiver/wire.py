@@ -124,6 +124,9 @@ class FrameParser:
                     f"a {type(message).__name__.lower()} frame announces {size} bytes of payload; "
                     f"the limit is {self.limits.payload_bytes}"
                 )
+            if message.by_descriptor:
+                yield message, []
+                continue
             payload_end = position + size
             if payload_end <= end:
                 chunk = _slice(data, position, payload_end)
@@ -137,8 +140,10 @@ class FrameParser:
 
     def _keep_partial(self, data: bytes, position: int) -> None:
         self._partial += data[position : position + self.limits.header_bytes]
-        if self._partial[0] not in b"{PR":
-            raise bad_header("a header line starts with '{', 'P' or 'R', and this does not", self._partial)
+        if self._partial[0] not in b"{PRpr":
+            raise bad_header(
+                "a header line starts with '{', 'P', 'R', 'p' or 'r', and this does not", self._partial
+            )
         if len(self._partial) >= self.limits.header_bytes:
             raise bad_header(f"no line end within {self.limits.header_bytes} bytes of header", self._partial)
 
@@ -161,7 +166,12 @@ def gather(chunks: Sequence[Buffer]) -> bytearray:
 
 
 def frame_segments(message: Message, segments: Iterable[Buffer] = ()) -> list[Buffer]:
-    """A frame as buffers to be written one after the other: its header line, then the payload."""
+    """A frame as buffers to be written one after the other: its header line, then the payload.
+
+    When the payload goes by descriptor, that is the header line alone.
+    """
+    if message.by_descriptor:
+        return [encode(message, message.size)]
     frame: list[Buffer] = [b""]
     payload_bytes = 0
     for segment in segments:

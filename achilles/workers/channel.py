@@ -4,6 +4,10 @@ A frame is a 40-byte header and ``size`` raw bytes::
 
     kind  status  magic  job  a  b  c  size      struct "<BBHIqqqQ"
 
+With `BY_DESCRIPTOR` in ``kind`` the payload is in sealed memory (`achilles.sealed`): its descriptor comes
+with the header's first byte, and the raw bytes say where in it the payload lies: start and length, and
+the length of the whole, three u64.
+
 ``FrameReader`` knows how frames are cut from a stream and nothing of sockets; ``BlockingChannel``
 is the worker's end (plain descriptors, no event loop), ``LoopChannel`` the parent's end (never
 blocks, lives on a loop with Twisted's reader and writer methods).
@@ -19,19 +23,33 @@ Rules:
 
 from __future__ import annotations
 
+import _socket
 import os
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from achilles.errors import ProtocolError
+from achilles.sealed import SHARE_BYTES, Buffer, Payload, Sealed, seal
+from achilles.workers.passing import (
+    SEGMENTS_PER_CALL,
+    Arrived,
+    SendQueue,
+    drop_front,
+    flat,
+    receive_into,
+    rights,
+)
+
 if TYPE_CHECKING:
     import socket
 
     from achilles.workers.loop import Loop
 
-Buffer = bytes | bytearray | memoryview
 #: (kind, status, job, a, b, c, payload)
+Frame = tuple[int, int, int, int, int, int, Payload]
+#: The same with the payload at hand.
 Message = tuple[int, int, int, int, int, int, bytearray]
 
 # parent -> worker
@@ -55,15 +73,17 @@ OK = 0
 SOME_FAILED = 1
 ALL_FAILED = 2
 
+#: Added to a kind: the payload comes by descriptor.
+BY_DESCRIPTOR = 0x80
+
 HEADER = struct.Struct("<BBHIqqqQ")
+PLACE = struct.Struct("<QQQ")
 MAGIC = 0xAC1E
 SCRATCH_BYTES = 64 * 1024
 #: A payload of at least this size that is not complete yet gets its own buffer at once.
 OWN_BUFFER_BYTES = 16 * 1024
 #: More than this in one header means a broken stream, not a payload.
 PAYLOAD_LIMIT_BYTES = 1 << 46
-#: Buffers per sendmsg/writev; Linux refuses more than 1024.
-SEGMENTS_PER_CALL = 512
 #: One descriptor reads at most this much before the loop's other descriptors get their turn.
 READ_TURN_BYTES = 8 * 1024 * 1024
 
@@ -82,9 +102,11 @@ class FrameReader:
     Receive into ``target()``, then call ``received(count)``; it returns the messages completed.
     """
 
-    __slots__ = ("_end", "_filled", "_header", "_large", "_large_view", "_scratch")
+    __slots__ = ("_end", "_filled", "_header", "_large", "_large_view", "_scratch", "arrived")
 
     def __init__(self, scratch_bytes: int = SCRATCH_BYTES) -> None:
+        #: Descriptors that came, for the frames that tell of them.
+        self.arrived = Arrived()
         self._scratch = memoryview(bytearray(scratch_bytes))
         self._end = 0
         self._large: bytearray | None = None
@@ -98,7 +120,7 @@ class FrameReader:
             return self._large_view[self._filled :]
         return self._scratch[self._end :]
 
-    def received(self, count_bytes: int) -> list[Message]:
+    def received(self, count_bytes: int) -> list[Frame]:
         """Take note that ``count_bytes`` were received into ``target()``."""
         large = self._large
         if large is not None:
@@ -112,18 +134,24 @@ class FrameReader:
             return [(kind, status, job, a, b, c, large)]
         return self._cut(self._end + count_bytes)
 
-    def _cut(self, end: int) -> list[Message]:
-        messages: list[Message] = []
+    def _cut(self, end: int) -> list[Frame]:
+        messages: list[Frame] = []
         scratch = self._scratch
         start = 0
         while end - start >= HEADER.size:
             kind, status, magic, job, a, b, c, size_bytes = HEADER.unpack_from(scratch, start)
-            if magic != MAGIC or size_bytes > PAYLOAD_LIMIT_BYTES:
+            limit_bytes = PAYLOAD_LIMIT_BYTES if kind < BY_DESCRIPTOR else PLACE.size
+            if magic != MAGIC or size_bytes > limit_bytes:
                 raise BrokenChannelError("the stream between worker and parent holds foreign bytes")
             body = start + HEADER.size
             if end - body >= size_bytes:
                 start = body + size_bytes
-                messages.append((kind, status, job, a, b, c, bytearray(scratch[body:start])))
+                payload = bytearray(scratch[body:start])
+                if kind < BY_DESCRIPTOR:
+                    messages.append((kind, status, job, a, b, c, payload))
+                else:
+                    shared = self._claim(payload)
+                    messages.append((kind - BY_DESCRIPTOR, status, job, a, b, c, shared))
             elif size_bytes >= OWN_BUFFER_BYTES or HEADER.size + size_bytes > len(scratch):
                 self._header = (kind, status, job, a, b, c)
                 self._large = large = bytearray(size_bytes)
@@ -138,15 +166,23 @@ class FrameReader:
         self._end = end - start
         return messages
 
+    def _claim(self, place: bytearray) -> Sealed:
+        try:
+            start, size_bytes, whole_bytes = PLACE.unpack(place)
+            return Sealed.accept(self.arrived.claim(), whole_bytes).part(start, size_bytes)
+        except (struct.error, ProtocolError) as error:
+            raise BrokenChannelError(str(error)) from error
+
 
 class BlockingChannel:
     """The worker's end: blocking reads and writes on a plain descriptor.
 
-    ``os.readv``/``os.writev`` rather than socket methods: the worker then never imports ``socket``.
+    ``_socket`` rather than ``socket``: the worker then never imports the latter, nor what it needs.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._sock = _socket.socket(fileno=fd)
         self._reader = FrameReader()
 
     def fileno(self) -> int:
@@ -155,14 +191,20 @@ class BlockingChannel:
     def receive(self) -> list[Message]:
         """Block until at least one more read succeeded; the list may be empty.
 
+        A payload that came by descriptor is read into a ``bytearray`` as well. That is faster than
+        working on a mapping: memory that was used before costs no page faults.
+
         Raises:
             BrokenChannelError: the parent is gone, or sent no frame.
         """
         reader = self._reader
-        count_bytes = os.readv(self._fd, [reader.target()])
+        count_bytes = receive_into(self._sock, reader.target(), reader.arrived)
         if count_bytes == 0:
             raise BrokenChannelError("the parent closed the channel")
-        return reader.received(count_bytes)
+        return [
+            (kind, status, job, a, b, c, payload.read() if isinstance(payload, Sealed) else payload)
+            for kind, status, job, a, b, c, payload in reader.received(count_bytes)
+        ]
 
     def send(
         self,
@@ -182,25 +224,32 @@ class BlockingChannel:
             if length_bytes:
                 size_bytes += length_bytes
                 pending.append(segment)
+        shared = seal([pending]) if size_bytes >= SHARE_BYTES else None
+        if shared is not None:
+            place = _placed(shared)
+            header = HEADER.pack(kind | BY_DESCRIPTOR, status, MAGIC, job, a, b, c, len(place))
+            # So few bytes are taken as a whole.
+            self._sock.sendmsg([header + place], rights(shared.descriptor))
+            return
         pending[0] = HEADER.pack(kind, status, MAGIC, job, a, b, c, size_bytes)
         total_bytes = HEADER.size + size_bytes
         written_bytes = os.writev(self._fd, pending[:SEGMENTS_PER_CALL])
         if written_bytes == total_bytes:
             return
-        queue = deque(_flat(segment) for segment in pending)
+        queue = deque(flat(segment) for segment in pending)
         while True:
             total_bytes -= written_bytes
             if not total_bytes:
                 return
-            _drop_front(queue, written_bytes)
-            written_bytes = os.writev(self._fd, _front(queue))
+            drop_front(queue, written_bytes)
+            written_bytes = os.writev(self._fd, [queue[n] for n in range(min(len(queue), SEGMENTS_PER_CALL))])
 
     def close(self) -> None:
         """Close the descriptor; later use raises OSError instead of touching a reused number."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             try:
-                os.close(fd)
+                os.close(self._sock.detach())
             except OSError:
                 pass  # user code closed it first
 
@@ -222,7 +271,7 @@ class LoopChannel:
         self,
         loop: Loop,
         sock: socket.socket,
-        on_message: Callable[[int, int, int, int, int, int, bytearray], None],
+        on_message: Callable[[int, int, int, int, int, int, Payload], None],
         on_end: Callable[[Exception | None], None],
         before_messages: Callable[[], None] | None = None,
     ) -> None:
@@ -235,12 +284,15 @@ class LoopChannel:
         self._on_end = on_end
         self._before_messages = before_messages
         self._reader = FrameReader()
-        self._queue: deque[memoryview] = deque()
+        self._queue = SendQueue()
         self._lock = threading.Lock()  # the queue: senders in any thread, doWrite in the loop's
         self._ended = False
         self._closed = False
-        #: Bytes handed to send() that the kernel has not taken yet.
-        self.queued_bytes = 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes handed to send() that the kernel has not taken yet."""
+        return self._queue.size_bytes
 
     def start(self) -> None:
         self._loop.addReader(self)
@@ -259,9 +311,17 @@ class LoopChannel:
         a: int = 0,
         b: int = 0,
         c: int = 0,
-        segments: Iterable[Buffer] = (),
+        segments: Iterable[Buffer] | Sealed = (),
     ) -> None:
         """Write what the kernel takes at once, queue the rest. Silent when the worker is gone."""
+        descriptor = None
+        if isinstance(segments, Sealed):
+            if len(segments) >= SHARE_BYTES:
+                descriptor = segments.descriptor
+                kind |= BY_DESCRIPTOR
+                segments = [_placed(segments)]
+            else:
+                segments = [segments.read()]
         pending: list[Buffer] = [b""]
         size_bytes = 0
         for segment in segments:
@@ -270,42 +330,47 @@ class LoopChannel:
                 size_bytes += length_bytes
                 pending.append(segment)
         pending[0] = HEADER.pack(kind, status, MAGIC, job, a, b, c, size_bytes)
-        total_bytes = HEADER.size + size_bytes
+        if descriptor is not None:
+            pending = [b"".join(pending)]
         with self._lock:
             if self._closed:
                 return
-            written_bytes = 0
-            if not self._queue:
+            queue = self._queue
+            was_empty = not queue
+            if was_empty and descriptor is None:
+                written_bytes = 0
                 try:
                     written_bytes = self._sock.sendmsg(pending[:SEGMENTS_PER_CALL])
                 except BlockingIOError:
                     pass
                 except OSError:
                     return  # the worker is gone; its death is reported by the one who watches it
-                if written_bytes == total_bytes:
+                if written_bytes == HEADER.size + size_bytes:
                     return
-            was_empty = not self._queue
-            self._queue.extend(_flat(segment) for segment in pending)
-            _drop_front(self._queue, written_bytes)
-            self.queued_bytes += total_bytes - written_bytes
-            if was_empty:
+                queue.put(pending)
+                queue.sent(written_bytes)
+            else:
+                queue.put(pending, descriptor)
+            if was_empty and not self._flush():
                 self._loop.addWriter(self)
 
     def doWrite(self) -> None:
         """Called by the loop when the socket takes bytes again."""
         with self._lock:
-            queue = self._queue
-            try:
-                while queue:
-                    written_bytes = self._sock.sendmsg(_front(queue))
-                    _drop_front(queue, written_bytes)
-                    self.queued_bytes -= written_bytes
-            except BlockingIOError:
-                return
-            except OSError:
-                queue.clear()
-                self.queued_bytes = 0
-            self._loop.removeWriter(self)
+            if self._flush():
+                self._loop.removeWriter(self)
+
+    def _flush(self) -> bool:
+        """Write what the socket takes; True when nothing is left. The lock is held."""
+        queue = self._queue
+        try:
+            while queue:
+                queue.send(self._sock)
+        except BlockingIOError:
+            return False
+        except OSError:
+            queue.clear()
+        return True
 
     def doRead(self) -> None:
         """Called by the loop when the socket holds bytes."""
@@ -323,10 +388,10 @@ class LoopChannel:
         while turn_bytes > 0 and not self._closed:
             target = reader.target()
             try:
-                count_bytes = self._sock.recv_into(target)
+                count_bytes = receive_into(self._sock, target, reader.arrived)
             except BlockingIOError:
                 return False
-            except OSError as error:
+            except (OSError, ProtocolError) as error:
                 self._end(error)
                 return False
             if count_bytes == 0:
@@ -369,28 +434,10 @@ class LoopChannel:
             self._closed = True
             self._ended = True
             self._queue.clear()
-            self.queued_bytes = 0
+            self._reader.arrived.close()
             self._sock.close()
 
 
-def _flat(segment: Buffer) -> memoryview:
-    """The segment as bytes, so that slices and lengths count bytes."""
-    view = memoryview(segment)
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
-
-
-def _front(queue: deque[memoryview]) -> list[memoryview]:
-    if len(queue) <= SEGMENTS_PER_CALL:
-        return list(queue)
-    return [queue[position] for position in range(SEGMENTS_PER_CALL)]
-
-
-def _drop_front(queue: deque[memoryview], count_bytes: int) -> None:
-    """Forget the first ``count_bytes`` of the queue, splitting a segment if need be."""
-    while count_bytes:
-        segment = queue[0]
-        if len(segment) > count_bytes:
-            queue[0] = segment[count_bytes:]
-            return
-        count_bytes -= len(segment)
-        queue.popleft()
+def _placed(shared: Sealed) -> bytes:
+    """Where a payload lies in its file; the file ends with the last part that anybody uses."""
+    return PLACE.pack(shared.start, shared.size_bytes, os.fstat(shared.descriptor.fileno()).st_size)

@@ -22,7 +22,8 @@ from typing import Any, Literal, Protocol
 
 from ..core import slots_events as ev
 from ..core.slots import Slots
-from ..serialization import Buffer, serialize_failure
+from ..sealed import Buffer, Payload, Sealed, plain
+from ..serialization import serialize_failure
 from . import channel
 from .deaths import death_error, timeout_error
 from .fetching import Fetching
@@ -37,7 +38,7 @@ __all__ = ["Crew", "CrewListener", "ResultSegment"]
 _log = logging.getLogger("achilles.workers")
 
 # (first index, tasks, status, busy_us, payload)
-ResultSegment = tuple[int, int, int, int, Buffer]
+ResultSegment = tuple[int, int, int, int, Buffer | Sealed]
 
 RESTART_DELAY_S = 0.2
 # Between SIGTERM and SIGKILL for a worker that is stopped.
@@ -108,8 +109,8 @@ class Crew:
         self._early_deaths = 0
         self._functions: dict[int, tuple[list[Buffer], str]] = {}
         self._timed: set[int] = set()
-        self._units: dict[ev.ParcelKey, list[list[Buffer]]] = {}
-        self._kept: dict[int, Buffer] = {}
+        self._units: dict[ev.ParcelKey, Sequence[list[Buffer] | Sealed]] = {}
+        self._kept: dict[int, Buffer | Sealed] = {}
         self._sessions: OrderedDict[str, int] = OrderedDict()
         self._session_serial = 0
         self._modules: dict[tuple[str, str], ModuleSource] = {}
@@ -163,7 +164,7 @@ class Crew:
         first: int,
         packet_tasks: int,
         unit_tasks: list[int],
-        units: list[list[Buffer]],
+        units: Sequence[list[Buffer] | Sealed],
         size_bytes: int,
     ) -> None:
         """Take a parcel in: the length of each unit, each unit's serialized arguments, their size in all."""
@@ -257,7 +258,7 @@ class Crew:
             self._tell(ev.WorkerStarted(time.monotonic_ns(), worker.slot))
 
     def worker_message(
-        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray
+        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: Payload
     ) -> None:
         """A worker answered or wants a module."""
         with self._lock:
@@ -268,7 +269,7 @@ class Crew:
                 self._kept[piece] = payload
                 answer = (worker.slot, piece, status, c, len(payload), b)
                 self._tell(ev.PieceFinished(time.monotonic_ns(), *answer))
-            elif kind == channel.FETCH:
+            elif kind == channel.FETCH and isinstance(payload, bytearray):
                 self._fetch(worker, job, a, payload.decode())
 
     def worker_printed(
@@ -338,8 +339,7 @@ class Crew:
                 break
             if session not in busy:
                 del self._sessions[session]
-                for key in [key for key in self._modules if key[0] == session]:
-                    del self._modules[key]
+                self._modules = {key: kept for key, kept in self._modules.items() if key[0] != session}
 
     def _tell(self, event: ev.Event) -> None:
         for command in self._slots.handle(event):
@@ -389,7 +389,7 @@ class Crew:
                 if worker is not None:
                     worker.send(channel.FORGET, 0, command.job)
             case ev.RunReduce():
-                parts = [self._kept[piece] for piece in command.parts]
+                parts = [plain(self._kept[piece]) for piece in command.parts]
                 sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
                 self._at_worker[command.worker].append(command.piece)
                 self._workers[command.worker].send(

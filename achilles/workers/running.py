@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import Any
 
+from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
-from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED, Buffer
+from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
 from achilles.workers.importing import explain
 
 #: (index of the item, failure blob)

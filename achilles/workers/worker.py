@@ -35,8 +35,9 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from achilles.sealed import Buffer, Payload, Sealed
 from achilles.workers import channel
-from achilles.workers.channel import Buffer, LoopChannel
+from achilles.workers.channel import LoopChannel
 from achilles.workers.loop import Call, Loop
 from achilles.workers.module_source import ModuleSource
 from achilles.workers.output import Label, OutputPipe
@@ -59,7 +60,7 @@ class Owner(Protocol):
     def worker_ready(self, worker: Worker) -> None: ...
 
     def worker_message(
-        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray
+        self, worker: Worker, kind: int, status: int, job: int, a: int, b: int, c: int, payload: Payload
     ) -> None: ...
 
     def worker_died(self, worker: Worker, exit_code: int) -> None: ...
@@ -250,7 +251,7 @@ class Worker:
         a: int = 0,
         b: int = 0,
         c: int = 0,
-        segments: Iterable[Buffer] = (),
+        segments: Iterable[Buffer] | Sealed = (),
     ) -> None:
         """Send one message, from any thread; never blocks, and is silent once the worker is dead.
 
@@ -309,7 +310,7 @@ class Worker:
                 if pipe.ended:
                     self._poller = select.poll()
 
-    def _message(self, kind: int, status: int, job: int, a: int, b: int, c: int, payload: bytearray) -> None:
+    def _message(self, kind: int, status: int, job: int, a: int, b: int, c: int, payload: Payload) -> None:
         if kind == channel.READY:
             self.ready = True
             self._owner.worker_ready(self)

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from achilles import sealed
 from achilles.errors import ProtocolError
 from achilles.lineReceiver import (
     achilles_server,
@@ -18,8 +19,10 @@ from achilles.lineReceiver import (
     messages,
     server,
     server_connection,
+    shared_payloads,
     wire,
 )
+from achilles.workers import passing
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 KINDS = {str(kind.__struct_config__.tag): kind for kind in messages.Control.__subclasses__()}
@@ -89,6 +92,15 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
     assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
+    assert (
+        f"at most {passing.MAX_UNCLAIMED} ahead" in TEXT
+        and f"{passing.MAX_UNCLAIMED} descriptors wait" in TEXT
+    )
+    assert f"multiple\n  of {sealed.ALIGNMENT} bytes" in TEXT
+    assert f"from {sealed.SHARE_BYTES} bytes on" in TEXT
+    assert f"after each {shared_payloads.TELL_BYTES} bytes" in TEXT
+    assert f"but at least {server_connection.LEAST_UNHEARD_BYTES})" in TEXT
+    assert f"{shared_payloads.MAX_UNHEARD_BYTES} bytes went by descriptor" in TEXT
     assert f"`protocol` must be {messages.PROTOCOL} on both sides" in TEXT
 
 
@@ -112,7 +124,10 @@ def test_hex_example() -> None:
 def test_documented_shapes_of_hot_headers_are_those_of_the_code() -> None:
     for kind in (messages.Parcel, messages.Results):
         (shape,) = re.findall(rf"^{kind.__name__[0]} (<.*)$", TEXT, flags=re.MULTILINE)
-        assert re.findall(r"<(\w+)>", shape) == [field.name for field in msgspec.structs.fields(kind)]
+        fields = [field.name for field in msgspec.structs.fields(kind)]
+        # The last two are not on the line: they are its first letter, and what came beside it.
+        assert fields[-2:] == ["by_descriptor", "shared"]
+        assert re.findall(r"<(\w+)>", shape) == fields[:-2]
 
 
 def test_what_the_page_says_is_refused_is_refused() -> None:

@@ -77,11 +77,11 @@ def connect(cluster: Cluster, how: str) -> Speaker:
     return Speaker(client_context().wrap_socket(far) if how == "tls" else far)
 
 
-def log_in(speaker: Speaker, role: str = "controller", cpu_count: int = 1) -> Speaker:
+def log_in(speaker: Speaker, role: str = "controller", cpu_count: int = 1, **more: Any) -> Speaker:
     """Come in as our own user on the Unix socket, or with the key over TLS."""
     tls = isinstance(speaker.socket, ssl.SSLSocket)
     shake = ClientHandshake(
-        hello(role, cpu_count=cpu_count),
+        hello(role, cpu_count=cpu_count, **more),
         username=USERNAME if tls else None,
         secret_key=SECRET_KEY if tls else None,
         channel_binding=end_point_binding(speaker.socket.getpeercert(binary_form=True)) if tls else None,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from achilles.sealed import mapped
 from achilles.serialization import deserialize, load_failure, serialize
 from achilles.workers import channel
 from achilles.workers.loop import SelectorLoop
@@ -44,7 +45,7 @@ class Parent:
             self.fetched.append(name)
             worker.send_module(job, a, self.find(job, name))
         else:
-            self.said.put(("result", worker, status, job, a, b, c, payload))
+            self.said.put(("result", worker, status, job, a, b, c, mapped(payload)))
 
     def worker_died(self, worker: Worker, exit_code: int) -> None:
         self.said.put(("died", worker, exit_code))
