@@ -7,8 +7,9 @@ Rules:
 
 1. Jobs take turns by the time they have used (`FairQueue`); within a job, pieces run in the order
    in which they came.
-2. A worker has one piece at hand, and more only while they are short: up to `QUEUE_NS` of work, so
-   that it does not wait for the next one, and nothing long waits behind something longer.
+2. A worker has one piece at hand, and more only while they are short (or, in a job whose tasks take
+   about as long as each other, not very long): up to `QUEUE_NS` of work, so that it does not wait for
+   the next one, and nothing waits behind something much longer.
 3. Results of a parcel are kept until it is complete, `FLUSH_BYTES` have gathered or `FLUSH_NS` have
    passed since some were sent, then sent.
 4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
@@ -181,6 +182,7 @@ class Slots:
     def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
         self.parcels[piece.key].begun = True
         piece.work_ns = job.work_of(piece.tasks)
+        piece.is_short = job.is_short(piece)
         self._turns.serve(job.job, piece.work_ns)
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns

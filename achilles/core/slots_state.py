@@ -15,6 +15,13 @@ __all__ = ["NOBODY", "JobState", "PacketState", "ParcelState", "Piece", "WorkerS
 QUEUE_NS = 1_500_000
 # A piece longer than this is worth a round trip: it is not queued behind another.
 SHORT_PIECE_NS = 4_000_000
+# The same where tasks take about as long as each other, so that what waits will not wait for long.
+REGULAR_PIECE_NS = 30_000_000
+# So many pieces tell whether they do: the longest took no more than so many times the usual.
+REGULAR_AFTER_PIECES = 8
+REGULAR_SPREAD = 1.5
+# How soon an exception is forgotten, at each piece.
+FORGET = 0.99
 UNKNOWN_TASK_NS = 10_000_000.0
 # Whose a piece is that a worker still runs when its job is forgotten.
 NOBODY: ParcelKey = (-1, 0, 0)
@@ -34,6 +41,7 @@ class Piece:
     work_ns: float = 0.0
     status: int = 0
     busy_us: int = 0
+    is_short: bool = False  # as far as was known when a worker got it
     patience_ns: int = 0  # how long it may run before its worker is asked to give back the rest
     loading_ns: int = 0  # about what it costs to send and load its unit
     packet_tasks: int = 0  # when its worker reduces: where it may be cut
@@ -156,6 +164,8 @@ class JobState:
     workers: set[int] = field(default_factory=set)
     deaths: dict[int, int] = field(default_factory=dict)
     task_ns: float | None = None
+    longest_ns: float = 0.0  # of late, per task
+    pieces_measured: int = 0
     limit_ns: int = 0
 
     def work_of(self, tasks: int) -> float:
@@ -164,12 +174,21 @@ class JobState:
 
     def is_short(self, piece: Piece) -> bool:
         """Whether a piece may be queued behind another."""
-        return self.work_of(piece.tasks) <= SHORT_PIECE_NS
+        return self.work_of(piece.tasks) <= (REGULAR_PIECE_NS if self.is_regular else SHORT_PIECE_NS)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether tasks take about as long as each other."""
+        if self.task_ns is None or self.pieces_measured < REGULAR_AFTER_PIECES:
+            return False
+        return self.longest_ns <= REGULAR_SPREAD * self.task_ns
 
     def measure(self, tasks: int, busy_ns: float) -> None:
         """Learn from a finished piece how long a task takes."""
         measured = busy_ns / tasks
         self.task_ns = measured if self.task_ns is None else 0.7 * self.task_ns + 0.3 * measured
+        self.longest_ns = max(measured, FORGET * self.longest_ns)
+        self.pieces_measured += 1
 
 
 @dataclass(slots=True)
@@ -188,7 +207,7 @@ class WorkerState:
 
     def may_queue(self) -> bool:
         """Whether something short may wait here behind what runs."""
-        return self.work_ns - self.pieces[0].work_ns < QUEUE_NS and self.pieces[0].work_ns <= SHORT_PIECE_NS
+        return self.work_ns - self.pieces[0].work_ns < QUEUE_NS and self.pieces[0].is_short
 
     def take(self, piece: Piece) -> None:
         """Remove a finished piece; workers answer in order, so it is nearly always the first."""

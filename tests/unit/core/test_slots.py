@@ -104,6 +104,24 @@ def test_work_waits_for_the_first_worker() -> None:
     assert of(drive.worker(5), ev.RunPiece)
 
 
+@pytest.mark.parametrize(("longest_ms", "queued"), [(10, True), (14, True), (30, False)])
+def test_longer_pieces_queue_where_all_take_about_as_long(longest_ms: int, queued: bool) -> None:
+    drive = taught(1)
+    drive.parcel(1, [1] * 12, 12)
+    for number in range(10):
+        drive.finish(0, busy_ns=(longest_ms if number == 5 else 10) * 1_000_000)
+    assert len(drive.running[0]) == 1 + queued
+
+
+def test_an_exception_is_forgotten_after_a_while() -> None:
+    drive = taught(1)
+    drive.parcel(1, [1] * 400, 400)
+    drive.finish(0, busy_ns=100_000_000)
+    while len(drive.running[0]) == 1:
+        drive.finish(0, busy_ns=10_000_000)
+    assert 150 < drive.brain.jobs[1].pieces_measured < 300
+
+
 def test_short_pieces_queue_and_long_ones_do_not() -> None:
     for task_ns, queued in ((1_000, True), (50_000_000, False)):
         drive = taught(1)
