@@ -221,14 +221,14 @@ class Scheduler:
         if parcel is None:
             if event.attempt > 1:
                 return  # given up in the meantime
-            if not job.answered(event.parcel):
-                return
+            answers = job.answered(event.parcel)
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes, event.first)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
             job.stalled = False
-            if node is None or node.draining:
-                self._close_demand(job, event.node)
+            if not answers or node is None or node.draining:
+                if answers:
+                    self._close_demand(job, event.node)
                 self._retry(job, parcel)
                 return
             # The parcel takes the place that was kept for it; whether there is room is seen below.

@@ -172,7 +172,7 @@ class JobState:
             self.tasks_failed += winner.failed - loser.failed
 
     def answered(self, parcel: int) -> bool:
-        """Count a new parcel as the answer to a demand; if there was none, it is to be dropped.
+        """Count a new parcel as the answer to a demand; if there was none, it is asked for again later.
 
         Raises:
             ProtocolError: Too many came that nobody asked for.

@@ -89,6 +89,17 @@ def test_a_parcel_that_comes_again_is_what_it_was() -> None:
     assert of(driver.parcel(1, 0, 1, attempt=2), ev.SendParcel)
 
 
+def test_a_parcel_that_nobody_asked_for_is_asked_for_when_there_is_room() -> None:
+    """A controller that finds its server again may still send what the lost one had asked for."""
+    driver = Driver()
+    driver.job(1)
+    assert of(driver.parcel(1, 7, 99), ev.SendParcel, ev.Resend) == []
+    assert of(driver.node(0), ev.Resend) == [ev.Resend(1, 1, 7, 2, 0)]
+    assert of(driver.parcel(1, 7, 0, attempt=2), ev.SendParcel)
+    driver.results(0, 1, 7, attempt=2)
+    assert of(driver.hear(ev.InputEnded, 1), ev.FinishJob)
+
+
 def test_nobody_gives_back_unasked() -> None:
     driver = served()
     with pytest.raises(ProtocolError, match="nobody asked for it"):
