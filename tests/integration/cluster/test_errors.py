@@ -171,8 +171,8 @@ def test_lists_followed_by_something_else(where: Where) -> None:
     [
         ({"chunksize": 0}, ValueError, "at least 1"),
         ({"chunksize": -3}, ValueError, "at least 1"),
-        ({"chunksize": 1.5}, TypeError, "an int, not float"),
-        ({"chunksize": True}, TypeError, "an int, not bool"),
+        ({"chunksize": 1.5}, TypeError, "an int or None, not float"),
+        ({"chunksize": True}, TypeError, "an int or None, not bool"),
         ({"func": 5}, TypeError, "func must be callable, not int"),
         ({"func": None}, TypeError, "func must be callable"),
         ({"callback": 5}, TypeError, "callback must be callable"),

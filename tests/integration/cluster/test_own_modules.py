@@ -71,8 +71,10 @@ def test_a_package_with_submodules_and_relative_imports(where: Where, place: Pla
 
 
 def versioned(version: int) -> dict[str, str]:
+    # Python takes a file of the same second and length for the one that it has compiled already.
+    edits = "# edited\n" * version
     return {
-        "rules.py": f"VERSION = {version}\ndef rule(number):\n    return number * {version}\n",
+        "rules.py": f"VERSION = {version}\ndef rule(number):\n    return number * {version}\n{edits}",
         "main.py": """
             from achilles import map
             import rules

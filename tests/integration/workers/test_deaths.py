@@ -185,8 +185,8 @@ def test_a_script_without_a_guard_runs_once_and_ends_by_itself(tmp_path) -> None
         'print("started", flush=True)\n'
         + PARENT_SCRIPT.format(root=str(ROOT), function="lambda x: 42", items=1, busy=False, fork=False)
         + "import subprocess\n"
-        'print(subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True).stdout'
-        '.count("resource_tracker"))\n'
+        'ours = ["ps", "--ppid", str(os.getpid()), "-o", "args"]\n'
+        'print(subprocess.run(ours, capture_output=True, text=True).stdout.count("resource_tracker"))\n'
     )
     process = subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from achilles.errors import ProtocolError
@@ -87,6 +87,8 @@ def clean(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
+# The first strategies are made within the first example, which takes seconds on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(controls() | parcels() | results())
 def test_every_message_survives_the_trip(message: m.Message) -> None:
     size = payload_bytes(message)
