@@ -78,6 +78,7 @@ class Controller:
         self._writing = False
         self._held = False  # whether what is queued waits for the next frame
         self._begun = False
+        self._paused = False
         self._reading = threading.Lock()
         self._pumping = threading.Lock()
         self._poller = select.poll()
@@ -152,9 +153,9 @@ class Controller:
             with self._reading:  # what the loop is about to hand over comes first
                 if not wanted():
                     return True
-            if not self._pause():
-                return False
             try:
+                if not self._pause():
+                    return False
                 if not self._poller.poll(patience_s * 1000):
                     return False
                 with self._reading:
@@ -174,10 +175,12 @@ class Controller:
     def _pause(self) -> bool:
         """Let the loop read nothing for now."""
         with self._lock:
+            self._paused = True
             return not self._closed and self._loop.listen(self._socket.fileno(), writing=bool(self._queue))
 
     def _go_on(self) -> None:
         with self._lock:
+            self._paused = False
             if not self._closed:
                 self._loop.listen(self._socket.fileno(), reading=True, writing=bool(self._queue))
 
@@ -214,9 +217,12 @@ class Controller:
     def doRead(self) -> Any:
         """Receive what is there."""
         with self._reading:
-            if self._pumping.locked():
-                self._pause()
-                return None
+            with self._lock:
+                # Asked of the pause, not of who pumps: he lets go of that only after the loop may read again,
+                # and a loop that stopped in between would never be woken.
+                if self._paused:
+                    self._pause()
+                    return None
             return self._read()
 
     def _read(self) -> Any:

@@ -234,3 +234,26 @@ def test_pumping_does_not_hold_up_what_is_being_sent(alive: Alive) -> None:
         controller.pump(0.01, lambda: not listener.heard)
     thread.join(10)
     assert received > len(payload)
+
+
+def test_the_loop_reads_on_as_soon_as_it_may(alive: Alive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before the thread that had read for it has returned."""
+    controller, listener, theirs = alive
+    go_on, do_read, asked = controller._go_on, controller.doRead, threading.Event()
+
+    def go_on_slowly() -> None:
+        go_on()
+        theirs.send(news(1))
+        assert asked.wait(10)
+
+    def heard_of() -> Any:
+        try:
+            return do_read()
+        finally:
+            asked.set()
+
+    monkeypatch.setattr(controller, "_go_on", go_on_slowly)
+    monkeypatch.setattr(controller, "doRead", heard_of)
+    assert not controller.pump(0.0, lambda: True)
+    listener.wait_for(1)
+    assert listener.heard == [("the loop", 1)]
