@@ -178,6 +178,59 @@ def test_nothing_is_awaited_when_it_is_there_already(alive: Alive) -> None:
     assert controller.pump(30.0, lambda: False)
 
 
+class Crossing:
+    """Has the loop meet what arrives just while a thread leaves `Controller.pump`."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._read, self._go_on, self._pumping = controller.doRead, controller._go_on, controller._pumping
+        self.begun = threading.Event()
+        self._done = threading.Event()
+        controller.doRead = self.read  # type: ignore[method-assign]
+        controller._go_on = self.go_on  # type: ignore[method-assign]
+        controller._pumping = self  # type: ignore[assignment]
+        self.acquire, self.locked = self._pumping.acquire, self._pumping.locked
+
+    def read(self) -> Any:
+        self.begun.set()
+        try:
+            return self._read()
+        finally:
+            self._done.set()
+
+    def let_it_read(self) -> None:
+        """Give the loop the time that it needs, unless it has to wait for this thread."""
+        if self.begun.is_set():
+            self._done.wait(0.2)
+
+    def go_on(self) -> None:
+        self._go_on()
+        self.let_it_read()
+
+    def release(self) -> None:
+        self.let_it_read()
+        self._pumping.release()
+
+
+@pytest.mark.parametrize("in_vain", [True, False])
+def test_what_comes_while_a_pump_ends_is_heard(alive: Alive, in_vain: bool) -> None:
+    controller, listener, theirs = alive
+    crossing = Crossing(controller)
+
+    def wanted() -> bool:
+        if not in_vain:
+            theirs.send(news(1))
+            assert crossing.begun.wait(10)
+        return in_vain
+
+    if in_vain:
+        sender = threading.Timer(0.05, theirs.send, [news(1)])
+        before = crossing._go_on
+        crossing._go_on = lambda: (before(), sender.start(), crossing.begun.wait(10))
+    controller.pump(0.001, wanted)
+    listener.wait_for(1)
+    assert listener.heard == [("the loop", 1)]
+
+
 def test_one_thread_pumps_at_a_time(alive: Alive) -> None:
     controller, listener, theirs = alive
     inside = threading.Event()
