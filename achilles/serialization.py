@@ -31,8 +31,10 @@ from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
 
 __all__ = [
+    "MAX_PAYLOAD_BYTES",
     "Buffer",
     "Serialized",
+    "check_size",
     "content_hash",
     "deserialize",
     "detach",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 Buffer = bytes | bytearray | memoryview
+
+MAX_PAYLOAD_BYTES = 4 * 1024**3
+"""What one frame may carry at most: the arguments of one packet, or the results of one slice."""
 
 OUT_OF_BAND_BYTES = 4096
 """Buffers smaller than this go inside the pickle: apart they cost more than the copy."""
@@ -90,7 +95,8 @@ def serialize(obj: Any, subject: str) -> Serialized:
         subject: What it is, for error messages, such as ``argument 7``.
 
     Raises:
-        SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is.
+        SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is. Or it
+            would be larger than `MAX_PAYLOAD_BYTES`.
     """
     chunks: list[Buffer] = []
     buffers: list[memoryview] = []
@@ -117,7 +123,19 @@ def serialize(obj: Any, subject: str) -> Serialized:
             pickler.dump(obj)
         except Exception as error:
             raise _refusal(obj, subject, error) from error
+    check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject)
     return _assemble(chunks, buffers, pickler.by_value)
+
+
+def check_size(size_bytes: int, subject: str) -> None:
+    """Raise `SerializationError` if so much is too large to be sent."""
+    if size_bytes > MAX_PAYLOAD_BYTES:
+        raise SerializationError(
+            f"{subject} would take {size_bytes:,} bytes, and at most {MAX_PAYLOAD_BYTES:,} travel together: "
+            f"use a smaller chunksize, or pass the name of a file that both sides can read",
+            subject=subject,
+            path="",
+        )
 
 
 def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -> Serialized:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.submission import DrawPlan
-from ..serialization import Buffer, Serialized, detach, numbered, serialize
+from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
 
 __all__ = ["Draw", "Drawer", "iterate"]
 
@@ -278,6 +278,7 @@ class Drawer:
         start = draw.first + draw.tasks
         try:
             unit = serialize(items, numbered("argument", start, len(items)))
+            check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             good, draw.error = _before_bad_item(items, start, error)
             draw.ended = True
@@ -312,6 +313,7 @@ class Drawer:
             part = argument[start : start + length]
             try:
                 unit = serialize(part, f"items {start} to {start + length - 1} of a list argument")
+                check_size(draw.size_bytes + unit.size_bytes, "a list argument")
             except Exception as error:  # noqa: BLE001 - user code runs while pickling
                 _, draw.error = _before_bad_item(part, draw.first + start, error)
                 draw.ended = True

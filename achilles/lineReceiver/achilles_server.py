@@ -24,6 +24,7 @@ from ..config import (
     state_home,
 )
 from ..errors import ConfigError
+from ..serialization import MAX_PAYLOAD_BYTES
 from . import local_socket
 from .admission import Admission
 from .handshake import Verifiers
@@ -37,8 +38,6 @@ __all__ = ["ServerService", "genConfig", "runAchillesServer", "server_service"]
 
 _log = logging.getLogger("achilles.server")
 
-# Largest payload of one frame; a frame holds one parcel or the results of one.
-MAX_PAYLOAD_BYTES = 4 * 1024**3
 BACKLOG = 1024
 CLOSE_TIMEOUT_S = 3.0
 

@@ -19,6 +19,7 @@ from .. import __version__
 from ..config import Settings
 from ..errors import AuthenticationError, ClusterError, ProtocolError, ServerUnreachable
 from ..sealed import available
+from ..serialization import MAX_PAYLOAD_BYTES
 from . import local_socket
 from . import messages as wire
 from .handshake import ClientHandshake, error_frame, error_from
@@ -29,7 +30,6 @@ __all__ = ["Link", "dial"]
 
 DIAL_TIMEOUT_S = 10.0
 READ_BYTES = 1 << 20
-MAX_PAYLOAD_BYTES = 4 * 1024**3
 
 
 class Link:

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from ..errors import AuthenticationError, ClusterError, ProtocolError
 from ..sealed import available
+from ..serialization import MAX_PAYLOAD_BYTES
 from . import messages as wire
 from .handshake import ClientHandshake, error_from
 from .local_socket import peer_is_us
@@ -25,7 +26,6 @@ __all__ = ["NodeConnection"]
 LOGIN_S = 15.0
 # A server that stays silent for so many of its heartbeats is gone.
 QUIET_HEARTBEATS = 3
-MAX_PAYLOAD_BYTES = 4 * 1024**3
 
 
 class NodeConnection(AchillesProtocol):

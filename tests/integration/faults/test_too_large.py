@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 import achilles
 from achilles import serialization
+from achilles.engines import drawing
 from achilles.errors import SerializationError
 
 LIMIT_BYTES = 1 << 20
@@ -16,6 +19,8 @@ LIMIT_BYTES = 1 << 20
 def low_limit(monkeypatch):
     """A limit that a test can afford to exceed, in this process."""
     monkeypatch.setattr(serialization, "MAX_PAYLOAD_BYTES", LIMIT_BYTES)
+    # As in life, several packets travel together only while they are far below that.
+    monkeypatch.setattr(drawing, "PARCEL_BYTES", LIMIT_BYTES // 64)
 
 
 def size_of(array):
@@ -50,12 +55,12 @@ def test_a_packet_that_is_too_large(place, low_limit) -> None:
     arguments = [np.zeros(LIMIT_BYTES // 3, "u1") for _ in range(8)]
     with pytest.raises(SerializationError, match=r"would take .* smaller chunksize"):
         achilles.map(size_of, arguments, chunksize=4, **place.call)
-    assert achilles.map(size_of, arguments, chunksize=1, **place.call) == [[LIMIT_BYTES // 3] * 2] * 4
+    assert achilles.map(size_of, iter(arguments), chunksize=1, **place.call) == [[LIMIT_BYTES // 3] * 2] * 4
 
 
 def test_a_list_and_a_function_that_are_too_large(place, low_limit) -> None:
     with pytest.raises(SerializationError, match="list argument would take"):
-        achilles.map(size_of, [[bytes(LIMIT_BYTES)] * 2, [b"x"]], **place.call)
+        achilles.map(size_of, [[os.urandom(LIMIT_BYTES * 2 // 3) for _ in range(2)], [b"x"]], **place.call)
     ballast = bytes(2 * LIMIT_BYTES)
     with pytest.raises(SerializationError, match=r"the function .* would take"):
         achilles.map(lambda item: len(ballast) + item, [1], **place.call)
