@@ -29,9 +29,9 @@ from typing import Any
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
+from achilles.limits import MAX_PAYLOAD_BYTES
 
 __all__ = [
-    "MAX_PAYLOAD_BYTES",
     "Buffer",
     "Serialized",
     "check_size",
@@ -47,9 +47,6 @@ __all__ = [
 ]
 
 Buffer = bytes | bytearray | memoryview
-
-MAX_PAYLOAD_BYTES = 4 * 1024**3
-"""What one frame may carry at most: the arguments of one packet, or the results of one slice."""
 
 OUT_OF_BAND_BYTES = 4096
 """Buffers smaller than this go inside the pickle: apart they cost more than the copy."""

@@ -24,7 +24,7 @@ from ..config import (
     state_home,
 )
 from ..errors import ConfigError
-from ..serialization import MAX_PAYLOAD_BYTES
+from ..limits import MAX_PAYLOAD_BYTES
 from . import local_socket
 from .admission import Admission
 from .handshake import Verifiers

@@ -18,8 +18,8 @@ from collections import deque
 from .. import __version__
 from ..config import Settings
 from ..errors import AuthenticationError, ClusterError, ProtocolError, ServerUnreachable
+from ..limits import MAX_PAYLOAD_BYTES
 from ..sealed import available
-from ..serialization import MAX_PAYLOAD_BYTES
 from . import local_socket
 from . import messages as wire
 from .handshake import ClientHandshake, error_frame, error_from

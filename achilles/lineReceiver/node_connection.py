@@ -9,8 +9,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..errors import AuthenticationError, ClusterError, ProtocolError
+from ..limits import MAX_PAYLOAD_BYTES
 from ..sealed import available
-from ..serialization import MAX_PAYLOAD_BYTES
 from . import messages as wire
 from .handshake import ClientHandshake, error_from
 from .local_socket import peer_is_us

@@ -21,7 +21,16 @@ FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 # Lowest first; the rooms of one line may import each other, features only each other's fronts.
 LINES = [
     {"errors"},
-    {"by_value", "config", "config_values", "env_files", "memory_budget", "sealed", "serialization"},
+    {
+        "by_value",
+        "config",
+        "config_values",
+        "env_files",
+        "limits",
+        "memory_budget",
+        "sealed",
+        "serialization",
+    },
     {"core"},
     {"launch", "lineReceiver", "workers"},
     {"engines"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from achilles import sealed, serialization
+from achilles import limits, sealed
 from achilles.errors import ProtocolError
 from achilles.lineReceiver import (
     handshake,
@@ -81,7 +81,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"at most {messages.MAX_HEADER_BYTES} bytes" in TEXT
     assert f"above {hot_frames.MAX_INT}." in TEXT
     assert f"| {wire.BEFORE_AUTHENTICATION_LIMITS.payload_bytes} bytes |" in TEXT
-    assert f"| {serialization.MAX_PAYLOAD_BYTES} bytes |" in TEXT
+    assert f"| {limits.MAX_PAYLOAD_BYTES} bytes |" in TEXT
     assert f"at the server | {server_connection.LOGIN_S:g} s |" in TEXT
     assert f"results frame | {messages.MAX_UNITS} |" in TEXT
     assert f"numbers are | {messages.MAX_SEGMENTS} |" in TEXT
