@@ -141,7 +141,7 @@ class Welcome(Control):
 class Error(Control):
     """The connection is about to be closed, and why.
 
-    Codes: authentication, protocol, version, forbidden, busy, internal.
+    Codes: authentication, protocol, version, forbidden, internal.
     """
 
     code: Short
