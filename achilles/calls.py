@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
 from .engines.choice import CallEngine, engine_for
+from .engines.interrupts import opened, shielded
 from .engines.job import Job
 from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
 from .engines.spec import JobSpec
@@ -109,9 +110,10 @@ def map(
         speculate=bool(speculate),
     )
     settings = (host, port, username, secret_key, address, memory_budget)
-    packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
-    with closing(packets):
-        return packets.all_results()
+    with shielded():
+        packets = Packets(spec, settings, error_callback, progress, feed_in_thread=False)
+        with closing(packets):
+            return packets.all_results()
 
 
 def imap(
@@ -235,7 +237,6 @@ class Packets(Iterator[dict[str, Any]]):
             memory_budget=memory_budget,
         )
         spec.budget_bytes = found.memory_budget_bytes
-        engine = self._engine = engine_for(found)
         self._reduces = spec.reducer is not None
         self._on_error = spec.on_error
         self._error_callback = error_callback
@@ -243,14 +244,16 @@ class Packets(Iterator[dict[str, Any]]):
         # Threads may share an iterator. Reentrant: an error_callback may read on. Closing needs no turn.
         self._reading = threading.RLock()
         self._bar = _progress_bar(spec.args) if progress else None
-        try:
-            self._job = Job(spec, engine)
-            self._job.start()
-        except BaseException:
-            self.close()
-            raise
-        if feed_in_thread:
-            self._job.start_feeder()
+        with shielded():
+            try:
+                engine = self._engine = engine_for(found)
+                self._job = Job(spec, engine)
+                self._job.start()
+            except BaseException:
+                self.close()
+                raise
+            if feed_in_thread:
+                self._job.start_feeder()
 
     def __iter__(self) -> Packets:
         return self
@@ -281,13 +284,14 @@ class Packets(Iterator[dict[str, Any]]):
 
     def close(self) -> None:
         """Cancel what is not done, and let go of everything. Harmless when repeated."""
-        job, self._job = self._job, None
-        engine, self._engine = self._engine, None
-        self._packets = iter(())
-        if job is not None:
-            job.cancel()
-        if engine is not None:
-            engine.release()
+        with shielded():
+            job, self._job = self._job, None
+            engine, self._engine = self._engine, None
+            self._packets = iter(())
+            if job is not None:
+                job.cancel()
+            if engine is not None:
+                engine.release()
         bar, self._bar = getattr(self, "_bar", None), None
         if bar is not None:
             bar.close()
@@ -325,14 +329,15 @@ class Packets(Iterator[dict[str, Any]]):
         """
         results: list[Any] = []
         while (parcel := self._next_parcel(feed=True)) is not None:
-            plain = None if self._bar is not None else results_of(parcel, reduces=self._reduces)
-            if plain is not None:
-                results += plain
-                continue
-            self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
-            # Not a generator: one would turn a StopIteration of the user's into something else.
-            while (packet := self._next_of_parcel()) is not None:
-                results.append(packet.result)
+            with opened():
+                plain = None if self._bar is not None else results_of(parcel, reduces=self._reduces)
+                if plain is not None:
+                    results += plain
+                    continue
+                self._packets = packets_of(parcel, reduces=self._reduces, on_error=self._on_error)
+                # Not a generator: one would turn a StopIteration of the user's into something else.
+                while (packet := self._next_of_parcel()) is not None:
+                    results.append(packet.result)
         return results
 
     def _next_parcel(self, feed: bool) -> ParcelResults | None:
@@ -340,20 +345,21 @@ class Packets(Iterator[dict[str, Any]]):
         if job is None:
             return None
         parcel = None
-        try:
-            if feed:
-                while (parcel := job.next_parcel(block=False)) is None and job.feed_once(or_read=True):
-                    if job.input_failed:
-                        # Nobody will see the results, so don't wait for them.
-                        job.raise_input_error()
+        with shielded():
+            try:
+                more = feed
+                while more and (parcel := job.next_parcel(block=False)) is None:
+                    more = job.feed_once(or_read=True)
+                    # Nobody will see the results, so don't wait for them.
+                    job.raise_input_error()
+                if parcel is None:
+                    parcel = job.next_parcel()
+            except BaseException:
+                # Nothing comes after this. The traceback keeps the iterator alive, perhaps for long.
+                self.close()
+                raise
             if parcel is None:
-                parcel = job.next_parcel()
-        except BaseException:
-            # Nothing comes after this. The traceback keeps the iterator alive, perhaps for long.
-            self.close()
-            raise
-        if parcel is None:
-            self.close()
+                self.close()
         return parcel
 
 

@@ -31,6 +31,7 @@ from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
+from .interrupts import opened
 from .job import Job
 from .outcomes import Segment
 
@@ -80,7 +81,9 @@ class ClusterEngine:
         self._released = threading.Event()
         self._controller: Controller | None = None
         _engines.add(self)
-        self._take_over(dial(settings))
+        with opened():
+            link = dial(settings)
+        self._take_over(link)
 
     def _take_over(self, link: Link) -> None:
         assert link.welcome is not None

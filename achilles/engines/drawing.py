@@ -18,6 +18,7 @@ from typing import Any
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.submission import DrawPlan
 from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
+from .interrupts import opened
 
 __all__ = ["Draw", "Drawer", "iterate"]
 
@@ -117,11 +118,12 @@ class Drawer:
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
         try:
-            self._ahead = [next(self._iterator)]
+            with opened():
+                self._ahead = [next(self._iterator)]
         except StopIteration:
             self.lists = False
             self._iterator = iter(())
-        except BaseException as error:  # noqa: BLE001 - the caller's code: what it raises is theirs
+        except Exception as error:  # noqa: BLE001 - the caller's code: what it raises is theirs
             self.lists = False
             self._iterator = iter(())
             return error
@@ -137,7 +139,7 @@ class Drawer:
             self.tasks = tasks
             return
         try:
-            self.task_bytes = float(serialize([argument], "argument 0").size_bytes)
+            self.task_bytes = float(_serialize([argument], "argument 0").size_bytes)
         except Exception:  # noqa: BLE001 - it will fail again where it is reported
             return
         self.tasks = tasks
@@ -246,16 +248,17 @@ class Drawer:
         end = 0
         ended = False
         error: BaseException | None = None
+        self._turn.release()
         try:
-            self._turn.release()
-            while end < length and now_ns < slow_ns:
-                end = min(end + gulp, length)
-                # A list keeps what it got when the iterator raises half-way.
-                items.extend(islice(self._iterator, end - len(items)))
-                if len(items) < end:
-                    ended = True
-                    break
-                now_ns = time.perf_counter_ns()
+            with opened():
+                while end < length and now_ns < slow_ns:
+                    end = min(end + gulp, length)
+                    # A list keeps what it got when the iterator raises half-way.
+                    items.extend(islice(self._iterator, end - len(items)))
+                    if len(items) < end:
+                        ended = True
+                        break
+                    now_ns = time.perf_counter_ns()
             # A list that is used up says so, which spares another demand to learn it.
             ended = ended or self.left() == 0
         except BaseException as raised:  # noqa: BLE001 - as in look()
@@ -277,7 +280,7 @@ class Drawer:
     def _add_unit(self, items: list[Any], draw: Draw) -> None:
         start = draw.first + draw.tasks
         try:
-            unit = serialize(items, numbered("argument", start, len(items)))
+            unit = _serialize(items, numbered("argument", start, len(items)))
             check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             good, draw.error = _before_bad_item(items, start, error)
@@ -285,7 +288,7 @@ class Drawer:
             if not good:
                 return
             items = good
-            unit = serialize(items, numbered("argument", start, len(items)))
+            unit = _serialize(items, numbered("argument", start, len(items)))
         self._put(unit, len(items), draw)
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
@@ -312,7 +315,7 @@ class Drawer:
         for length in cut_list(len(argument), plan.cpu_count, plan.task_ns):
             part = argument[start : start + length]
             try:
-                unit = serialize(part, f"items {start} to {start + length - 1} of a list argument")
+                unit = _serialize(part, f"items {start} to {start + length - 1} of a list argument")
                 check_size(draw.size_bytes + unit.size_bytes, "a list argument")
             except Exception as error:  # noqa: BLE001 - user code runs while pickling
                 _, draw.error = _before_bad_item(part, draw.first + start, error)
@@ -329,7 +332,13 @@ def _before_bad_item(items: list[Any], start: int, error: Exception) -> tuple[li
     """The items before the first that cannot be serialized, and the error that names it."""
     for offset, item in enumerate(items):
         try:
-            serialize([item], f"argument {start + offset}")
+            _serialize([item], f"argument {start + offset}")
         except Exception as item_error:  # noqa: BLE001 - as above
             return items[:offset], item_error
     return [], error
+
+
+def _serialize(items: list[Any], subject: str) -> Serialized:
+    """Pickling runs the caller's code, and may take its time."""
+    with opened():
+        return serialize(items, subject)

@@ -25,6 +25,7 @@ from ..core.submission import DrawPlan, Submission
 from ..errors import NoNodesError, ProtocolError, TaskCancelled, WorkerDiedError
 from .changes import Changes
 from .drawing import Draw, Drawer, iterate
+from .interrupts import opened
 from .outcomes import ParcelResults, Segment
 from .printing import Printing, show
 from .spec import JobSpec
@@ -76,11 +77,13 @@ class Job:
     def __init__(self, spec: JobSpec, engine: Engine) -> None:
         self.spec = spec
         self.number = 0  # the engine's name for it
-        self.function = spec.function()
+        with opened():
+            self.function = spec.function()
+            arguments = iterate(spec.args)
         self._engine = engine
         self._changed = Changes()
         self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
-        self._drawer = Drawer(iterate(spec.args), keep_views=spec.keep_views)
+        self._drawer = Drawer(arguments, keep_views=spec.keep_views)
         self._draws: dict[int, Draw] = {}
         self._segments: dict[tuple[int, int], list[Segment]] = {}  # by parcel and attempt
         self._lost: dict[int, BaseException] = {}
@@ -266,7 +269,8 @@ class Job:
                 if not printed and ready is not None:
                     return self._read() if ready else None
             if printed:
-                show(printed)
+                with opened():
+                    show(printed)
             else:
                 # The iterable may be waiting for the results of what it has given already.
                 self._drawer.cut(self._drawn)
@@ -302,15 +306,9 @@ class Job:
         self._changed.notify_all()
         return parcel
 
-    @property
-    def input_failed(self) -> bool:
-        """Whether the caller's iterable raised, or gave something that cannot travel."""
-        return self._input_error is not None
-
     def raise_input_error(self) -> None:
-        """Raise what the caller's iterable raised, without waiting for what came before it."""
-        with self._changed:
-            error, self._input_error = self._input_error, None
+        """Raise what the caller's iterable raised, if it did, without waiting for what came before it."""
+        error, self._input_error = self._input_error, None
         if error is not None:
             raise error
 

@@ -9,6 +9,7 @@ server goes there.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import msgspec
 
@@ -17,6 +18,7 @@ from ..lineReceiver import messages as wire
 from ..lineReceiver.dialling import dial
 from ..lineReceiver.wire import gather
 from ..workers.process import WITHIN_NODE
+from .interrupts import opened
 
 __all__ = ["works_for"]
 
@@ -38,10 +40,7 @@ def works_for(settings: Settings) -> bool:
         return False
     question = (node, settings.host, settings.port)
     if question not in _answers:
-        link = dial(settings)
-        try:
+        with opened(), closing(dial(settings)) as link:
             status = msgspec.json.decode(gather(link.ask(wire.Status(), wire.StatusReply, STATUS_TIMEOUT_S)))
-        finally:
-            link.close()
         _answers[question] = any(f"{each['host']} {each['pid']}" == node for each in status["nodes"])
     return _answers[question]

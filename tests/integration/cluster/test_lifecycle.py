@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import threading
 import time
@@ -16,7 +14,7 @@ import pytest
 from achilles import NoNodesError, ServerUnreachable, getClusterStatus, imap, killCluster, map
 from achilles.engines import job as job_module
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Party, Place, in_session, is_running, wait_until
+from tests.integration.cluster.parties import Cluster, Place, is_running, wait_until
 from tests.integration.cluster.test_sharing import Job
 
 
@@ -85,59 +83,6 @@ def test_a_node_that_is_started_before_its_server(moving: Cluster) -> None:
     moving.server = moving._server(moving.port)
     node.wait_for("CLIENT_ID: 0")
     assert map(tasks.square, [3], **moving.address) == [[9]]
-
-
-INTERRUPTED = """
-import json, os, sys, time
-from achilles import imap, map
-
-if __name__ == "__main__":
-    where, how = json.loads(sys.argv[1]), sys.argv[2]
-    mark = sys.argv[3]
-
-    def work(item):
-        with open(mark, "a") as file:
-            file.write(".")
-        time.sleep(0.001 if item < 5 else 60)
-        return item
-
-    try:
-        if how == "map":
-            map(work, range(100), **where)
-        else:
-            for packet in imap(work, iter(range(100)), **where):
-                pass
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        if how == "map":
-            sys.exit(7)
-        raise
-"""
-
-
-@pytest.mark.parametrize("how", ["map", "imap"])
-def test_ctrl_c(where: dict[str, Any], how: str, place: Place, request: pytest.FixtureRequest) -> None:
-    mark = place.work / f"begun-{request.node.callspec.id}"
-    script = place.write("interrupted.py", INTERRUPTED)
-    party = Party([script, json.dumps(where), how, mark], place=place, own_group=True)
-    try:
-        wait_until(lambda: mark.exists() and mark.stat().st_size >= 6, what="for the sleeping item")
-        sent_s = time.monotonic()
-        os.killpg(party.pid, signal.SIGINT)  # as a terminal does
-        party.wait_for("interrupted", timeout_s=5)
-        assert time.monotonic() - sent_s < 1.0
-        code = party.wait(5)
-        assert time.monotonic() - sent_s < 3.0
-    finally:
-        party.stop(signal.SIGKILL)
-    assert code in ((7,) if how == "map" else (130, -signal.SIGINT)), party.text
-    wait_until(lambda: not in_session(party.pid), 3.0, "for the processes of an interrupted program")
-    if "port" in where:
-        wait_until(lambda: not getClusterStatus(**where).jobs, 2.0)
-    # The workers that slept are free again.
-    started_s = time.monotonic()
-    assert sum(map(tasks.square, [[1, 2, 3]] * 4, reducer=sum, **where)) == 4 * 14
-    assert time.monotonic() - started_s < 5
 
 
 def test_shutting_the_server_down(moving: Cluster) -> None:
