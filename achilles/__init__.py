@@ -24,7 +24,6 @@ from achilles.errors import (
     RemoteError,
     SerializationError,
     ServerUnreachable,
-    TaskCancelled,
     TaskError,
     TaskTimeout,
     UnsupportedByEngine,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from achilles.lineReceiver.achilles_main import getClusterStatus, killCluster
     from achilles.lineReceiver.achilles_node import runAchillesNode
     from achilles.lineReceiver.achilles_server import runAchillesServer
+    from achilles.task_cancelled import TaskCancelled
 
 __version__ = "0.1.0"
 
@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "TaskCancelled": "achilles.task_cancelled",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",
     "imap": "achilles.calls",

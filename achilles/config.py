@@ -30,13 +30,12 @@ not set. ``os.environ`` is read, never written.
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from achilles.config_values import (
     LOCAL,
@@ -102,10 +101,10 @@ KEYS = (
     "MEMORY_BUDGET",
 )
 _PREFIX = "ACHILLES_"
+_SECRET = frozenset({"secret_key", "node_secret_key"})
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything needed to find a server and to prove oneself to it.
 
     Attributes:
@@ -125,12 +124,16 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     username: str = DEFAULT_USERNAME
-    secret_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = None
     address: str = LOCAL
     node_username: str = DEFAULT_NODE_USERNAME
-    node_secret_key: str | None = field(default=None, repr=False)
+    node_secret_key: str | None = None
     memory_budget: int | None = None
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    sources: Mapping[str, str] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        shown = ((name, value) for name, value in zip(self._fields, self, strict=True) if name not in _SECRET)
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
     @property
     def memory_budget_bytes(self) -> int:
@@ -206,7 +209,7 @@ def load_settings(
 
 def with_server(settings: Settings) -> Settings:
     """The same settings, for what needs a server: with none configured, the one on this machine."""
-    return dataclasses.replace(settings, address=f"achilles://{settings.endpoint}")
+    return settings._replace(address=f"achilles://{settings.endpoint}")
 
 
 def load_server_settings(
@@ -223,11 +226,10 @@ def load_server_settings(
     )
     # ADDRESS=local speaks to controllers; a server beside it stays on this machine, at DEFAULT_HOST.
     used = found.host if "HOST" in found.sources else EVERY_ADDRESS
-    return dataclasses.replace(found, host=used, address=f"achilles://{format_address(used, found.port)}")
+    return found._replace(host=used, address=f"achilles://{format_address(used, found.port)}")
 
 
-@dataclass(frozen=True)
-class _Layer:
+class _Layer(NamedTuple):
     """One place where settings are given, its names without ``ACHILLES_``."""
 
     given: Mapping[str, Any]

@@ -6,7 +6,6 @@ raises ``ConfigError`` with both. A secret key never gets into a message.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ def check_host(value: Any, source: str) -> str:
     text = _check_text("HOST", value, source).strip()
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare:
+        import ipaddress  # only who has an address made of numbers needs it
+
         try:
             return str(ipaddress.IPv6Address(bare))
         except ValueError:
@@ -164,6 +165,8 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the host. Names other than localhost are not looked up."""
     if host.lower().rstrip(".") == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

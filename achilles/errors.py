@@ -26,8 +26,10 @@ traceback as their cause.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import CancelledError
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from achilles.task_cancelled import TaskCancelled
 
 __all__ = [
     "AchillesError",
@@ -127,10 +129,6 @@ class TaskTimeout(TaskError, TimeoutError):
     """The item ran longer than its time limit. Fields: ``index``, ``limit_s``, ``node``."""
 
 
-class TaskCancelled(TaskError, CancelledError):
-    """The job was cancelled before this item was done."""
-
-
 class RemoteError(TaskError):
     """Stands for an exception that could not be sent back as itself.
 
@@ -140,3 +138,11 @@ class RemoteError(TaskError):
 
 class UnsupportedByEngine(AchillesError):
     """The chosen engine cannot do what was asked. Field: ``engine``."""
+
+
+def __getattr__(name: str) -> Any:
+    if name != "TaskCancelled":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from achilles.task_cancelled import TaskCancelled
+
+    return TaskCancelled

@@ -18,14 +18,11 @@ inside the payload's memory, and is writable if that memory is.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import struct
 import sys
-import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
@@ -58,8 +55,7 @@ _ALIGNMENT = 64
 _PYTHON = sys.version_info[:2]
 
 
-@dataclass(slots=True)
-class Serialized:
+class Serialized(NamedTuple):
     """An object as bytes.
 
     Attributes:
@@ -199,6 +195,8 @@ def _is_frozen(segment: bytearray | memoryview) -> bool:
 
 def content_hash(segments: Iterable[Buffer]) -> str:
     """SHA-256 of the segments taken as one, in hexadecimal."""
+    import hashlib  # here and below: what an undisturbed call on this machine's cores can do without
+
     digest = hashlib.sha256()
     for segment in segments:
         digest.update(segment)
@@ -306,6 +304,8 @@ def serialize_failure(exc: BaseException, index: int | None) -> bytes:
         exc: What the user's function raised.
         index: Number of the item it was raised for, if any.
     """
+    import traceback
+
     try:
         trace = "".join(traceback.format_exception(exc))
     except BaseException:  # noqa: BLE001 - never raises

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import dis
 import importlib
 import marshal
 import sys
@@ -32,6 +31,8 @@ def global_names(code: types.CodeType) -> frozenset[str]:
     """The global names that code, or code within it, reads or writes."""
     names = _names_of_code.get(code)
     if names is None:
+        import dis  # most functions travel by their names
+
         found = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL_OPCODES}
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):

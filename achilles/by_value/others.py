@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 import pickle
@@ -14,7 +13,7 @@ from typing import Any
 
 from achilles.by_value.identity import is_main, travels_by_reference
 
-__all__ = ["REDUCERS", "reduce_checked", "reduce_exception"]
+__all__ = ["REDUCERS", "reduce_checked", "reduce_exception", "reduce_of_dataclasses"]
 
 
 def _reduce_wrapped(context: object, wrapper: Any) -> Any:
@@ -52,8 +51,11 @@ def _make_lru_cache(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _reduce_dataclass_marker(context: object, marker: Any) -> Any:
-    # dataclasses tells its markers apart by identity.
+def reduce_of_dataclasses(context: object, marker: Any) -> Any:
+    """An object of a type in the module `dataclasses`, which tells its markers apart by identity."""
+    # Whoever has one has loaded it; a worker should not have to.
+    import dataclasses
+
     for name, value in vars(dataclasses).items():
         if value is marker:
             return getattr, (dataclasses, name)
@@ -135,10 +137,6 @@ REDUCERS: dict[type, Any] = {
     types.MappingProxyType: _reduce_mapping_proxy,
     functools.cached_property: _reduce_cached_property,
     type(functools.lru_cache(len)): _reduce_lru_cache,
-    type(dataclasses.MISSING): _reduce_dataclass_marker,
-    type(dataclasses.KW_ONLY): _reduce_dataclass_marker,
-    type(dataclasses._FIELD): _reduce_dataclass_marker,  # type: ignore[attr-defined]
-    type(dataclasses._HAS_DEFAULT_FACTORY): _reduce_dataclass_marker,  # type: ignore[attr-defined]
     weakref.ReferenceType: _reduce_weak_reference,
     typing.NewType: _reduce_new_type,
 }

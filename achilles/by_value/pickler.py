@@ -26,7 +26,7 @@ from typing import Any
 
 from achilles.by_value.classes import reduce_class, reduce_type_variable
 from achilles.by_value.functions import reduce_cell, reduce_code, reduce_function, reduce_method
-from achilles.by_value.others import REDUCERS, reduce_checked, reduce_exception
+from achilles.by_value.others import REDUCERS, reduce_checked, reduce_exception, reduce_of_dataclasses
 
 __all__ = ["Pickler"]
 
@@ -84,6 +84,8 @@ class _Reducers(dict[type, "Reducer | None"]):
             plain = kind.__reduce__ is BaseException.__reduce__
             if plain and kind.__reduce_ex__ is object.__reduce_ex__ and kind.__module__ != "builtins":
                 return reduce_exception
+        if kind.__module__ == "dataclasses":
+            return reduce_of_dataclasses
         if self.with_dill and _is_for_dill(kind):
             return _reduce_with_dill
         for name in ("__reduce_ex__", "__reduce__"):

@@ -8,7 +8,7 @@ controller chooses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .record import Record
 
 MAX_JOB_BYTES = 256 * 1024 * 1024
 PythonVersion = tuple[int, int]
@@ -16,8 +16,7 @@ PythonVersion = tuple[int, int]
 Segment = tuple[int, int, int, int]
 
 
-@dataclass(slots=True)
-class NodeJoined:
+class NodeJoined(Record):
     """A node is connected and proved its right. ``alone``: there will never be another."""
 
     now_ns: int
@@ -27,24 +26,21 @@ class NodeJoined:
     alone: bool = False
 
 
-@dataclass(slots=True)
-class NodeDraining:
+class NodeDraining(Record):
     """A node finishes what it has and wants nothing more."""
 
     now_ns: int
     node: int
 
 
-@dataclass(slots=True)
-class NodeLost:
+class NodeLost(Record):
     """A node's connection is gone."""
 
     now_ns: int
     node: int
 
 
-@dataclass(slots=True)
-class JobSubmitted:
+class JobSubmitted(Record):
     """A controller announced a job. ``python`` is set when its function travels as bytecode.
 
     Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
@@ -61,8 +57,7 @@ class JobSubmitted:
     speculate: bool = False
 
 
-@dataclass(slots=True)
-class ParcelArrived:
+class ParcelArrived(Record):
     """A controller's parcel came in, cut for ``node``, or sent again to it as a later attempt."""
 
     now_ns: int
@@ -75,8 +70,7 @@ class ParcelArrived:
     first: int = 0  # index of its first task
 
 
-@dataclass(slots=True)
-class ResultsArrived:
+class ResultsArrived(Record):
     """A node finished some ranges of a parcel."""
 
     now_ns: int
@@ -87,8 +81,7 @@ class ResultsArrived:
     segments: list[Segment]
 
 
-@dataclass(slots=True)
-class ParcelReturned:
+class ParcelReturned(Record):
     """A node gave a parcel back untouched (or, not ``given``, has begun it and keeps it)."""
 
     now_ns: int
@@ -99,31 +92,27 @@ class ParcelReturned:
     given: bool
 
 
-@dataclass(slots=True)
-class InputEnded:
+class InputEnded(Record):
     """A controller has no more parcels for the job."""
 
     now_ns: int
     job: int
 
 
-@dataclass(slots=True)
-class JobCancelled:
+class JobCancelled(Record):
     """A controller wants no more results of the job, or is gone."""
 
     now_ns: int
     job: int
 
 
-@dataclass(slots=True)
-class TimePassed:
+class TimePassed(Record):
     """Nothing happened, but a time asked for by `WakeAt` has come."""
 
     now_ns: int
 
 
-@dataclass(slots=True)
-class Demand:
+class Demand(Record):
     """Ask the job's controller for one parcel of up to so many packets, cut for the node."""
 
     controller: int
@@ -133,8 +122,7 @@ class Demand:
     packets: int
 
 
-@dataclass(slots=True)
-class Resend:
+class Resend(Record):
     """Ask the job's controller to send a parcel again, to this node, as this attempt.
 
     The attempt ``beside``, if there is one, goes on, and whichever is complete first counts.
@@ -148,16 +136,14 @@ class Resend:
     beside: int = 0
 
 
-@dataclass(slots=True)
-class IntroduceJob:
+class IntroduceJob(Record):
     """Tell the node about a job of which it is about to get its first parcel."""
 
     node: int
     job: int
 
 
-@dataclass(slots=True)
-class SendParcel:
+class SendParcel(Record):
     """Forward the parcel that just arrived."""
 
     node: int
@@ -166,8 +152,7 @@ class SendParcel:
     attempt: int
 
 
-@dataclass(slots=True)
-class ForwardResults:
+class ForwardResults(Record):
     """Pass the results that just arrived to the controller."""
 
     controller: int
@@ -176,8 +161,7 @@ class ForwardResults:
     attempt: int
 
 
-@dataclass(slots=True)
-class TakeBack:
+class TakeBack(Record):
     """Ask the node for a parcel that it may not have begun; `ParcelReturned` answers."""
 
     node: int
@@ -186,8 +170,7 @@ class TakeBack:
     attempt: int
 
 
-@dataclass(slots=True)
-class Abandon:
+class Abandon(Record):
     """Tell the node to drop a parcel: another node was faster."""
 
     node: int
@@ -196,24 +179,21 @@ class Abandon:
     attempt: int
 
 
-@dataclass(slots=True)
-class ForgetJob:
+class ForgetJob(Record):
     """Tell the node to drop whatever it has of the job."""
 
     node: int
     job: int
 
 
-@dataclass(slots=True)
-class FinishJob:
+class FinishJob(Record):
     """Tell the controller that the job is complete."""
 
     controller: int
     job: int
 
 
-@dataclass(slots=True)
-class FailParcel:
+class FailParcel(Record):
     """Tell the controller that a parcel was given up."""
 
     controller: int
@@ -222,8 +202,7 @@ class FailParcel:
     reason: str
 
 
-@dataclass(slots=True)
-class FailJob:
+class FailJob(Record):
     """Tell the controller that the job cannot run; it is dropped."""
 
     controller: int
@@ -232,8 +211,7 @@ class FailJob:
     reason: str
 
 
-@dataclass(slots=True)
-class WakeAt:
+class WakeAt(Record):
     """Send `TimePassed` at this time."""
 
     at_ns: int

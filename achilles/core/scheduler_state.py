@@ -7,11 +7,11 @@ is taken to last `UNKNOWN_TASK_NS`.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
 from .packets import packet_length
 from .ranges import Ranges
+from .record import Record, made_by
 from .scheduler_events import MAX_JOB_BYTES, PythonVersion, Segment
 
 __all__ = ["MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
@@ -36,10 +36,11 @@ MAX_JOBS_PER_NODE = 8
 MAX_UNASKED = 64
 # How much longer than the clock says a node's slots may claim to have been busy.
 BUSY_SLACK_NS = 1e9
+# Until a parcel has its own.
+_NOTHING = Ranges(0, 0)
 
 
-@dataclass(slots=True)
-class ParcelState:
+class ParcelState(Record):
     """A parcel that is on a node, on its way there, or waits to be sent to another."""
 
     parcel: int
@@ -58,7 +59,7 @@ class ParcelState:
     newest: int = 0  # the highest number that an attempt had
     failed: int = 0  # failed segments among what is done
     twin: ParcelState | None = None  # the other of two attempts that run at once
-    ranges: Ranges = field(init=False)  # what this attempt has done
+    ranges: Ranges = _NOTHING  # what this attempt has done
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.first, self.missing_tasks)
@@ -113,8 +114,7 @@ class ParcelState:
         return tasks, busy_us, failed
 
 
-@dataclass(slots=True)
-class JobState:
+class JobState(Record):
     """One user call."""
 
     job: int
@@ -123,12 +123,12 @@ class JobState:
     python: PythonVersion | None
     most_bytes: int = MAX_JOB_BYTES  # of payload lying at nodes
     speculate: bool = False
-    parcels: dict[int, ParcelState] = field(default_factory=dict)
-    lost: deque[int] = field(default_factory=deque)  # parcels that need another node
-    open_demands: dict[int, int] = field(default_factory=dict)  # node -> serial of the demand
+    parcels: dict[int, ParcelState] = made_by(default_factory=dict)
+    lost: deque[int] = made_by(default_factory=deque)  # parcels that need another node
+    open_demands: dict[int, int] = made_by(default_factory=dict)  # node -> serial of the demand
     asked: int = 0  # demands that no new parcel has answered yet, also of nodes that are gone
     unasked: int = 0  # parcels that came without one
-    nodes: set[int] = field(default_factory=set)  # nodes it was introduced to
+    nodes: set[int] = made_by(default_factory=set)  # nodes it was introduced to
     stalled: bool = False
     input_ended: bool = False
     task_ns: float | None = None
@@ -200,8 +200,7 @@ class JobState:
         self.task_bytes = 0.8 * self.task_bytes + 0.2 * size if self.task_bytes else size
 
 
-@dataclass(slots=True)
-class NodeState:
+class NodeState(Record):
     """One machine's agent."""
 
     node: int
@@ -209,15 +208,15 @@ class NodeState:
     python: PythonVersion
     alone: bool = False  # there will never be another, so nobody else could run what lies here
     draining: bool = False
-    parcels: dict[tuple[int, int], ParcelState] = field(default_factory=dict)
-    parcels_of: dict[int, int] = field(default_factory=dict)  # job -> parcels here
+    parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
+    parcels_of: dict[int, int] = made_by(default_factory=dict)  # job -> parcels here
     work_ns: float = 0.0
-    reserved: dict[int, float] = field(default_factory=dict)  # job -> work asked for
+    reserved: dict[int, float] = made_by(default_factory=dict)  # job -> work asked for
     reserved_ns: float = 0.0
-    jobs: set[int] = field(default_factory=set)  # introduced here
+    jobs: set[int] = made_by(default_factory=set)  # introduced here
     tasks_done: int = 0
-    window_ns: float = field(init=False)  # work that may lie here
-    full_ns: float = field(init=False)  # work from which on there is no room for any job
+    window_ns: float = 0.0  # work that may lie here
+    full_ns: float = 0.0  # work from which on there is no room for any job
 
     def __post_init__(self) -> None:
         self.window_ns = float(self.cpu_count * WINDOW_NS)

@@ -6,22 +6,20 @@ smaller ranges of it. Pieces are numbered by the brain. Workers are numbered by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .record import Record
 
 # (job, parcel, attempt)
 ParcelKey = tuple[int, int, int]
 
 
-@dataclass(slots=True)
-class WorkerStarted:
+class WorkerStarted(Record):
     """A worker process is up and waits for work."""
 
     now_ns: int
     worker: int
 
 
-@dataclass(slots=True)
-class WorkerDied:
+class WorkerDied(Record):
     """A worker process is gone. ``running`` is the index of the item it was at, or None."""
 
     now_ns: int
@@ -29,8 +27,7 @@ class WorkerDied:
     running: int | None
 
 
-@dataclass(slots=True)
-class JobIntroduced:
+class JobIntroduced(Record):
     """A job's function is here.
 
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
@@ -42,8 +39,7 @@ class JobIntroduced:
     limit_ns: int = 0
 
 
-@dataclass(slots=True)
-class ParcelReceived:
+class ParcelReceived(Record):
     """Work came in: the lengths of the parcel's units, and of its packets, and its size in all."""
 
     now_ns: int
@@ -56,23 +52,20 @@ class ParcelReceived:
     size_bytes: int = 0
 
 
-@dataclass(slots=True)
-class ParcelAskedBack:
+class ParcelAskedBack(Record):
     """The server would give this parcel to an idle node."""
 
     now_ns: int
     key: ParcelKey
 
 
-@dataclass(slots=True)
-class DrainBegan:
+class DrainBegan(Record):
     """This node is to leave soon: what was not begun goes back."""
 
     now_ns: int
 
 
-@dataclass(slots=True)
-class PieceFinished:
+class PieceFinished(Record):
     """A worker answered. ``status``: 0 all well, 1 some items failed, 2 all failed.
 
     ``tasks``: how many items it has done, from the first; the others are given back. None: all.
@@ -87,24 +80,21 @@ class PieceFinished:
     tasks: int | None = None
 
 
-@dataclass(slots=True)
-class ParcelAbandoned:
+class ParcelAbandoned(Record):
     """The server wants nothing more of a parcel: another node was faster."""
 
     now_ns: int
     key: ParcelKey
 
 
-@dataclass(slots=True)
-class JobForgotten:
+class JobForgotten(Record):
     """Nobody wants anything of this job any more."""
 
     now_ns: int
     job: int
 
 
-@dataclass(slots=True)
-class WorkerSeen:
+class WorkerSeen(Record):
     """The answer to `LookAt`: the item that a worker runs, and when it began it (0: not known)."""
 
     now_ns: int
@@ -114,23 +104,20 @@ class WorkerSeen:
     since_ns: int
 
 
-@dataclass(slots=True)
-class TimePassed:
+class TimePassed(Record):
     """A time asked for by `WakeAt` has come."""
 
     now_ns: int
 
 
-@dataclass(slots=True)
-class TeachJob:
+class TeachJob(Record):
     """Send the job's function to a worker that is about to need it."""
 
     worker: int
     job: int
 
 
-@dataclass(slots=True)
-class RunPiece:
+class RunPiece(Record):
     """Send items ``skip`` to ``skip + tasks`` of a unit to a worker.
 
     ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself.
@@ -146,8 +133,7 @@ class RunPiece:
     packet_tasks: int
 
 
-@dataclass(slots=True)
-class HandBack:
+class HandBack(Record):
     """Have a worker stop after the item it runs, and give back the rest of its first piece.
 
     With ``packet_tasks`` it goes on to the end of the packet. `PieceFinished` says how far it came; a
@@ -160,8 +146,7 @@ class HandBack:
     first: int
 
 
-@dataclass(slots=True)
-class RunReduce:
+class RunReduce(Record):
     """Send the kept results of these pieces, in order, to a worker to be reduced to one value."""
 
     worker: int
@@ -172,24 +157,21 @@ class RunReduce:
     parts: list[int]
 
 
-@dataclass(slots=True)
-class SendResults:
+class SendResults(Record):
     """Send the kept results of these pieces: (piece, first, tasks, status, busy_us) each."""
 
     key: ParcelKey
     segments: list[tuple[int, int, int, int, int]]
 
 
-@dataclass(slots=True)
-class ReturnParcel:
+class ReturnParcel(Record):
     """Tell the server that a parcel is given back untouched, or (not ``given``) was begun."""
 
     key: ParcelKey
     given: bool
 
 
-@dataclass(slots=True)
-class ReportDeath:
+class ReportDeath(Record):
     """Make the piece's result the error that its worker died, and keep it."""
 
     piece: int
@@ -199,8 +181,7 @@ class ReportDeath:
     job: int
 
 
-@dataclass(slots=True)
-class ReportTimeout:
+class ReportTimeout(Record):
     """Make the piece's result the error that its item ran too long, and keep it."""
 
     piece: int
@@ -208,44 +189,38 @@ class ReportTimeout:
     limit_ns: int
 
 
-@dataclass(slots=True)
-class DropParcel:
+class DropParcel(Record):
     """Free the payload of a parcel."""
 
     key: ParcelKey
 
 
-@dataclass(slots=True)
-class DropPiece:
+class DropPiece(Record):
     """Free the kept result of a piece."""
 
     piece: int
 
 
-@dataclass(slots=True)
-class UnteachJob:
+class UnteachJob(Record):
     """Tell a worker to forget a job's function."""
 
     worker: int
     job: int
 
 
-@dataclass(slots=True)
-class StopWorker:
+class StopWorker(Record):
     """End a worker that runs what nobody wants any more, or for too long; another takes its place."""
 
     worker: int
 
 
-@dataclass(slots=True)
-class LookAt:
+class LookAt(Record):
     """See what item a worker runs; answer with `WorkerSeen`, not within this event."""
 
     worker: int
 
 
-@dataclass(slots=True)
-class WakeAt:
+class WakeAt(Record):
     """Send `TimePassed` at this time."""
 
     at_ns: int

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from .record import Record, made_by
 from .slots_events import HandBack, ParcelKey, RunPiece, RunReduce
 
 __all__ = ["NOBODY", "JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
@@ -27,8 +27,7 @@ UNKNOWN_TASK_NS = 10_000_000.0
 NOBODY: ParcelKey = (-1, 0, 0)
 
 
-@dataclass(slots=True)
-class Piece:
+class Piece(Record):
     """A range of a unit (or, with ``parts``, a packet to be reduced) for one worker."""
 
     piece: int
@@ -72,7 +71,7 @@ class Piece:
         shares = max(min(shares, steps), 1)
         cuts = [min(low + steps * share // shares * step, end) for share in range(shares + 1)]
         return [
-            replace(self, piece=number(), skip=start, tasks=stop - start, busy_us=0)
+            self.replaced(piece=number(), skip=start, tasks=stop - start, busy_us=0)
             for start, stop in pairwise(cuts)
         ]
 
@@ -82,22 +81,20 @@ class Piece:
         end = start + self.tasks
         cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
         return [
-            replace(self, piece=number(), skip=low - self.first, tasks=high - low)
+            self.replaced(piece=number(), skip=low - self.first, tasks=high - low)
             for low, high in pairwise(cuts)
         ]
 
 
-@dataclass(slots=True)
-class PacketState:
+class PacketState(Record):
     """A packet whose results come from several pieces and have to be reduced together."""
 
     tasks: int
     missing_tasks: int
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[Piece] = made_by(default_factory=list)
 
 
-@dataclass(slots=True)
-class ParcelState:
+class ParcelState(Record):
     """A parcel that is not complete yet."""
 
     key: ParcelKey
@@ -110,8 +107,8 @@ class ParcelState:
     missing_empty: int = 0
     kept_bytes: int = 0
     begun: bool = False  # whether a worker got any of it
-    done: list[Piece] = field(default_factory=list)
-    spread: dict[int, PacketState] = field(default_factory=dict)
+    done: list[Piece] = made_by(default_factory=list)
+    spread: dict[int, PacketState] = made_by(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tasks = self.missing_tasks
@@ -153,16 +150,15 @@ def gather_packets(first: int, units: list[int], packet_tasks: int) -> dict[int,
     return spread
 
 
-@dataclass(slots=True)
-class JobState:
+class JobState(Record):
     """A job as far as this node has seen it."""
 
     job: int
     reduces: bool
-    waiting: deque[Piece] = field(default_factory=deque)
-    parcels: set[ParcelKey] = field(default_factory=set)
-    workers: set[int] = field(default_factory=set)
-    deaths: dict[int, int] = field(default_factory=dict)
+    waiting: deque[Piece] = made_by(default_factory=deque)
+    parcels: set[ParcelKey] = made_by(default_factory=set)
+    workers: set[int] = made_by(default_factory=set)
+    deaths: dict[int, int] = made_by(default_factory=dict)
     task_ns: float | None = None
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
@@ -191,13 +187,12 @@ class JobState:
         self.pieces_measured += 1
 
 
-@dataclass(slots=True)
-class WorkerState:
+class WorkerState(Record):
     """A worker and the pieces that lie there, the running one first."""
 
     worker: int
-    pieces: deque[Piece] = field(default_factory=deque)
-    jobs: set[int] = field(default_factory=set)
+    pieces: deque[Piece] = made_by(default_factory=deque)
+    jobs: set[int] = made_by(default_factory=set)
     work_ns: float = 0.0
     stopping: bool = False
     overdue: tuple[int, int] | None = None  # piece and item for which it is being stopped

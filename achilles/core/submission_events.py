@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .record import Record
 
 # (first index, tasks, status, busy_us)
 Segment = tuple[int, int, int, int]
 
 
-@dataclass(slots=True)
-class Granted:
+class Granted(Record):
     """The scheduler asks for one parcel of up to so many packets, cut for the node."""
 
     node: int
@@ -17,8 +16,7 @@ class Granted:
     packets: int
 
 
-@dataclass(slots=True)
-class InputStarted:
+class InputStarted(Record):
     """The first argument was seen.
 
     ``lists``: it is a list, so each argument is one packet. ``tasks``: how many arguments there are,
@@ -30,8 +28,7 @@ class InputStarted:
     task_bytes: float | None = None
 
 
-@dataclass(slots=True)
-class ParcelDrawn:
+class ParcelDrawn(Record):
     """Arguments were drawn as planned, and serialized.
 
     ``draw_ns`` is the time that the caller's iterable took.
@@ -45,13 +42,11 @@ class ParcelDrawn:
     draw_ns: int
 
 
-@dataclass(slots=True)
-class InputEnded:
+class InputEnded(Record):
     """The caller's iterable has no more arguments, or raised."""
 
 
-@dataclass(slots=True)
-class ResendAsked:
+class ResendAsked(Record):
     """The parcel is wanted again.
 
     The node that had it is lost; or a copy is to run ``beside`` that attempt, which goes on.
@@ -63,8 +58,7 @@ class ResendAsked:
     beside: int = 0
 
 
-@dataclass(slots=True)
-class ResultsArrived:
+class ResultsArrived(Record):
     """Some ranges of a parcel are done."""
 
     parcel: int
@@ -73,33 +67,28 @@ class ResultsArrived:
     size_bytes: int
 
 
-@dataclass(slots=True)
-class ParcelFailed:
+class ParcelFailed(Record):
     """The scheduler has given the parcel up."""
 
     parcel: int
 
 
-@dataclass(slots=True)
-class SchedulerLost:
+class SchedulerLost(Record):
     """The connection to the scheduler is gone, and all that it knew of the job."""
 
 
-@dataclass(slots=True)
-class SchedulerFound:
+class SchedulerFound(Record):
     """The job has been submitted again, to a scheduler that knows nothing of its parcels."""
 
 
-@dataclass(slots=True)
-class ParcelRead:
+class ParcelRead(Record):
     """The caller has taken so many delivered tasks of a parcel, or all that were delivered (None)."""
 
     parcel: int
     tasks: int | None = None
 
 
-@dataclass(slots=True)
-class SendParcel:
+class SendParcel(Record):
     """Send a parcel's units to the scheduler."""
 
     parcel: int
@@ -107,23 +96,20 @@ class SendParcel:
     attempt: int
 
 
-@dataclass(slots=True)
-class DropResults:
+class DropResults(Record):
     """Drop what came in of an attempt: the parcel is run again, or another attempt was first."""
 
     parcel: int
     attempt: int
 
 
-@dataclass(slots=True)
-class DropUnits:
+class DropUnits(Record):
     """The parcel's arguments are not needed any more."""
 
     parcel: int
 
 
-@dataclass(slots=True)
-class Deliver:
+class Deliver(Record):
     """The caller may read these results of a parcel: whole packets, or all that is left of it.
 
     ``attempt`` tells whose they are; 0 when the parcel was given up.
@@ -135,13 +121,11 @@ class Deliver:
     attempt: int
 
 
-@dataclass(slots=True)
-class EndInput:
+class EndInput(Record):
     """Tell the scheduler that no more parcels will come."""
 
 
-@dataclass(slots=True)
-class Complete:
+class Complete(Record):
     """Everything has been delivered."""
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from .ranges import Ranges
+from .record import Record, made_by
 
 __all__ = ["Attempt", "DrawPlan", "ParcelState"]
 
 
-@dataclass(slots=True)
-class DrawPlan:
+class DrawPlan(Record):
     """What to draw next: up to ``packets`` packets for the node, serialized by ``unit_tasks``."""
 
     node: int
@@ -21,8 +19,7 @@ class DrawPlan:
     task_ns: float | None
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(Record):
     """One running of a parcel, and what came in of it."""
 
     ranges: Ranges
@@ -30,8 +27,7 @@ class Attempt:
     result_bytes: int = 0
 
 
-@dataclass(slots=True)
-class ParcelState:
+class ParcelState(Record):
     """A parcel from its drawing until it was read.
 
     ``attempts`` are those whose results count: one, or two while a copy runs beside it. Once it is
@@ -50,7 +46,7 @@ class ParcelState:
     delivered: int = 0  # tasks, from the first
     read: int = 0
     unread: int = 0  # done or delivered, and not read
-    attempts: dict[int, Attempt] = field(default_factory=dict)
+    attempts: dict[int, Attempt] = made_by(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.begin(1)

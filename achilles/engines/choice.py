@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Protocol
 
 from ..config import Settings
@@ -35,5 +34,5 @@ def engine_for(settings: Settings) -> CallEngine:
     from .nesting import works_for
 
     if works_for(settings):
-        return engine_for(dataclasses.replace(settings, address=LOCAL))
+        return engine_for(settings._replace(address=LOCAL))
     return cluster_engine(settings)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from operator import length_hint
 from typing import Any
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
+from ..core.record import Record, made_by
 from ..core.submission import DrawPlan
 from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
 from .interrupts import opened
@@ -33,13 +33,12 @@ _SMALL = frozenset({int, float, bool, type(None)})
 _QUICK = frozenset({type(iter([])), type(iter(())), type(iter(range(0))), type(iter(b""))})
 
 
-@dataclass(slots=True)
-class Draw:
+class Draw(Record):
     """One parcel's worth of arguments, serialized. ``first`` is the index of its first task."""
 
     first: int = 0
-    unit_tasks: list[int] = field(default_factory=list)
-    units: list[list[Buffer]] = field(default_factory=list)
+    unit_tasks: list[int] = made_by(default_factory=list)
+    units: list[list[Buffer]] = made_by(default_factory=list)
     tasks: int = 0
     packets: int = 0
     packet_tasks: int = 0

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from ..core import submission_events as ev
 from ..core.submission import DrawPlan, Submission
-from ..errors import NoNodesError, ProtocolError, TaskCancelled, WorkerDiedError
+from ..errors import NoNodesError, ProtocolError, WorkerDiedError
 from .changes import Changes
 from .drawing import Draw, Drawer, iterate
 from .interrupts import opened
@@ -286,6 +286,8 @@ class Job:
             if self._failure is not None:
                 raise self._failure
             if self._cancelled:
+                from ..task_cancelled import TaskCancelled
+
                 raise TaskCancelled("the job was cancelled before its results were read")
             if self._brain.completed:
                 if self._input_error is not None:

@@ -8,9 +8,9 @@ segment that covers whole packets holds one value for each of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from ..core.record import Record
 from ..serialization import Buffer, deserialize, load_failure, numbered
 
 __all__ = ["OnError", "Packet", "ParcelResults", "packets_of", "results_of"]
@@ -35,8 +35,7 @@ class Packet(NamedTuple):
     dropped: bool = False
 
 
-@dataclass(slots=True)
-class ParcelResults:
+class ParcelResults(Record):
     """A delivered parcel, or whole packets of one: where it lies in the input, and what came back."""
 
     first: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from ..core.record import Record
 from ..serialization import Serialized, serialize
 
 __all__ = ["JobSpec"]
@@ -16,8 +16,7 @@ BUDGET_BYTES = 256 * 1024 * 1024
 LONGEST_TIMEOUT_S = 1e9
 
 
-@dataclass(slots=True)
-class JobSpec:
+class JobSpec(Record):
     """What the caller asked for."""
 
     func: Callable[[Any], Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import socket
 from collections.abc import Callable
@@ -81,10 +80,10 @@ class ServerService(Service):
         self._connection_file: local_socket.ConnectionFile | None = None
         self.key_made = settings.secret_key is None
         if self.key_made:
-            settings = dataclasses.replace(settings, secret_key=new_secret_key())
+            settings = settings._replace(secret_key=new_secret_key())
         require_strong_key(settings)
         if settings.node_secret_key is not None:
-            require_strong_key(dataclasses.replace(settings, secret_key=settings.node_secret_key))
+            require_strong_key(settings._replace(secret_key=settings.node_secret_key))
             if settings.node_username == settings.username:
                 raise ConfigError(
                     "NODE_USERNAME and USERNAME are the same: give nodes a name of their own",
@@ -120,7 +119,7 @@ class ServerService(Service):
         )
         outer = SniffingFactory(inner, certificate, self._reactor, self._admission, self._login_s)
         port = self._listen(outer)
-        self.settings = dataclasses.replace(settings, port=port.getHost().port)
+        self.settings = settings._replace(port=port.getHost().port)
         server.endpoint = self.settings.endpoint
         self.server = server
         if local_socket.enabled():

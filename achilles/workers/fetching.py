@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Fetching", "Waiter"]
 
@@ -11,8 +11,7 @@ __all__ = ["Fetching", "Waiter"]
 Waiter = tuple[int, int, int]
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(NamedTuple):
     session: str
     name: str
     asker: int  # the job in whose name it was asked

@@ -12,9 +12,8 @@ import os
 import sys
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
-from typing import Any
+from typing import Any, NamedTuple
 
 _INSTALLED_DIRECTORIES = {"site-packages", "dist-packages"}
 # Holds modules that `sys.stdlib_module_names` leaves out, such as the standard library's own tests.
@@ -23,8 +22,7 @@ _STANDARD_LIBRARY = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleSource:
+class ModuleSource(NamedTuple):
     """What the controller says about one module.
 
     Attributes:

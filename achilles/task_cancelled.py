@@ -1,0 +1,13 @@
+"""The one error that is also one of `concurrent.futures`, which nobody should load who needs neither."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+
+from achilles.errors import TaskError
+
+__all__ = ["TaskCancelled"]
+
+
+class TaskCancelled(TaskError, CancelledError):
+    """The job was cancelled before this item was done."""
