@@ -18,18 +18,20 @@ Rules:
    reported is run again in up to three pieces: the items before, that item alone, the items after.
    An item that was charged `max_attempts` times is reported as the cause of death.
 6. A parcel that no worker has got anything of is given back when the server asks for it, or when
-   this node is to leave.
+   this node is to leave; also later, when what workers had of it comes back whole.
 7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has
    failed, at once; nobody else is charged with that death. A worker is looked at no more often than
    once per limit.
 8. When a job is forgotten or a parcel is abandoned, its waiting pieces vanish. A worker still busy
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
+9. A worker that is at a piece for too long gives back the rest of it, and what waits behind it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from itertools import count
 
 from . import slots_events as ev
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
@@ -63,7 +65,7 @@ class Slots:
         self._shallow: OrderedDict[int, None] = OrderedDict()  # room behind what is at hand
         self._cancelled = CancelledPieces()
         self._long = LongPieces()
-        self._serial = 0
+        self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
         self._out: list[ev.Command] = []
@@ -84,8 +86,8 @@ class Slots:
             case ev.ParcelAskedBack():
                 self._give_back(event.key)
             case ev.DrainBegan():
-                for key in [key for key, parcel in self.parcels.items() if not parcel.begun]:
-                    self._give_back(key)
+                for key in list(self.parcels):
+                    self._give_back(key, silent=True)
             case ev.ParcelAbandoned():
                 self._abandon(event.key)
             case ev.JobForgotten():
@@ -121,7 +123,7 @@ class Slots:
             self._queue(job, Piece(self._next(), key, number, first, 0, length, loading_ns=loading_ns))
             first += length
 
-    def _give_back(self, key: ParcelKey) -> None:
+    def _give_back(self, key: ParcelKey, silent: bool = False) -> None:
         parcel = self.parcels.get(key)
         job = self.jobs.get(key[0])
         if parcel is None or job is None:
@@ -129,7 +131,9 @@ class Slots:
         if not parcel.begun:
             self._drop_waiting(job, key)
             self._drop_parcel(parcel)
-        self._out.append(ev.ReturnParcel(key, not parcel.begun))
+        parcel.wanted_back = True
+        if not (parcel.begun and silent):
+            self._out.append(ev.ReturnParcel(key, not parcel.begun))
 
     def _abandon(self, key: ParcelKey) -> None:
         parcel = self.parcels.get(key)
@@ -151,10 +155,6 @@ class Slots:
         job.waiting = deque(piece for piece in job.waiting if piece.key != key)
         if not job.waiting:
             self._turns.deactivate(job.job)
-
-    def _next(self) -> int:
-        self._serial += 1
-        return self._serial
 
     def _queue(self, job: JobState, piece: Piece, ahead: bool = False) -> None:
         self.pieces[piece.piece] = piece
@@ -197,15 +197,19 @@ class Slots:
         self._out.append(piece.run_at(worker.worker))
         if len(worker.pieces) == 1:
             self._begun(worker)
+        else:
+            self._wake_at(self._long.watch(worker, self._now_ns))
         self._note(worker)
 
     def _begun(self, worker: WorkerState) -> None:
         """A worker has come to its first piece."""
         if self._limits.jobs:
             self._watch(worker)
-        look_at_ns = self._long.began(worker, self._now_ns)
-        if look_at_ns is not None:
-            self._out.append(ev.WakeAt(look_at_ns))
+        self._wake_at(self._long.began(worker, self._now_ns))
+
+    def _wake_at(self, at_ns: int | None) -> None:
+        if at_ns is not None:
+            self._out.append(ev.WakeAt(at_ns))
 
     def _note(self, worker: WorkerState) -> None:
         """Keep the two lists of workers with room true."""
@@ -228,10 +232,11 @@ class Slots:
         piece = self.pieces.get(event.piece)
         if worker is None or piece is None or not worker.pieces:
             return
+        was_running = worker.pieces[0] is piece
         worker.take(piece)
-        self._note(worker)
-        if worker.pieces:
+        if worker.pieces and was_running:
             self._begun(worker)
+        self._note(worker)
         job = self.jobs.get(piece.key[0])
         parcel = self.parcels.get(piece.key)
         if job is None or parcel is None:
@@ -240,19 +245,26 @@ class Slots:
             return
         self._turns.charge(job.job, event.busy_ns - piece.work_ns)
         if event.tasks is not None and event.tasks < piece.tasks:
-            self._take_rest(job, piece, event.tasks)
+            piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
             if not event.tasks:
-                self._drop_piece(piece)
+                self._queue(job, piece, ahead=True)
+                self._came_back(job, parcel)
                 return
+            self._take_rest(job, piece, event.tasks)
         if piece.tasks and piece.parts is None:
             job.measure(piece.tasks, event.busy_ns)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
         self._keep(job, parcel, piece, event.size_bytes)
 
+    def _came_back(self, job: JobState, parcel: ParcelState) -> None:
+        """Rule 6: a piece came back as it went; perhaps its parcel can go."""
+        parcel.begun = not parcel.is_untouched(job.deaths, map(self.workers.get, job.workers))
+        if parcel.wanted_back and not parcel.begun:
+            self._give_back(parcel.key)
+
     def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
         """Rule 9: share out what a worker gave back."""
-        piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
         shares = 1 if job.waiting else len(self._idle)
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
@@ -269,11 +281,7 @@ class Slots:
                     return
                 pieces = sorted(gathered.pieces, key=lambda part: part.first + part.skip)
                 if all(part.status < 2 for part in pieces):
-                    parts = [part.piece for part in pieces]
-                    first = pieces[0].first + pieces[0].skip
-                    whole = Piece(self._next(), parcel.key, -1, first, 0, gathered.tasks, parts=parts)
-                    whole.busy_us = sum(part.busy_us for part in pieces)
-                    self._queue(job, whole, ahead=True)
+                    self._queue(job, parcel.brought_together(pieces, self._next()), ahead=True)
                     return
                 for part in pieces:
                     parcel.done.append(part)
@@ -295,11 +303,7 @@ class Slots:
         if not complete and not late and parcel.kept_bytes < FLUSH_BYTES:
             return
         parcel.sent_ns = self._now_ns
-        segments = [
-            (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
-            for piece in parcel.done
-        ]
-        self._out.append(ev.SendResults(parcel.key, segments))
+        self._out.append(ev.SendResults(parcel.key, parcel.segments()))
         for piece in parcel.done:
             self._drop_piece(piece)
         parcel.done = []
@@ -339,6 +343,9 @@ class Slots:
                 self._queue(job, piece, ahead=True)
             else:
                 self._charge_death(job, piece, event.worker, event.running)
+        for key in {piece.key: None for piece in worker.pieces}:
+            if key in self.parcels:
+                self._came_back(self.jobs[key[0]], self.parcels[key])
 
     def _charge_death(self, job: JobState, piece: Piece, worker: int, running: int | None) -> None:
         """Rule 5: blame the item that ran, run the others again."""
@@ -402,7 +409,7 @@ class Slots:
         if pieces:
             # Any of them may be the one that does not end.
             numbers = [piece.piece for piece in pieces]
-            self._out.append(ev.WakeAt(self._cancelled.add(worker.worker, numbers, self._now_ns)))
+            self._wake_at(self._cancelled.add(worker.worker, numbers, self._now_ns))
         for piece in pieces:
             piece.key = NOBODY
 
@@ -410,16 +417,15 @@ class Slots:
         for worker, again_ns in self._cancelled.due(self.workers, now_ns):
             if again_ns is None:
                 self._stop(worker)
-            else:
-                self._out.append(ev.WakeAt(again_ns))
-        self._out += [ev.LookAt(number) for number in self._limits.due(self.workers.values(), now_ns)]
+            self._wake_at(again_ns)
+        self._out += map(ev.LookAt, self._limits.due(self.workers.values(), now_ns))
         found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
-        self._out += [worker.pieces[0].hand_back_from(worker.worker) for worker in found]
-        if look_at_ns is not None:
-            self._out.append(ev.WakeAt(look_at_ns))
+        for late, piece in found:
+            self._note(late)
+            self._out.append(ev.HandBack(late.worker, piece.piece))
+        self._wake_at(look_at_ns)
 
-    def _is_pressed(self, job: int) -> bool:
-        """Whether a worker is idle, or a piece of another job waits."""
+    def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
         return bool(self._idle) or len(self._turns) > (job in self._turns)
 
     def _stop(self, worker: WorkerState) -> None:
@@ -430,9 +436,7 @@ class Slots:
 
     def _watch(self, worker: WorkerState, since_ns: int | None = None) -> None:
         """Rule 7: have a worker looked at when its item may be overdue."""
-        at_ns = self._limits.look_at(worker, self._now_ns, since_ns)
-        if at_ns is not None:
-            self._out.append(ev.WakeAt(at_ns))
+        self._wake_at(self._limits.look_at(worker, self._now_ns, since_ns))
 
     def _worker_seen(self, event: ev.WorkerSeen) -> None:
         worker = self.workers.get(event.worker)

@@ -134,16 +134,15 @@ class RunPiece(Record):
 
 
 class HandBack(Record):
-    """Have a worker stop after the item it runs, and give back the rest of its first piece.
+    """Have a worker give back what it has not begun of a piece.
 
-    With ``packet_tasks`` it goes on to the end of the packet. `PieceFinished` says how far it came; a
-    worker that has no rest, or does not hear in time, finishes the piece as if nothing had been said.
+    If it runs the piece, it stops after the item that it is at (with ``packet_tasks`` at the end of the
+    packet). `PieceFinished` says how far it came: not at all, and at once, if the piece stood behind another
+    one. A worker that has no rest, or does not hear in time, finishes the piece as if nothing had been said.
     """
 
     worker: int
     piece: int
-    job: int
-    first: int
 
 
 class RunReduce(Record):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 from .record import Record, made_by
-from .slots_events import HandBack, ParcelKey, RunPiece, RunReduce
+from .slots_events import ParcelKey, RunPiece, RunReduce
 
 __all__ = ["NOBODY", "JobState", "PacketState", "ParcelState", "Piece", "WorkerState", "gather_packets"]
 
@@ -58,10 +58,6 @@ class Piece(Record):
             worker, self.piece, self.key, self.unit, self.first, self.skip, self.tasks, self.packet_tasks
         )
 
-    def hand_back_from(self, worker: int) -> HandBack:
-        """The command that has a worker give back what it has not begun of it."""
-        return HandBack(worker, self.piece, self.key[0], self.first + self.skip)
-
     def cut_off(self, done: int, shares: int, number: Callable[[], int]) -> list[Piece]:
         """Keep the first items, and make up to so many even pieces of the others."""
         step = max(self.packet_tasks, 1)
@@ -107,6 +103,7 @@ class ParcelState(Record):
     missing_empty: int = 0
     kept_bytes: int = 0
     begun: bool = False  # whether a worker got any of it
+    wanted_back: bool = False  # whether the server asked for it when it was begun
     done: list[Piece] = made_by(default_factory=list)
     spread: dict[int, PacketState] = made_by(default_factory=dict)
 
@@ -114,6 +111,31 @@ class ParcelState(Record):
         self.tasks = self.missing_tasks
         # The one unit of an empty list has no task, and is awaited all the same.
         self.missing_empty = 0 if self.tasks else self.units
+
+    def is_untouched(self, deaths: Iterable[int], workers: Iterable[WorkerState | None]) -> bool:
+        """Whether nothing of it was run, not even to death, and nothing is at one of these workers."""
+        end = self.first + self.tasks
+        return (
+            self.missing_tasks == self.tasks
+            and not any(packet.pieces for packet in self.spread.values())
+            and not any(self.first <= index < end for index in deaths)
+            and not any(piece.key == self.key for worker in workers if worker for piece in worker.pieces)
+        )
+
+    def segments(self) -> list[tuple[int, int, int, int, int]]:
+        """What is done and was not sent, as `SendResults` says it."""
+        return [
+            (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
+            for piece in self.done
+        ]
+
+    def brought_together(self, pieces: list[Piece], number: int) -> Piece:
+        """The piece that reduces one packet whose results these are, in order."""
+        first = pieces[0].first + pieces[0].skip
+        tasks = sum(piece.tasks for piece in pieces)
+        whole = Piece(number, self.key, -1, first, 0, tasks, parts=[piece.piece for piece in pieces])
+        whole.busy_us = sum(piece.busy_us for piece in pieces)
+        return whole
 
     def packet_of(self, index: int) -> int:
         """Number, within the parcel, of the packet that an item belongs to."""
@@ -199,10 +221,12 @@ class WorkerState(Record):
     look_at_ns: int = 0  # when to see how long its item runs already
     began_ns: int = 0  # when it came to its first piece
     asked_back: bool = False  # whether it was asked to give back the rest of that piece
+    is_late: bool = False  # whether that piece runs for so long that nothing should wait behind it
 
     def may_queue(self) -> bool:
         """Whether something short may wait here behind what runs."""
-        return self.work_ns - self.pieces[0].work_ns < QUEUE_NS and self.pieces[0].is_short
+        runs = self.pieces[0]
+        return self.work_ns - runs.work_ns < QUEUE_NS and runs.is_short and not self.is_late
 
     def take(self, piece: Piece) -> None:
         """Remove a finished piece; workers answer in order, so it is nearly always the first."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
@@ -28,6 +28,7 @@ from . import channel
 from .deaths import death_error, timeout_error
 from .fetching import Fetching
 from .forwarding import Forwarding
+from .given import Given
 from .loop import Loop
 from .module_source import ModuleSource
 from .output import Label
@@ -104,7 +105,7 @@ class Crew:
         self._forwarding = Forwarding(loop, tag, listener.output, self._locked)
         self._slots = Slots(max_attempts)
         self._workers: dict[int, Worker] = {}
-        self._at_worker: dict[int, deque[int]] = {}
+        self._at_worker: dict[int, Given] = {}
         self._dead: dict[int, Worker] = {}
         self._early_deaths = 0
         self._functions: dict[int, tuple[list[Buffer], str]] = {}
@@ -240,7 +241,7 @@ class Crew:
             self._restart_later(slot)
             return
         self._workers[slot] = worker
-        self._at_worker[slot] = deque()
+        self._at_worker[slot] = Given()
 
     def _restart_later(self, slot: int) -> None:
         delay_s = min(RESTART_DELAY_S * 2.0**self._early_deaths, RESTART_DELAY_MAX_S)
@@ -265,10 +266,14 @@ class Crew:
             if kind == channel.RESULT:
                 worker.unit_over(job, a, b)
                 self._forwarding.unit_over(worker.slot)
-                piece = self._at_worker[worker.slot].popleft()
+                piece = self._at_worker[worker.slot].answered()
                 self._kept[piece] = payload
                 answer = (worker.slot, piece, status, c, len(payload), b)
                 self._tell(ev.PieceFinished(time.monotonic_ns(), *answer))
+            elif kind == channel.UNBEGUN:
+                unbegun = self._at_worker[worker.slot].unbegun(a)
+                if unbegun is not None:
+                    self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, unbegun, 0, 0, 0, 0))
             elif kind == channel.FETCH and isinstance(payload, bytearray):
                 self._fetch(worker, job, a, payload.decode())
 
@@ -282,8 +287,8 @@ class Crew:
     def whose_output(self, worker: Worker) -> Label | None:
         """The item a worker runs, or the last one of the unit whose results are on their way."""
         with self._lock:
-            at_worker = self._at_worker.get(worker.slot)
-            piece = self._slots.pieces.get(at_worker[0]) if at_worker else None
+            given = self._at_worker.get(worker.slot)
+            piece = self._slots.pieces.get(given.first() or 0) if given else None
             if piece is None:
                 return None
             first = piece.first + piece.skip
@@ -296,8 +301,7 @@ class Crew:
         """A worker is gone; all it had written was heard before."""
         with self._lock:
             self._forwarding.unit_over(worker.slot)
-            del self._workers[worker.slot]
-            self._at_worker[worker.slot].clear()
+            del self._workers[worker.slot], self._at_worker[worker.slot]
             self._dead[worker.slot] = worker
             running = worker.progress() - 1
             self._tell(ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None))
@@ -351,7 +355,7 @@ class Crew:
     def _obey(self, command: ev.Command) -> None:
         match command:
             case ev.RunPiece():
-                self._at_worker[command.worker].append(command.piece)
+                self._at_worker[command.worker].add(command.piece)
                 self._workers[command.worker].send(
                     channel.UNIT,
                     0,
@@ -362,7 +366,9 @@ class Crew:
                     self._units[command.key][command.unit],
                 )
             case ev.HandBack():
-                self._workers[command.worker].hand_back(command.job, command.first)
+                unit = self._at_worker[command.worker].unit_of(command.piece)
+                if unit is not None:
+                    self._workers[command.worker].hand_back(unit)
             case ev.SendResults():
                 segments: list[ResultSegment] = [
                     (first, tasks, status, busy_us, self._kept[piece])
@@ -391,7 +397,7 @@ class Crew:
             case ev.RunReduce():
                 parts = [plain(self._kept[piece]) for piece in command.parts]
                 sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
-                self._at_worker[command.worker].append(command.piece)
+                self._at_worker[command.worker].add(command.piece)
                 self._workers[command.worker].send(
                     channel.REDUCE,
                     0,

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from _thread import allocate_lock
 from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import Any
@@ -29,44 +30,78 @@ Answer = tuple[int, Sequence[Buffer]]
 
 
 class RunningItems:
-    """The items that run now, of which another thread may take back those that were not begun.
+    """The unit that runs now, of which another thread may take back what was not begun, and those to come.
 
-    The loop over items iterates over a list, which ends where the list ends: so nothing is paid for each
-    item. Whatever thread runs when, the number of results says what was done.
+    Units are told apart by counting them. The loop over items iterates over a list, which ends where the
+    list ends: so nothing is paid for each item. Whatever thread runs when, the number of results says what
+    was done.
     """
 
-    __slots__ = ("_cut", "_items", "_named", "_packet_tasks", "_progress", "_rest")
+    __slots__ = (
+        "_cut",
+        "_first",
+        "_given_back",
+        "_items",
+        "_lock",
+        "_packet_tasks",
+        "_progress",
+        "_rest",
+        "_unit",
+    )
 
     def __init__(self, progress: memoryview) -> None:
         self._progress = progress
         self._items: list[Any] | None = None
         self._rest: list[Any] = []
+        self._first = 0
         self._packet_tasks = 1
-        # Job and first index: of these items, and of those that were named last.
-        self._named = self._cut = (0, -1)
+        self._lock = allocate_lock()
+        self._unit = 0
+        self._cut = False
+        self._given_back: set[int] = set()
+
+    def next_unit(self) -> bool:
+        """Come to the next unit; False if it was given back."""
+        with self._lock:
+            self._unit += 1
+            self._cut = False
+            if self._unit in self._given_back:
+                self._given_back.remove(self._unit)
+                return False
+            return True
 
     def begin(self, items: list[Any], first: int, packet_tasks: int) -> None:
         """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
-        self._named = (self._progress[2], first)
+        self._first = first
         self._packet_tasks = max(packet_tasks, 1)
         self._items = items
-        if self._cut == self._named:  # while they were loaded
+        if self._cut:  # while they were loaded
             self._cut_at(items, self._packet_tasks)
 
     def end(self) -> None:
         """They are done."""
         self._items = None
-        self._cut = (0, -1)
         # What was not run ends in this thread, where the user's code expects to be run.
         self._rest = []
 
-    def cut(self, job: int, first: int) -> None:
-        """Take back what was not begun of the items that start there. In another thread."""
-        self._cut = (job, first)
-        items = self._items
-        if items is not None and self._named == (job, first):
-            begun = max(self._progress[0] - first, 1)
-            self._cut_at(items, begun + -begun % self._packet_tasks)
+    def hand_back(self, unit: int) -> bool:
+        """Take back what was not begun of a unit. In another thread.
+
+        Returns:
+            Whether that is all of it, so that nobody else will say so.
+        """
+        with self._lock:
+            if unit > self._unit:
+                is_new = unit not in self._given_back
+                self._given_back.add(unit)
+                return is_new
+            if unit == self._unit:
+                self._cut = True
+                items = self._items
+                if items is not None:
+                    begun = max(self._progress[0] - self._first, 1)
+                    self._cut_at(items, begun + -begun % self._packet_tasks)
+            return False
 
     def _cut_at(self, items: list[Any], begun: int) -> None:
         self._rest = items[begun:]

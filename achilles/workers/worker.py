@@ -47,7 +47,7 @@ from achilles.workers.streams import TOKEN_BYTES
 _log = logging.getLogger("achilles.workers")
 
 PROGRESS_BYTES = 32  # as `worker_main` says
-NOTE = struct.Struct("<qq")  # as there
+NOTE = struct.Struct("<q")  # as there
 #: How often to ask for the exit code where the kernel has no pidfd.
 POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
@@ -260,14 +260,15 @@ class Worker:
         if self._channel is not None:
             self._channel.send(kind, status, job, a, b, c, segments)
 
-    def hand_back(self, job: int, first: int) -> None:
-        """Have it stop after the item that it is at, if it runs the unit whose first item this is.
+    def hand_back(self, unit: int) -> None:
+        """Have it give back what it has not begun of a unit, named by its number among UNITs and REDUCEs.
 
-        The RESULT then is for fewer items. From any thread; lost when the worker has much to read.
+        If it runs it, it stops after the item that it is at, and the RESULT is for fewer items. If it comes
+        later, UNBEGUN follows. From any thread; lost when the worker has much to read.
         """
         try:
             if self._notes_fd >= 0:
-                os.write(self._notes_fd, NOTE.pack(job, first))
+                os.write(self._notes_fd, NOTE.pack(unit))
         except OSError:
             pass  # full, or the worker is gone
 

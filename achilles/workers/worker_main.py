@@ -44,8 +44,10 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 (``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
 running and serializing; not loading the function.
 
-A *note*, on a pipe of its own, is two int64, the job and the index of the first item of a UNIT: if that
-runs, no further item of it is begun (when packets are reduced, none beyond the packet that was begun).
+A *note*, on a pipe of its own, is one int64, the number of a UNIT, counted from 1 together with the REDUCEs.
+If that runs, no further item of it is begun (when packets are reduced, none beyond the packet that was
+begun). If it was not begun it never will be: UNBEGUN, with its number in ``a``, takes the place of its
+RESULT, at once.
 
 Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
 
@@ -81,7 +83,7 @@ from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, t
 from achilles.workers.surroundings import Surroundings
 
 PROGRESS_BYTES = 32
-NOTE = struct.Struct("<qq")
+NOTE = struct.Struct("<q")
 #: What Python code writes to, and the bytes below it.
 Output = tuple[TextIOWrapper, MarkedStream]
 
@@ -114,6 +116,12 @@ class Conversation:
     ) -> None:
         with self._sending:
             self._link.send(kind, status, job, a, b, c, segments)
+
+    def say_unbegun(self, unit: int) -> None:
+        try:
+            self.send(channel.UNBEGUN, 0, 0, unit, 0, 0, ())
+        except (OSError, BrokenChannelError):
+            pass  # who is gone needs no answer
 
     def ask_module(self, job: int, name: str) -> Message | None:
         """The parent's MODULE answer; None where there is nobody to ask, as in a forked child."""
@@ -184,8 +192,9 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
     os.close(progress_fd)
     progress = memoryview(progress_map).cast("q")
     running = RunningItems(progress)
-    start_new_thread(_heed_parent, (link.fileno(), parent_pid, _own_descriptor(notes_fd), running))
     conversation = Conversation(link)
+    watched = (link.fileno(), parent_pid, _own_descriptor(notes_fd))
+    start_new_thread(_heed_parent, (*watched, running, conversation))
     os.register_at_fork(after_in_child=conversation.after_fork)
     worker_pid = os.getpid()
     try:
@@ -233,8 +242,8 @@ def _serve_one(
     kind, _, number, a, b, c, payload = conversation.next()
     if kind == channel.UNIT or kind == channel.REDUCE:
         job = jobs.get(number)
-        if job is None:
-            return True  # forgotten: nobody waits for the answer
+        if not running.next_unit() or job is None:
+            return True  # given back or forgotten: nobody waits for the answer
         begin, tasks = (a + (b >> 32), b & 0xFFFFFFFF) if kind == channel.UNIT else (a, b)
         if progress[2] != number and progress[2]:
             surroundings.put_right()
@@ -291,8 +300,10 @@ def _duplicate(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
-def _heed_parent(channel_fd: int, parent_pid: int, notes_fd: int, running: RunningItems) -> None:
-    """Thread: take back items that a note names; end this process and all it started with its parent."""
+def _heed_parent(
+    channel_fd: int, parent_pid: int, notes_fd: int, running: RunningItems, conversation: Conversation
+) -> None:
+    """Thread: take back units that a note names; end this process and all it started with its parent."""
     poller = select.poll()
     # A hang-up alone would not do: a child that the parent forked holds the channel's other end too.
     poller.register(channel_fd, 0)
@@ -304,8 +315,9 @@ def _heed_parent(channel_fd: int, parent_pid: int, notes_fd: int, running: Runni
     while os.getppid() == parent_pid:
         ready = dict(poller.poll())
         if ready.pop(notes_fd, 0) & select.POLLIN:
-            for job, first in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
-                running.cut(job, first)
+            for (unit,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
+                if running.hand_back(unit):
+                    conversation.say_unbegun(unit)
         elif not ready:
             poller.unregister(notes_fd)  # user code closed it
         if ready:

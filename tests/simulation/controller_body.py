@@ -215,7 +215,7 @@ class ControllerBody(Peer):
         else:
             assert command.tasks > 0 and (end - parcel_first) % packet_tasks == 0, "half a packet"
         parts = [
-            within(part, first, end)
+            within(part, first, end, packet_tasks)
             for part in results
             if (part.first < end and part.first + part.tasks > first) or not parcel_tasks
         ]

@@ -116,11 +116,18 @@ class Machine:
         return OVERHEAD_NS + tasks * worker.item_ns
 
     def _hand_back(self, worker: Worker, piece: int) -> None:
-        """Stop a piece after the item that runs, or after the packet if it is reduced."""
+        """Stop a piece after the item, or the packet if it is reduced, that runs; drop one that waits."""
         running = worker.running(self.world.now_ns)
-        if running is None or worker.queue[0][0].piece != piece or worker.done is not None:
+        if running is None:
             return
         command = worker.queue[0][0]
+        if command.piece != piece:
+            for waits in [entry for entry in worker.queue if entry[0].piece == piece]:
+                worker.queue.remove(waits)
+                self.world.after(PIPE_NS, self._hear_unbegun, worker.number, piece)
+            return
+        if worker.done is not None:
+            return
         assert isinstance(command, ev.RunPiece)
         start = command.first + command.skip
         done = running[1] + 1 - start
@@ -162,6 +169,9 @@ class Machine:
         self.kept[piece] = result
         answer = (worker, piece, result.status, busy_ns, result.size_bytes, tasks)
         self._hear(ev.PieceFinished(self.world.now_ns, *answer))
+
+    def _hear_unbegun(self, worker: int, piece: int) -> None:
+        self._hear(ev.PieceFinished(self.world.now_ns, worker, piece, 0, 0, 0, 0))
 
     def _kill_any(self) -> None:
         alive = [worker for worker in self.workers.values() if worker.alive]

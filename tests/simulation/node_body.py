@@ -145,9 +145,8 @@ class NodeBody(Machine, Peer):
                 del self.workers[worker].jobs[job]
             case ev.RunPiece() | ev.RunReduce():
                 self._run(self.workers[command.worker], command)
-            case ev.HandBack(worker, piece, job, first):
-                held = self.brain.pieces[piece]
-                assert (job, first) == (held.key[0], held.first + held.skip)
+            case ev.HandBack(worker, piece):
+                assert piece in self.brain.pieces
                 if self.world.chance(HEARD_SHARE):
                     self._hand_back(self.workers[worker], piece)
             case ev.SendResults(key, segments):

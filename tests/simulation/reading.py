@@ -22,12 +22,15 @@ class Results:
     timeout_of: int | None = None  # the item that ran too long
 
 
-def within(part: Results, first: int, end: int) -> Results:
-    """What lies in a range of a segment that may go beyond it."""
+def within(part: Results, first: int, end: int, packet_tasks: int) -> Results:
+    """What lies in a range of a segment that may go beyond it, as when another attempt got less far."""
     start, stop = max(part.first, first), min(part.first + part.tasks, end)
     if (start, stop) == (part.first, part.first + part.tasks):
         return part
-    assert not part.reduced, "a reduced segment is cut"
+    if part.reduced:
+        assert packet_tasks and (start - part.first) % packet_tasks == 0, "a reduced packet is cut"
+        at_its_end = stop == part.first + part.tasks
+        assert at_its_end or (stop - start) % packet_tasks == 0, "a reduced packet is cut"
     return replace(part, first=start, tasks=stop - start)
 
 

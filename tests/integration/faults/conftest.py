@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,13 @@ class Place:
     Attributes:
         call: Keywords for `achilles.map` and its like.
         agent: The process whose children the workers are.
+        others: Children of it that are workers of somebody else.
     """
 
-    def __init__(self, name: str, call: dict[str, Any], agent: psutil.Process) -> None:
+    def __init__(
+        self, name: str, call: dict[str, Any], agent: psutil.Process, others: Collection[int] = ()
+    ) -> None:
+        self.others = others
         self.name = name
         self.call = call
         self.agent = agent
@@ -45,7 +49,9 @@ class Place:
         return {
             child.pid
             for child in self.agent.children()
-            if child.status() != psutil.STATUS_ZOMBIE and "worker_main" in " ".join(child.cmdline())
+            if child.pid not in self.others
+            and child.status() != psutil.STATUS_ZOMBIE
+            and "worker_main" in " ".join(child.cmdline())
         }
 
     def settled(self) -> set[int]:
@@ -87,7 +93,8 @@ def engine_of(cpu_count: int) -> Iterator[Place]:
 
     engine = local.LocalEngine(cpu_count)
     before, local._engine = local._engine, engine
-    yield Place("local", {"address": "local"}, psutil.Process(os.getpid()))
+    others = set(before.pids) if before is not None else set()
+    yield Place("local", {"address": "local"}, psutil.Process(os.getpid()), others)
     local._engine = before
     engine.close()
 

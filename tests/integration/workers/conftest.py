@@ -44,6 +44,8 @@ class Parent:
             name = payload.decode()
             self.fetched.append(name)
             worker.send_module(job, a, self.find(job, name))
+        elif kind == channel.UNBEGUN:
+            self.said.put(("unbegun", a))
         else:
             self.said.put(("result", worker, status, job, a, b, c, mapped(payload)))
 

@@ -20,8 +20,7 @@ def test_a_worker_stops_after_the_item_it_runs(parent, wait, tmp_path) -> None:
     parent.function(worker, wait_for)
     parent.unit(worker, files, first=7, skip=2)
     wait(lambda: worker.progress() == 10)
-    worker.hand_back(1, 7)  # not what runs
-    worker.hand_back(1, 9)
+    worker.hand_back(1)
     # When it hears that is its own affair: so one item after the other.
     for number, file in enumerate(files[2:], 10):
         file.touch()
@@ -36,11 +35,27 @@ def test_a_worker_stops_after_the_item_it_runs(parent, wait, tmp_path) -> None:
     assert parent.result() == (channel.OK, ["0"] * 3)
 
 
-def test_a_note_of_other_items_does_nothing(parent) -> None:
+def test_a_note_of_what_is_over_does_nothing(parent) -> None:
     worker = parent.worker()
-    worker.hand_back(1, 3)
-    worker.hand_back(2, 0)
     assert parent.run(worker, tasks.square, [1, 2, 3]) == (channel.OK, [1, 4, 9])
-    worker.hand_back(1, 4)
+    worker.hand_back(1)
     parent.unit(worker, [5])
     assert parent.result() == (channel.OK, [25])
+
+
+def test_what_waits_behind_a_long_item_is_given_back_at_once_and_never_run(parent, wait, tmp_path) -> None:
+    worker = parent.worker()
+    gate, witness = tmp_path / "gate", tmp_path / "witness"
+    parent.function(worker, wait_for)
+    parent.unit(worker, [gate], first=0)
+    wait(lambda: worker.progress() == 1)
+    parent.unit(worker, [witness], first=1)
+    parent.unit(worker, [gate] * 2, first=2)
+    for _ in range(2):
+        worker.hand_back(2)
+    assert parent.next() == ("unbegun", 2)
+    gate.touch()
+    assert parent.result() == (channel.OK, ["gate"])
+    # The witness never came, so whoever waited for it would still do so.
+    assert parent.result() == (channel.OK, ["gate"] * 2)
+    assert parent.said.empty()

@@ -20,6 +20,8 @@ class Drive:
         self.brain = Slots()
         self.now_ns = 0
         self.runs: dict[int, Any] = {}
+        self.behind: dict[int, list[Any]] = {}  # what waits at workers
+        self.asked_behind: list[int] = []  # pieces of these that are to be given back
         self.sent: list[tuple[int, int]] = []
         self.wake_ns: list[int] = []
         for worker in range(workers):
@@ -30,7 +32,10 @@ class Drive:
         commands = self.brain.handle(kind(self.now_ns, *fields))
         for command in commands:
             if isinstance(command, ev.RunPiece):
-                self.runs[command.worker] = command
+                if command.worker in self.runs:
+                    self.behind.setdefault(command.worker, []).append(command)
+                else:
+                    self.runs[command.worker] = command
             elif isinstance(command, ev.SendResults):
                 self.sent += [segment[1:3] for segment in command.segments]
             elif isinstance(command, ev.WakeAt):
@@ -43,20 +48,24 @@ class Drive:
         return self.hear(ev.ParcelReceived, job, parcel, 1, 0, units, packet_tasks, size_bytes)
 
     def asked(self, to_ns: int) -> list[int]:
-        """The workers that are asked to give something back until then."""
+        """The workers that are asked to give back the rest of what they run until then."""
         found = []
         while self.wake_ns and min(self.wake_ns) <= to_ns:
             self.now_ns = min(self.wake_ns)
             self.wake_ns = [at_ns for at_ns in self.wake_ns if at_ns > self.now_ns]
             for command in self.hear(ev.TimePassed):
                 if isinstance(command, ev.HandBack):
-                    assert command.piece == self.runs[command.worker].piece
-                    found.append(command.worker)
+                    if command.piece == self.runs[command.worker].piece:
+                        found.append(command.worker)
+                    else:
+                        self.asked_behind.append(command.piece)
         self.now_ns = to_ns
         return found
 
     def finish(self, worker: int, done: int | None = None, busy_ns: int = 500 * MS) -> list[Any]:
         piece = self.runs.pop(worker)
+        if self.behind.get(worker):
+            self.runs[worker] = self.behind[worker].pop(0)
         return self.hear(ev.PieceFinished, worker, piece.piece, 0, busy_ns, 10, done)
 
     def ranges(self) -> dict[int, tuple[int, int]]:
@@ -185,3 +194,89 @@ def test_what_is_given_back_of_a_forgotten_job_is_dropped() -> None:
     drive.hear(ev.JobForgotten, 1)
     drive.finish(0, done=3)
     assert drive.runs == {} and not drive.brain.pieces
+
+
+def queue_behind(drive: Drive, pieces: int) -> list[Any]:
+    """Short tasks, of which so many come to wait behind the one that runs."""
+    for parcel in range(20):
+        drive.parcel([1], parcel=parcel)
+        drive.finish(0, busy_ns=MS // 10)
+    for parcel in range(20, 21 + pieces):
+        drive.parcel([1], parcel=parcel)
+    behind = drive.behind.setdefault(0, [])
+    assert len(behind) == pieces
+    return behind
+
+
+def give_back(drive: Drive, worker: int) -> list[Any]:
+    """The worker says that it will not run what it was asked for."""
+    asked, drive.asked_behind = drive.asked_behind, []
+    commands = []
+    for piece in asked:
+        drive.behind[worker] = [run for run in drive.behind[worker] if run.piece != piece]
+        commands += drive.hear(ev.PieceFinished, worker, piece, 0, 0, 0, 0)
+    return commands
+
+
+def test_nothing_waits_behind_a_task_that_turns_out_to_be_long() -> None:
+    drive = Drive(1)
+    waiting = [run.piece for run in queue_behind(drive, 3)]
+    drive.asked(drive.now_ns + PATIENCE_NS // 2)
+    assert drive.asked_behind == []
+    drive.asked(drive.now_ns + 2 * PATIENCE_NS)
+    assert drive.asked_behind == waiting[::-1]
+    give_back(drive, 0)
+    # What comes back is not put behind the same task again, nor is anything else.
+    assert drive.behind[0] == []
+    drive.parcel([1], parcel=99)
+    assert drive.behind[0] == [] and drive.asked_behind == []
+    # Another worker takes it, in order.
+    drive.hear(ev.WorkerStarted, 1)
+    assert [run.piece for run in (drive.runs[1], *drive.behind[1])][:3] == waiting
+
+
+def test_a_parcel_that_the_server_wants_is_given_back_once_its_worker_has_let_go() -> None:
+    drive = Drive(1)
+    run = queue_behind(drive, 1)[0]
+    assert drive.hear(ev.ParcelAskedBack, run.key) == [ev.ReturnParcel(run.key, False)]
+    drive.asked(drive.now_ns + 2 * PATIENCE_NS)
+    assert ev.ReturnParcel(run.key, True) in give_back(drive, 0)
+    assert run.key not in drive.brain.parcels and run.piece not in drive.brain.pieces
+
+
+def test_a_parcel_of_which_something_was_run_stays() -> None:
+    drive = Drive(1)
+    queue_behind(drive, 0)
+    drive.parcel([1, 1, 1], parcel=50)
+    drive.finish(0, busy_ns=MS // 10)
+    drive.finish(0, busy_ns=MS // 10)
+    assert drive.runs[0].unit == 1
+    key = drive.runs[0].key
+    drive.hear(ev.ParcelAskedBack, key)
+    drive.asked(drive.now_ns + 2 * PATIENCE_NS)
+    assert drive.asked_behind and not any(
+        isinstance(command, ev.ReturnParcel) for command in give_back(drive, 0)
+    )
+
+
+def test_a_node_that_leaves_gives_back_what_its_worker_has_let_go_later() -> None:
+    drive = Drive(1)
+    run = queue_behind(drive, 1)[0]
+    assert not any(isinstance(command, ev.ReturnParcel) for command in drive.hear(ev.DrainBegan))
+    drive.asked(drive.now_ns + 2 * PATIENCE_NS)
+    assert ev.ReturnParcel(run.key, True) in give_back(drive, 0)
+
+
+def test_a_worker_that_dies_before_it_has_let_go_is_not_awaited() -> None:
+    drive = Drive(1)
+    waiting = [run.key for run in queue_behind(drive, 2)]
+    drive.asked(drive.now_ns + 2 * PATIENCE_NS)
+    drive.hear(ev.WorkerDied, 0, None)
+    drive.runs.clear()
+    drive.behind.clear()
+    drive.hear(ev.WorkerStarted, 1)
+    ran = [drive.runs[1].key]
+    while 1 in drive.runs:
+        drive.finish(1)
+        ran += [drive.runs[1].key] if 1 in drive.runs else []
+    assert set(waiting) < set(ran) and not drive.brain.pieces

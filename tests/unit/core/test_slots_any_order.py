@@ -29,7 +29,10 @@ class Parcel:
     units: list[int]
     packet_tasks: int
     answered: list[tuple[int, int]] = field(default_factory=list)
+    touched: bool = False  # something of it was run
+    at_workers: int = 0  # pieces that lie at one
     begun: bool = False
+    refused: bool = False
 
     @property
     def tasks(self) -> int:
@@ -44,7 +47,9 @@ class Worker:
     orphans: set[int] = field(default_factory=set)  # pieces of jobs that were forgotten since
     jobs: set[int] = field(default_factory=set)
     told_to_stop: bool = False
-    asked: ev.HandBack | None = None  # to give back what it has not begun of its first piece
+    asked: set[int] = field(
+        default_factory=set
+    )  # pieces that it is to give back, as far as they were not begun
 
 
 class SlotsMachine(RuleBasedStateMachine):
@@ -83,6 +88,7 @@ class SlotsMachine(RuleBasedStateMachine):
                 assert skip >= 0 and skip + tasks <= parcel.units[unit]
                 assert packet_tasks in (0, max(parcel.packet_tasks, 1))
                 assert self.jobs[key[0]][0] or not packet_tasks
+                parcel.at_workers += 1
                 parcel.begun = True
                 self.give(worker, command)
             case ev.RunReduce(worker, _, key, _, _, parts):
@@ -96,13 +102,15 @@ class SlotsMachine(RuleBasedStateMachine):
                 assert self.dying is not None and self.overdue[self.dying] == index
                 assert limit_ns == LIMIT_NS
                 self.kept[piece] = 2
-            case ev.HandBack(worker, piece, job, first):
-                front = self.workers[worker].pieces[0]
-                assert isinstance(front, ev.RunPiece) and front.piece == piece
-                assert first == front.first + front.skip
-                assert job == front.key[0] or piece in self.workers[worker].orphans
-                assert front.tasks > max(front.packet_tasks, 1) and self.workers[worker].asked is None
-                self.workers[worker].asked = command
+            case ev.HandBack(worker, piece):
+                front, *behind = self.workers[worker].pieces
+                assert piece not in self.workers[worker].asked and piece not in self.workers[worker].orphans
+                if piece == front.piece:
+                    assert isinstance(front, ev.RunPiece) and front.tasks > max(front.packet_tasks, 1)
+                else:
+                    (waits,) = [command for command in behind if command.piece == piece]
+                    assert isinstance(waits, ev.RunPiece) and waits.tasks
+                self.workers[worker].asked.add(piece)
             case ev.SendResults(key, segments):
                 for piece, first, tasks, status, _ in segments:
                     assert self.kept[piece] == status, "a result is sent that is not there"
@@ -114,6 +122,8 @@ class SlotsMachine(RuleBasedStateMachine):
                 assert not given or not self.parcels[key].begun, "a parcel is given back and was begun"
                 if given:
                     del self.parcels[key]
+                else:
+                    self.parcels[key].refused = True
             case ev.StopWorker(worker):
                 assert not self.workers[worker].told_to_stop
                 self.workers[worker].told_to_stop = True
@@ -159,18 +169,31 @@ class SlotsMachine(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(self.busy()))
         command = self.workers[number].pieces[0]
         done = None
-        if self.workers[number].asked is not None and isinstance(command, ev.RunPiece):
+        if command.piece in self.workers[number].asked and isinstance(command, ev.RunPiece):
             step = max(command.packet_tasks, 1)
             done = data.draw(st.integers(0, -(-command.tasks // step) - 1)) * step
         self.answer(number, status, busy_ns, size_bytes, done)
+
+    @precondition(lambda self: any(worker.asked for worker in self.workers.values()))
+    @rule(data=st.data())
+    def worker_gives_back_what_waits(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from([name for name, worker in self.workers.items() if worker.asked]))
+        worker = self.workers[number]
+        piece = data.draw(st.sampled_from(sorted(worker.asked)))
+        worker.asked.remove(piece)
+        (command,) = [command for command in worker.pieces if command.piece == piece]
+        worker.pieces.remove(command)
+        self.leaves(worker, command, touched=False)
+        self.hear(ev.PieceFinished, number, piece, 0, 0, 0, 0)
 
     def answer(
         self, number: int, status: int, busy_ns: int, size_bytes: int, done: int | None = None
     ) -> None:
         worker = self.workers[number]
         command = worker.pieces.pop(0)
-        worker.asked = None
+        worker.asked.discard(command.piece)
         self.overdue.pop(number, None)
+        self.leaves(worker, command, touched=done != 0)
         self.kept[command.piece] = status
         commands = self.hear(ev.PieceFinished, number, command.piece, status, busy_ns, size_bytes, done)
         if command.piece in worker.orphans:
@@ -178,6 +201,18 @@ class SlotsMachine(RuleBasedStateMachine):
             assert not any(isinstance(said, ev.SendResults | ev.RunReduce) for said in commands), (
                 "what a forgotten job left behind counts for something"
             )
+
+    def leaves(self, worker: Worker, command: ev.RunPiece | ev.RunReduce, *, touched: bool) -> None:
+        """A piece lies no longer at a worker."""
+        parcel = self.parcels.get(command.key) if command.piece not in worker.orphans else None
+        if parcel is None:
+            return
+        parcel.touched |= touched
+        parcel.at_workers -= isinstance(command, ev.RunPiece)
+        if not touched:
+            killers = {index for job, index in self.deaths if job == command.key[0]}
+            items = range(parcel.first, parcel.first + parcel.tasks)
+            parcel.begun = parcel.touched or parcel.at_workers > 0 or not killers.isdisjoint(items)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), known=st.booleans())
@@ -194,6 +229,14 @@ class SlotsMachine(RuleBasedStateMachine):
             if command.piece not in worker.orphans and not worker.told_to_stop:
                 item = (command.key[0], charged)
                 self.deaths[item] = self.deaths.get(item, 0) + 1
+        for position, command in enumerate(worker.pieces):
+            # Whoever ran too long has failed, and so has who killed too often.
+            charged_job = -1 if position or worker.told_to_stop else command.key[0]
+            killed = any(
+                job == charged_job and deaths >= self.brain.max_attempts
+                for (job, _), deaths in self.deaths.items()
+            )
+            self.leaves(worker, command, touched=killed or (not position and number in self.overdue))
         self.dying = number
         self.hear(ev.WorkerDied, number, running)
         self.dying = None

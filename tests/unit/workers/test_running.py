@@ -160,14 +160,15 @@ def test_parts_with_failures_are_reduced_as_asked() -> None:
     assert (status, values, list(errors)) == (SOME_FAILED, [None], [1])
 
 
-def cut_at(index, *, job=0, first=5, items=10, packet_tasks=0, reducer=None, fails=False):
+def cut_at(index, *, unit=1, items=10, packet_tasks=0, reducer=None, fails=False):
     """Run items; at one of them another thread takes back the rest. How many were done, and what came."""
     progress = no_progress()
     running = RunningItems(progress)
+    assert running.next_unit()
 
     def function(x):
         if x == index:
-            other = threading.Thread(target=running.cut, args=(job, first))
+            other = threading.Thread(target=running.hand_back, args=(unit,))
             other.start()
             other.join()
             if fails:
@@ -194,19 +195,31 @@ def test_an_item_that_fails_while_the_rest_is_taken_back_is_answered() -> None:
     assert (done, status, values, list(errors)) == (3, SOME_FAILED, [2, 3, None], [7])
 
 
-def test_other_items_than_those_named_are_left_alone() -> None:
-    assert cut_at(4, job=1)[0] == 8
-    assert cut_at(4, first=3)[0] == 8
+def test_another_unit_than_the_one_named_is_left_alone() -> None:
+    assert cut_at(4, unit=0)[0] == 8
+    assert cut_at(4, unit=2)[0] == 8
+
+
+def test_units_to_come_are_taken_back_whole_and_once() -> None:
+    running = RunningItems(no_progress())
+    assert running.next_unit()
+    assert running.hand_back(3)
+    assert not running.hand_back(3)
+    assert [running.next_unit() for _ in range(3)] == [True, False, True]
+    assert not running.hand_back(3)
+    assert not running.hand_back(4)
 
 
 @pytest.mark.parametrize(("packet_tasks", "done"), [(0, 1), (3, 3)])
-def test_what_is_named_before_it_begins_is_cut_as_it_begins(packet_tasks, done) -> None:
+def test_what_is_named_while_it_is_loaded_is_cut_as_it_begins(packet_tasks, done) -> None:
     progress = no_progress()
     running = RunningItems(progress)
-    running.cut(0, 5)
+    running.next_unit()
+    assert not running.hand_back(1)
     payload = join(serialize(list(range(8)), "arguments"))
     job = make_job(abs, reducer=total)
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == done
+    running.next_unit()
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == 8
 
 
