@@ -88,7 +88,9 @@ def _compiled_init(cls: type[Record]) -> Any:
         body.append("self.__post_init__()")
     source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body or ["pass"])
     scope: dict[str, Any] = {"_defaults": defaults, "_missing": object()}
-    exec(source, scope)  # noqa: S102 - of names that Python has accepted as identifiers
+    # Compiled first: to run a text makes CPython forget that Ctrl-C ended the program, and its exit status.
+    code = compile(source, f"<fields of {cls.__qualname__}>", "exec")
+    exec(code, scope)  # noqa: S102 - of names that Python has accepted as identifiers
     made = scope["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made

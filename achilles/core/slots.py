@@ -16,7 +16,8 @@ Rules:
    packet that is spread over workers are brought together at one of them for reducing.
 5. When a worker dies, only the item it was running is charged with the death. What it had not
    reported is run again in up to three pieces: the items before, that item alone, the items after.
-   An item that was charged `max_attempts` times is reported as the cause of death.
+   An item that was charged `max_attempts` times is reported as the cause of death. While items are so short
+   that a worker does not note each, nobody is charged, and they are run again singly.
 6. A parcel that no worker has got anything of is given back when the server asks for it, or when
    this node is to leave; also later, when what workers had of it comes back whole.
 7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has
@@ -271,23 +272,15 @@ class Slots:
 
     def _keep(self, job: JobState, parcel: ParcelState, piece: Piece, size_bytes: int) -> None:
         """Store a finished piece with its parcel, reduce or send what that completes."""
-        if parcel.spread and piece.parts is None:
-            packet = parcel.packet_of(piece.first + piece.skip)
-            gathered = parcel.spread.get(packet)
-            if gathered is not None:
-                gathered.pieces.append(piece)
-                gathered.missing_tasks -= piece.tasks
-                if gathered.missing_tasks:
-                    return
-                pieces = sorted(gathered.pieces, key=lambda part: part.first + part.skip)
-                if all(part.status < 2 for part in pieces):
-                    self._queue(job, parcel.brought_together(pieces, self._next()), ahead=True)
-                    return
-                for part in pieces:
-                    parcel.done.append(part)
-                    parcel.missing_tasks -= part.tasks
+        packet = parcel.gather(piece)
+        if packet is not None:
+            if packet and all(part.status < 2 for part in packet):
+                self._queue(job, parcel.brought_together(packet, self._next()), ahead=True)
+            elif packet:
+                parcel.done += packet
+                parcel.missing_tasks -= sum(part.tasks for part in packet)
                 self._flush(parcel, size_bytes)
-                return
+            return
         if piece.parts is not None:
             for number in piece.parts:
                 self._drop_piece(self.pieces[number])
@@ -341,8 +334,13 @@ class Slots:
                 self._charge_time(job, piece, worker.overdue[1])
             elif position or worker.stopping:
                 self._queue(job, piece, ahead=True)
-            else:
+            elif event.exact or piece.singly:
                 self._charge_death(job, piece, event.worker, event.running)
+            else:
+                # Some item of it. Next time it will be known which; until then it is known to have run.
+                piece.singly = True
+                job.deaths.setdefault(piece.first + piece.skip, 0)
+                self._queue(job, piece, ahead=True)
         for key in {piece.key: None for piece in worker.pieces}:
             if key in self.parcels:
                 self._came_back(self.jobs[key[0]], self.parcels[key])

@@ -25,6 +25,7 @@ class WorkerDied(Record):
     now_ns: int
     worker: int
     running: int | None
+    exact: bool = True
 
 
 class JobIntroduced(Record):
@@ -131,6 +132,7 @@ class RunPiece(Record):
     skip: int
     tasks: int
     packet_tasks: int
+    singly: bool = False
 
 
 class HandBack(Record):

@@ -44,6 +44,7 @@ class Piece(Record):
     patience_ns: int = 0  # how long it may run before its worker is asked to give back the rest
     loading_ns: int = 0  # about what it costs to send and load its unit
     packet_tasks: int = 0  # when its worker reduces: where it may be cut
+    singly: bool = False  # whether a worker died somewhere in it, so that the next notes each item
 
     @property
     def divisible(self) -> bool:
@@ -55,7 +56,15 @@ class Piece(Record):
         if self.parts is not None:
             return RunReduce(worker, self.piece, self.key, self.first, self.tasks, self.parts)
         return RunPiece(
-            worker, self.piece, self.key, self.unit, self.first, self.skip, self.tasks, self.packet_tasks
+            worker,
+            self.piece,
+            self.key,
+            self.unit,
+            self.first,
+            self.skip,
+            self.tasks,
+            self.packet_tasks,
+            self.singly,
         )
 
     def cut_off(self, done: int, shares: int, number: Callable[[], int]) -> list[Piece]:
@@ -77,7 +86,7 @@ class Piece(Record):
         end = start + self.tasks
         cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
         return [
-            self.replaced(piece=number(), skip=low - self.first, tasks=high - low)
+            self.replaced(piece=number(), skip=low - self.first, tasks=high - low, singly=False)
             for low, high in pairwise(cuts)
         ]
 
@@ -128,6 +137,21 @@ class ParcelState(Record):
             (piece.piece, piece.first + piece.skip, piece.tasks, piece.status, piece.busy_us)
             for piece in self.done
         ]
+
+    def gather(self, piece: Piece) -> list[Piece] | None:
+        """Keep a piece of a packet that comes in several; None if it is of another kind.
+
+        Returns:
+            The packet's pieces in order if this was the last, else nothing.
+        """
+        if not self.spread or piece.parts is not None:
+            return None
+        packet = self.spread.get(self.packet_of(piece.first + piece.skip))
+        if packet is None:
+            return None
+        packet.pieces.append(piece)
+        packet.missing_tasks -= piece.tasks
+        return [] if packet.missing_tasks else sorted(packet.pieces, key=lambda part: part.first + part.skip)
 
     def brought_together(self, pieces: list[Piece], number: int) -> Piece:
         """The piece that reduces one packet whose results these are, in order."""

@@ -56,7 +56,7 @@ Message = tuple[int, int, int, int, int, int, bytearray]
 FUNCTION = (
     1  #: a = session, b = 1 if items are timed; payload: serialized (func, callback, reducer, on_error)
 )
-UNIT = 2  #: a = first index, b = skip << 32 | limit, c = packet_tasks; payload: serialized arguments
+UNIT = 2  #: status = 1: singly, a = first index, b = skip << 32 | limit, c = packet_tasks; payload: arguments
 REDUCE = 3  #: a = first index, b = tasks, c = parts; payload: c u64 sizes, then the parts
 FORGET = 4  #: the job's function is no longer needed
 MODULE = 5  #: a = request, b = bytes of JSON at the payload's start; payload: JSON, then source

@@ -292,7 +292,7 @@ class Crew:
             if piece is None:
                 return None
             first = piece.first + piece.skip
-            index = worker.progress() - 1
+            index = abs(worker.progress()) - 1
             if not first <= index < first + piece.tasks:
                 index = first + max(piece.tasks, 1) - 1
             return piece.key[0], index
@@ -303,8 +303,9 @@ class Crew:
             self._forwarding.unit_over(worker.slot)
             del self._workers[worker.slot], self._at_worker[worker.slot]
             self._dead[worker.slot] = worker
-            running = worker.progress() - 1
-            self._tell(ev.WorkerDied(time.monotonic_ns(), worker.slot, running if running >= 0 else None))
+            noted = worker.progress()
+            running = abs(noted) - 1 if noted else None
+            self._tell(ev.WorkerDied(time.monotonic_ns(), worker.slot, running, noted >= 0))
             if self._closing:
                 self._closed_if_empty()
             elif worker.ready:
@@ -358,7 +359,7 @@ class Crew:
                 self._at_worker[command.worker].add(command.piece)
                 self._workers[command.worker].send(
                     channel.UNIT,
-                    0,
+                    command.singly,
                     command.key[0],
                     command.first,
                     command.skip << 32 | command.tasks,
@@ -391,8 +392,7 @@ class Crew:
                     function,
                 )
             case ev.UnteachJob():
-                worker = self._workers.get(command.worker)
-                if worker is not None:
+                if (worker := self._workers.get(command.worker)) is not None:
                     worker.send(channel.FORGET, 0, command.job)
             case ev.RunReduce():
                 parts = [plain(self._kept[piece]) for piece in command.parts]

@@ -8,20 +8,31 @@ Rules:
 - Whatever the user's code raises is caught here; nothing but an answer leaves this module.
 - A failure is turned into bytes at once: kept exceptions would keep the frames, and the arrays in
   them, of every failed item alive.
-- The loop over items pays for one store and one append per item; everything else is per unit.
+- The loop over items pays for one append per item. Short items run in gulps of up to `GULP_NS`, of which
+  only the first is noted; everything else is per gulp or per unit.
 """
 
 from __future__ import annotations
 
 from _thread import allocate_lock
-from collections.abc import Callable, Sequence
-from time import monotonic_ns
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
+from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
 from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
 from achilles.workers.importing import explain
+
+#: How much work may run between two notes of where it is.
+GULP_NS = 200_000
+MOST_IN_A_GULP = 1024
+#: How much longer a gulp may be than the last one.
+GULP_GROWTH = 16
+#: So many items are noted singly at first: what kills a worker often does so soon.
+FIRST_SINGLY = 32
 
 #: (index of the item, failure blob)
 Failure = tuple[int, bytes]
@@ -45,6 +56,7 @@ class RunningItems:
         "_lock",
         "_packet_tasks",
         "_progress",
+        "_remaining",
         "_rest",
         "_unit",
     )
@@ -52,6 +64,7 @@ class RunningItems:
     def __init__(self, progress: memoryview) -> None:
         self._progress = progress
         self._items: list[Any] | None = None
+        self._remaining: Iterator[Any] = iter([])
         self._rest: list[Any] = []
         self._first = 0
         self._packet_tasks = 1
@@ -70,17 +83,20 @@ class RunningItems:
                 return False
             return True
 
-    def begin(self, items: list[Any], first: int, packet_tasks: int) -> None:
+    def begin(self, items: list[Any], first: int, packet_tasks: int) -> Iterator[Any]:
         """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
         self._first = first
         self._packet_tasks = max(packet_tasks, 1)
+        self._remaining = iter(items)
         self._items = items
         if self._cut:  # while they were loaded
             self._cut_at(items, self._packet_tasks)
+        return self._remaining
 
     def end(self) -> None:
         """They are done."""
         self._items = None
+        self._remaining = iter([])
         # What was not run ends in this thread, where the user's code expects to be run.
         self._rest = []
 
@@ -99,9 +115,16 @@ class RunningItems:
                 self._cut = True
                 items = self._items
                 if items is not None:
-                    begun = max(self._progress[0] - self._first, 1)
+                    begun = max(len(items) - length_hint(self._remaining), 1)
                     self._cut_at(items, begun + -begun % self._packet_tasks)
             return False
+
+    def index(self) -> int:
+        """Which item runs; while something is loaded or serialized, the one that was noted."""
+        items = self._items
+        if items is None:
+            return abs(self._progress[0]) - 1
+        return self._first + max(len(items) - length_hint(self._remaining), 1) - 1
 
     def _cut_at(self, items: list[Any], begun: int) -> None:
         self._rest = items[begun:]
@@ -155,8 +178,12 @@ def answer_unit(
     packet_tasks: int,
     progress: memoryview,
     running: RunningItems,
+    *,
+    singly: bool = False,
 ) -> tuple[int, Sequence[Buffer], int]:
     """Run items ``[skip, skip + limit)`` of the serialized list whose item 0 has index ``first``.
+
+    With ``singly`` every item is noted before it is run.
 
     Returns:
         The answer, and for how many of the items; the others were taken back.
@@ -171,9 +198,10 @@ def answer_unit(
         reduces = packet_tasks > 0 and job.reducer is not None
         keep_errors = reduces and job.on_error == "return"
         function = _timed(job.function, progress) if job.timed else job.function
-        running.begin(items, begin, packet_tasks if reduces else 0)
+        remaining = running.begin(items, begin, packet_tasks if reduces else 0)
+        most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:
-            results, failures = _run(function, job.callback, items, begin, progress, keep_errors)
+            results, failures = _run(function, job.callback, remaining, begin, progress, keep_errors, most)
         finally:
             running.end()
         del items
@@ -228,32 +256,42 @@ def answer_reduce(job: Job, payload: bytearray, first: int, parts: int) -> Answe
 def _run(
     function: Callable[[Any], Any],
     callback: Callable[[Any], Any] | None,
-    items: list[Any],
+    remaining: Iterator[Any],
     first: int,
     progress: memoryview,
     keep_errors: bool,
+    most: int,
 ) -> tuple[list[Any], list[Failure]]:
     results: list[Any] = []
     failures: list[Failure] = []
     append = results.append
+    gulp = 1
     # The iterator outlives a failure: the loop is entered again where it was left, so the
     # fast path holds no try of its own.
-    number = first
-    remaining = enumerate(items, first + 1)
     while True:
         try:
-            if callback is None:
-                for number, item in remaining:
-                    progress[0] = number
-                    append(function(item))
-            else:
-                for number, item in remaining:
-                    progress[0] = number
-                    append(callback(function(item)))
-            return results, failures
+            while True:
+                done = len(results)
+                number = first + done + 1
+                # Below zero: the item that runs is this one, or one of the next.
+                progress[0] = number if gulp == 1 else -number
+                began_ns = perf_counter_ns()
+                if callback is None:
+                    for item in islice(remaining, gulp):
+                        append(function(item))
+                else:
+                    for item in islice(remaining, gulp):
+                        append(callback(function(item)))
+                if len(results) - done < gulp:
+                    progress[0] = first + len(results)
+                    return results, failures
+                if done >= FIRST_SINGLY:
+                    item_ns = (perf_counter_ns() - began_ns) // gulp + 1
+                    gulp = max(min(GULP_NS // item_ns, GULP_GROWTH * gulp, most), 1)
         except BaseException as error:  # noqa: BLE001
             _trim(error)
-            failures.append((number - 1, _failure(error, number - 1)))
+            index = first + len(results)
+            failures.append((index, _failure(error, index)))
             append(error.with_traceback(None) if keep_errors else None)
 
 

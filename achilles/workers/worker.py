@@ -282,7 +282,10 @@ class Worker:
         return 0 if self._channel is None else self._channel.queued_bytes
 
     def progress(self) -> int:
-        """Index + 1 of the item that runs (or ran when the worker died); 0 when idle."""
+        """Index + 1 of the item that runs (or ran when the worker died); 0 when idle.
+
+        Below zero: index + 1 of an item such that it is this one, or one soon after it.
+        """
         return self._progress[0]
 
     def running_since(self) -> tuple[int, int, int]:

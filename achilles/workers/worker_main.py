@@ -10,8 +10,9 @@ FUNCTION  serialized ``(func, callback, reducer, on_error)``; ``on_error`` is ``
           or ``"skip"``, ``callback`` and ``reducer`` may be None. Loaded at the job's first unit and
           kept until FORGET. Field ``a`` is the session whose modules the job may import, ``b`` is 1
           when the parent wants to know since when each item runs.
-UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run. Answer: one RESULT with
-          ``a = first + skip``, ``b`` = how many of them it is for: ``limit``, or fewer if a note said so.
+UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run; with status 1 singly, each
+          noted in the progress file before it is run. Answer: one RESULT with ``a = first + skip``,
+          ``b`` = how many of them it is for: ``limit``, or fewer if a note said so.
 REDUCE    parts, each the payload of a RESULT with status 0 or 1 of a unit that was not reduced.
           Answer: one RESULT with the same ``a`` (first index) and ``b`` (tasks).
 
@@ -51,7 +52,8 @@ RESULT, at once.
 
 Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
 
-The progress file holds four int64: index + 1 of the running item; when an item began (monotonic, ns;
+The progress file holds four int64: index + 1 of the running item, or if that is below zero, index + 1 of an
+item with which, or with one soon after it, the worker is busy; when an item began (monotonic, ns;
 only of jobs with a limit); the running item's job; index + 1 of the item that began then. While the
 function or the arguments are loaded the item is the first, while results are serialized the last; 0
 when idle.
@@ -204,7 +206,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
         surroundings = Surroundings([(number, _duplicate(number)) for number in (1, 2)])
-        outputs = _take_output(facts["output_token"], progress)
+        outputs = _take_output(facts["output_token"], progress, running)
         gc.collect()
         gc.freeze()
         conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
@@ -239,7 +241,7 @@ def _serve_one(
     surroundings: Surroundings,
 ) -> bool:
     # A function of its own, so that a worker that waits for work holds neither payloads nor results.
-    kind, _, number, a, b, c, payload = conversation.next()
+    kind, singly, number, a, b, c, payload = conversation.next()
     if kind == channel.UNIT or kind == channel.REDUCE:
         job = jobs.get(number)
         if not running.next_unit() or job is None:
@@ -254,7 +256,9 @@ def _serve_one(
         job.load(begin)
         started_ns = perf_counter_ns()
         if kind == channel.UNIT:
-            status, segments, tasks = answer_unit(job, payload, a, b >> 32, tasks, c, progress, running)
+            status, segments, tasks = answer_unit(
+                job, payload, a, b >> 32, tasks, c, progress, running, singly=bool(singly)
+            )
         else:
             status, segments = answer_reduce(job, payload, a, c)
         busy_ns = perf_counter_ns() - started_ns
@@ -332,7 +336,7 @@ def _kill_group() -> NoReturn:
     os._exit(1)
 
 
-def _take_output(token: bytes, progress: memoryview) -> list[Output]:
+def _take_output(token: bytes, progress: memoryview, running: RunningItems) -> list[Output]:
     """Let what Python code prints carry marks, if the parent reads it."""
     if not token:
         return []
@@ -341,7 +345,7 @@ def _take_output(token: bytes, progress: memoryview) -> list[Output]:
         own_fd = _duplicate(number)
         # A budget each: a flood on one does not drown errors on the other.
         budget = Budget(WORKER_BYTES_PER_S)
-        marked = MarkedStream(own_fd, number, token, lambda: (progress[2], progress[0] - 1), budget)
+        marked = MarkedStream(own_fd, number, token, lambda: (progress[2], running.index()), budget)
         os.register_at_fork(after_in_child=marked.after_fork)
         outputs.append((text_stream(marked), marked))
     sys.stdout = sys.__stdout__ = outputs[0][0]  # type: ignore[misc]

@@ -21,10 +21,7 @@ class Embedded(Peer):
         self._stream: Callable[..., Iterator[Any]] = imap_unordered
 
     def _options(self, chunksize: int | None) -> dict[str, Any]:
-        options: dict[str, Any] = {"address": self.address}
-        if chunksize is not None:
-            options["chunksize"] = chunksize
-        return options
+        return {"address": self.address, "chunksize": chunksize}
 
     def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:
         return self._map(function, args, **self._options(chunksize))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PIPE_NS = 20_000
+GULP_NS = 200_000
 START_NS = 2_000_000
 OVERHEAD_NS = 20_000.0
 
@@ -190,7 +191,12 @@ class Machine:
     def _died(self, worker: Worker, running: int | None) -> None:
         self.workers.pop(worker.number, None)
         self.last_died = worker
-        self._hear(ev.WorkerDied(self.world.now_ns, worker.number, running))
+        exact = True
+        if worker.queue and isinstance(command := worker.queue[0][0], ev.RunPiece):
+            # Whoever runs short items notes only some of them.
+            notes_each = command.singly or worker.queue[0][1].limit_ns or worker.item_ns > GULP_NS
+            exact = bool(notes_each) or self.world.chance(0.2)
+        self._hear(ev.WorkerDied(self.world.now_ns, worker.number, running, exact))
         if self.state == "runs":
             self._start_worker()
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from achilles.core.record import Record, made_by
@@ -73,3 +77,16 @@ def test_patterns_text_and_copies() -> None:
             assert (x, y) == (1, 5)
     assert repr(Point(1, 5)) == "Point(x=1, y=5, notes=[])"
     assert Point(1, 5).replaced(x=7) == Point(7, 5)
+
+
+def test_an_instance_made_at_exit_leaves_the_exit_status_alone() -> None:
+    program = """
+import atexit
+from achilles.core.record import Record
+class Late(Record):
+    x: int
+atexit.register(Late, 1)
+raise KeyboardInterrupt
+"""
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL, timeout=30, check=False)
+    assert done.returncode == -signal.SIGINT

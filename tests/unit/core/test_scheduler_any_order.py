@@ -310,8 +310,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         if known is not None and not known.current and node in self.cpu_counts:
             return  # it may be on its way there, and such results a lie
-        if self.now_ns >= self.brain._wakes_at_ns >= 0:
-            self.hear(ev.TimePassed)  # what is due anyway
+        self.hear(ev.TimePassed)  # what is due anyway
         before = memory_of(self.brain)
         assert not self.hear(ev.ResultsArrived, node, number, parcel, attempt, [(0, 1, 0, 1)])
         assert memory_of(self.brain) == before

@@ -394,3 +394,28 @@ def test_every_item_is_answered_once(
     assert not (drive.brain.pieces or drive.brain.parcels)
     drive.hear(ev.JobForgotten, 1)
     assert not drive.brain.jobs
+
+
+def test_of_a_death_among_short_items_the_next_one_tells_whose_it_was() -> None:
+    drive = taught(1)
+    drive.parcel(1, [10], 10)
+    drive.hear(ev.WorkerDied, 0, 0, exact=False)
+    drive.worker(1)
+    (run,) = drive.running[1]
+    assert (run.skip, run.tasks, run.singly) == (0, 10, True)
+    drive.die(1, 4)
+    assert drive.deaths == []
+    drive.worker(2)
+    run = drive.running[2][0]
+    assert (run.skip, run.tasks, run.singly) == (0, 4, False)
+    drive.run_all(frozenset({4}))
+    assert [(death.index, death.attempts) for death in drive.deaths] == [(4, 3)]
+    assert sorted(drive.sent) == [(0, 4, 0), (4, 1, 2), (5, 5, 0)]
+
+
+def test_what_died_with_nobody_to_blame_is_not_given_to_another_node() -> None:
+    """Two nodes could pass it on for ever, and each lose a worker to it every time."""
+    drive = taught(1)
+    drive.parcel(1, [10], 10)
+    drive.hear(ev.WorkerDied, 0, 0, exact=False)
+    assert ev.ReturnParcel((1, 0, 1), False) in drive.hear(ev.ParcelAskedBack, (1, 0, 1))

@@ -104,7 +104,8 @@ class SlotsMachine(RuleBasedStateMachine):
                 self.kept[piece] = 2
             case ev.HandBack(worker, piece):
                 front, *behind = self.workers[worker].pieces
-                assert piece not in self.workers[worker].asked and piece not in self.workers[worker].orphans
+                # Perhaps again: first as one that waits, then as the one that runs.
+                assert piece not in self.workers[worker].orphans
                 if piece == front.piece:
                     assert isinstance(front, ev.RunPiece) and front.tasks > max(front.packet_tasks, 1)
                 else:
@@ -194,7 +195,8 @@ class SlotsMachine(RuleBasedStateMachine):
         worker.asked.discard(command.piece)
         self.overdue.pop(number, None)
         self.leaves(worker, command, touched=done != 0)
-        self.kept[command.piece] = status
+        if done != 0:
+            self.kept[command.piece] = status
         commands = self.hear(ev.PieceFinished, number, command.piece, status, busy_ns, size_bytes, done)
         if command.piece in worker.orphans:
             assert ev.DropPiece(command.piece) in commands
@@ -215,8 +217,8 @@ class SlotsMachine(RuleBasedStateMachine):
             parcel.begun = parcel.touched or parcel.at_workers > 0 or not killers.isdisjoint(items)
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data(), known=st.booleans())
-    def worker_dies(self, data: st.DataObject, known: bool) -> None:
+    @rule(data=st.data(), known=st.booleans(), exact=st.booleans())
+    def worker_dies(self, data: st.DataObject, known: bool, exact: bool) -> None:
         number = data.draw(st.sampled_from(sorted(self.workers)))
         running = None
         worker = self.workers.pop(number)
@@ -226,9 +228,10 @@ class SlotsMachine(RuleBasedStateMachine):
             if known:
                 running = data.draw(st.integers(start, start + max(command.tasks, 1) - 1))
             charged = start if running is None or isinstance(command, ev.RunReduce) else running
+            exact = exact or not isinstance(command, ev.RunPiece) or command.singly
             if command.piece not in worker.orphans and not worker.told_to_stop:
-                item = (command.key[0], charged)
-                self.deaths[item] = self.deaths.get(item, 0) + 1
+                item = (command.key[0], charged if exact else start)
+                self.deaths[item] = self.deaths.get(item, 0) + exact
         for position, command in enumerate(worker.pieces):
             # Whoever ran too long has failed, and so has who killed too often.
             charged_job = -1 if position or worker.told_to_stop else command.key[0]
@@ -238,7 +241,7 @@ class SlotsMachine(RuleBasedStateMachine):
             )
             self.leaves(worker, command, touched=killed or (not position and number in self.overdue))
         self.dying = number
-        self.hear(ev.WorkerDied, number, running)
+        self.hear(ev.WorkerDied, number, running, exact)
         self.dying = None
         self.overdue.pop(number, None)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from achilles.errors import SerializationError
 from achilles.serialization import deserialize, join, load_failure, serialize
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
-from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
+from achilles.workers.running import GULP_NS, MOST_IN_A_GULP, Job, RunningItems, answer_reduce, answer_unit
 
 
 def make_job(function, *, callback=None, reducer=None, on_error="raise") -> Job:
@@ -22,10 +23,11 @@ def no_progress() -> memoryview:
     return memoryview(bytearray(32)).cast("q")
 
 
-def answer(job, payload, first, skip, limit, packet_tasks=0, progress=None):
+def answer(job, payload, first, skip, limit, packet_tasks=0, progress=None, running=None, **options):
     progress = no_progress() if progress is None else progress
+    running = RunningItems(progress) if running is None else running
     status, segments, done = answer_unit(
-        job, payload, first, skip, limit, packet_tasks, progress, RunningItems(progress)
+        job, payload, first, skip, limit, packet_tasks, progress, running, **options
     )
     assert done == limit
     return status, segments
@@ -71,13 +73,69 @@ def test_an_empty_unit_is_an_empty_list_or_one_empty_packet() -> None:
     assert run(make_job(halve, reducer=total), [], packet_tasks=4) == (OK, [0])
 
 
-def test_progress_names_the_item_that_runs() -> None:
+@pytest.mark.parametrize(("singly", "timed"), [(True, False), (False, True)])
+def test_progress_names_the_item_that_runs(singly, timed) -> None:
     progress = no_progress()
     seen = []
     job = make_job(halve)
+    job.timed = timed
     job.function = lambda x: seen.append(progress[0])
-    run(job, ["a", "b", "c"], first=7, skip=1, progress=progress)
-    assert seen == [9, 10]
+    payload = join(serialize(["x"] * 8, "arguments"))
+    answer(job, payload, 7, 1, 7, progress=progress, singly=singly)
+    assert seen == list(range(9, 16))
+
+
+def test_of_short_items_progress_names_one_that_is_no_later_and_running_the_very_one() -> None:
+    progress = no_progress()
+    running = RunningItems(progress)
+    noted, exact = [], []
+    job = make_job(halve)
+
+    def function(x):
+        noted.append(progress[0])
+        exact.append(running.index())
+
+    job.function = function
+    payload = join(serialize(list(range(5000)), "arguments"))
+    answer(job, payload, 100, 0, 5000, progress=progress, running=running)
+    assert exact == list(range(100, 5100))
+    assert noted[0] == 101 and min(noted) < 0, "each was noted, which costs as much as a short item"
+    assert all(
+        abs(note) - 1 <= index < abs(note) + MOST_IN_A_GULP for note, index in zip(noted, exact, strict=True)
+    )
+    assert progress[0] == 5100
+
+
+def test_items_that_take_their_time_are_each_noted() -> None:
+    progress = no_progress()
+    noted = []
+    job = make_job(halve)
+
+    def function(x):
+        noted.append(progress[0])
+        time.sleep(2 * GULP_NS / 1e9)
+
+    job.function = function
+    answer(job, join(serialize([0] * 5, "arguments")), 0, 0, 5, progress=progress)
+    assert noted == [1, 2, 3, 4, 5]
+
+
+def test_an_item_of_a_gulp_that_fails_is_the_one_that_failed() -> None:
+    job = make_job(halve)
+    job.function = lambda x: 1 // (x % 97)
+    payload = join(serialize(list(range(1000)), "arguments"))
+    _, values, errors = opened(*answer(job, payload, 0, 0, 1000))
+    assert list(errors) == list(range(0, 1000, 97))
+    assert [index for index, value in enumerate(values) if value is None] == list(errors)
+
+
+def test_a_function_that_raises_stop_iteration_ends_nothing() -> None:
+    job = make_job(halve)
+    job.function = lambda x: next(iter(())) if x % 10 == 9 else x
+    payload = join(serialize(list(range(100)), "arguments"))
+    _, values, errors = opened(*answer(job, payload, 0, 0, 100))
+    assert list(errors) == list(range(9, 100, 10)) and len(values) == 100
+    assert {type(error) for error in errors.values()} == {StopIteration}
 
 
 def test_failures_carry_global_indices_and_leave_none() -> None:
