@@ -156,15 +156,18 @@ def _whole_packets(parcel: ParcelResults, offset: int, tasks: int) -> list[int]:
 
 def _values(parcel: ParcelResults, failures: dict[int, BaseException]) -> list[Any]:
     """One value for each task (or packet, if these were reduced); failures are added."""
-    values: list[Any] = []
+    values: list[Any] | None = None
     for segment in sorted(parcel.segments, key=_first):
         loaded = _load(segment, failures)
         # Of a segment that begins before this part of its parcel, or ends after it, the rest is another's.
         if segment[0] < parcel.first or segment[0] + segment[1] > parcel.first + parcel.tasks:
             start = max(parcel.first - segment[0], 0)
             loaded = loaded[start : parcel.first + parcel.tasks - segment[0]]
-        values += loaded
-    return values
+        if values is None:
+            values = loaded  # which spares a copy; there is often no other
+        else:
+            values += loaded
+    return [] if values is None else values
 
 
 def _first(segment: Segment) -> int:

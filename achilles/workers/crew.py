@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import struct
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, Protocol
@@ -32,6 +31,7 @@ from .given import Given
 from .loop import Loop
 from .module_source import ModuleSource
 from .output import Label
+from .sessions import Sessions
 from .worker import Worker
 
 __all__ = ["Crew", "CrewListener", "ResultSegment"]
@@ -45,8 +45,6 @@ RESTART_DELAY_S = 0.2
 # Between SIGTERM and SIGKILL for a worker that is stopped.
 STOP_GRACE_S = 1.0
 RESTART_DELAY_MAX_S = 10.0
-# Sessions whose modules are remembered although no job of theirs runs.
-IDLE_SESSIONS = 8
 
 
 class CrewListener(Protocol):
@@ -112,9 +110,7 @@ class Crew:
         self._timed: set[int] = set()
         self._units: dict[ev.ParcelKey, Sequence[list[Buffer] | Sealed]] = {}
         self._kept: dict[int, Buffer | Sealed] = {}
-        self._sessions: OrderedDict[str, int] = OrderedDict()
-        self._session_serial = 0
-        self._modules: dict[tuple[str, str], ModuleSource] = {}
+        self._sessions = Sessions()
         self._fetching = Fetching(listener.module_wanted)
         self._closing = False
         self._on_closed: list[Callable[[], None]] = []
@@ -150,11 +146,7 @@ class Crew:
         self._functions[job] = (function, session)
         if not quiet:
             self._forwarding.want(job)
-        if session not in self._sessions:
-            self._session_serial += 1
-            self._sessions[session] = self._session_serial
-        self._sessions.move_to_end(session)
-        self._forget_old_sessions()
+        self._sessions.use(session, {of for _, of in self._functions.values()})
         self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ms * 1_000_000))
 
     def receive(
@@ -195,8 +187,7 @@ class Crew:
     def module_arrived(self, request: int, module: ModuleSource) -> None:
         """Answer `CrewListener.module_wanted`."""
         session, name, waiting = self._fetching.arrived(request)
-        if session in self._sessions:
-            self._modules[session, name] = module
+        self._sessions.keep(session, name, module)
         for slot, job, worker_request in waiting:
             worker = self._workers.get(slot)
             if worker is not None:
@@ -266,16 +257,24 @@ class Crew:
             if kind == channel.RESULT:
                 worker.unit_over(job, a, b)
                 self._forwarding.unit_over(worker.slot)
-                piece = self._at_worker[worker.slot].answered()
-                self._kept[piece] = payload
-                answer = (worker.slot, piece, status, c, len(payload), b)
-                self._tell(ev.PieceFinished(time.monotonic_ns(), *answer))
+                self._answered(worker, job, a, (status, c, len(payload), b), payload)
             elif kind == channel.UNBEGUN:
                 unbegun = self._at_worker[worker.slot].unbegun(a)
                 if unbegun is not None:
                     self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, unbegun, 0, 0, 0, 0))
             elif kind == channel.FETCH and isinstance(payload, bytearray):
                 self._fetch(worker, job, a, payload.decode())
+
+    def _answered(
+        self, worker: Worker, job: int, first: int, answer: tuple[int, int, int, int], payload: Payload
+    ) -> None:
+        piece = self._at_worker[worker.slot].answered(job, first)
+        if piece is None:
+            _log.error("%r answered what it was not asked; it is ended", worker)
+            worker.kill()
+            return
+        self._kept[piece] = payload
+        self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, piece, *answer))
 
     def worker_printed(
         self, worker: Worker, stream: int, label: Label, lines: bytes, dropped_bytes: int
@@ -331,20 +330,11 @@ class Crew:
             worker.send_module(job, worker_request, ModuleSource.missing(name))
             return
         session = entry[1]
-        known = self._modules.get((session, name))
+        known = self._sessions.module(session, name)
         if known is not None:
             worker.send_module(job, worker_request, known)
             return
         self._fetching.wait(session, name, (worker.slot, job, worker_request))
-
-    def _forget_old_sessions(self) -> None:
-        busy = {session for _, session in self._functions.values()}
-        for session in list(self._sessions):
-            if len(self._sessions) <= IDLE_SESSIONS + len(busy):
-                break
-            if session not in busy:
-                del self._sessions[session]
-                self._modules = {key: kept for key, kept in self._modules.items() if key[0] != session}
 
     def _tell(self, event: ev.Event) -> None:
         for command in self._slots.handle(event):
@@ -356,7 +346,8 @@ class Crew:
     def _obey(self, command: ev.Command) -> None:
         match command:
             case ev.RunPiece():
-                self._at_worker[command.worker].add(command.piece)
+                first = command.first + command.skip
+                self._at_worker[command.worker].add(command.piece, command.key[0], first)
                 self._workers[command.worker].send(
                     channel.UNIT,
                     command.singly,
@@ -397,7 +388,7 @@ class Crew:
             case ev.RunReduce():
                 parts = [plain(self._kept[piece]) for piece in command.parts]
                 sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
-                self._at_worker[command.worker].add(command.piece)
+                self._at_worker[command.worker].add(command.piece, command.key[0], command.first)
                 self._workers[command.worker].send(
                     channel.REDUCE,
                     0,

@@ -1,4 +1,8 @@
-"""What a worker was given to run and has not answered."""
+"""What a worker was given to run and has not answered.
+
+A worker answers in order what it runs, and says of the rest that it will not before it goes on. An answer
+that is not to what is due would give somebody the results of other items: so each names what it is for.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,32 @@ class Given:
     __slots__ = ("_pieces", "_units")
 
     def __init__(self) -> None:
-        self._pieces: dict[int, int] = {}
+        self._pieces: dict[int, tuple[int, int, int]] = {}  # unit -> piece, job, index of its first item
         self._units = 0
 
-    def add(self, piece: int) -> None:
+    def add(self, piece: int, job: int, first: int) -> None:
         """One more UNIT or REDUCE was sent."""
         self._units += 1
-        self._pieces[self._units] = piece
+        self._pieces[self._units] = (piece, job, first)
 
     def first(self) -> int | None:
         """The piece that runs, as far as anyone can tell."""
-        return next(iter(self._pieces.values()), None)
+        return next((piece for piece, _, _ in self._pieces.values()), None)
 
-    def answered(self) -> int:
-        """Take the first away: a worker answers in order what it runs."""
-        return self._pieces.pop(next(iter(self._pieces)))
+    def answered(self, job: int, first: int) -> int | None:
+        """Take the first away, to which this is the answer; None if it is not."""
+        for unit, (piece, *due) in self._pieces.items():
+            if due != [job, first]:
+                return None
+            del self._pieces[unit]
+            return piece
+        return None
 
     def unbegun(self, unit: int) -> int | None:
         """Take one away that the worker will not run."""
-        return self._pieces.pop(unit, None)
+        piece, _, _ = self._pieces.pop(unit, (None, 0, 0))
+        return piece
 
     def unit_of(self, piece: int) -> int | None:
         """The number of a piece; None if it was answered."""
-        return next((unit for unit, given in self._pieces.items() if given == piece), None)
+        return next((unit for unit, (given, _, _) in self._pieces.items() if given == piece), None)

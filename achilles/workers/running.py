@@ -100,24 +100,20 @@ class RunningItems:
         # What was not run ends in this thread, where the user's code expects to be run.
         self._rest = []
 
-    def hand_back(self, unit: int) -> bool:
-        """Take back what was not begun of a unit. In another thread.
-
-        Returns:
-            Whether that is all of it, so that nobody else will say so.
-        """
+    def hand_back(self, unit: int, say_unbegun: Callable[[int], None]) -> None:
+        """Take back what was not begun of a unit; say so if that is all of it. In another thread."""
         with self._lock:
             if unit > self._unit:
-                is_new = unit not in self._given_back
-                self._given_back.add(unit)
-                return is_new
-            if unit == self._unit:
+                if unit not in self._given_back:
+                    self._given_back.add(unit)
+                    # With the lock held: else the answer to a later unit could be sent before this.
+                    say_unbegun(unit)
+            elif unit == self._unit:
                 self._cut = True
                 items = self._items
                 if items is not None:
                     begun = max(len(items) - length_hint(self._remaining), 1)
                     self._cut_at(items, begun + -begun % self._packet_tasks)
-            return False
 
     def index(self) -> int:
         """Which item runs; while something is loaded or serialized, the one that was noted."""

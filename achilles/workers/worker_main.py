@@ -320,8 +320,7 @@ def _heed_parent(
         ready = dict(poller.poll())
         if ready.pop(notes_fd, 0) & select.POLLIN:
             for (unit,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
-                if running.hand_back(unit):
-                    conversation.say_unbegun(unit)
+                running.hand_back(unit, conversation.say_unbegun)
         elif not ready:
             poller.unregister(notes_fd)  # user code closed it
         if ready:

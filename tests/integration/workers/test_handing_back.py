@@ -59,3 +59,33 @@ def test_what_waits_behind_a_long_item_is_given_back_at_once_and_never_run(paren
     # The witness never came, so whoever waited for it would still do so.
     assert parent.result() == (channel.OK, ["gate"] * 2)
     assert parent.said.empty()
+
+
+def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent) -> None:
+    worker = parent.worker()
+    parent.function(worker, tasks.square)
+    units = 400
+    answers: list[tuple[int, int]] = []  # unit, items done
+
+    def take(answer) -> None:
+        if answer[0] == "unbegun":
+            answers.append((answer[1], 0))
+        else:
+            answers.append((answer[4] // 1000, answer[5]))
+
+    for unit in range(1, units + 1):
+        parent.unit(worker, list(range(300)), first=1000 * unit)
+        worker.hand_back(unit - unit % 2)  # what runs, or what waits; at any moment
+        while unit - len(answers) > 3:
+            take(parent.next())
+    while len(answers) < units:
+        take(parent.next())
+    assert sorted(unit for unit, _ in answers) == list(range(1, units + 1))
+    ran = [unit for unit, done in answers if done]
+    assert ran == sorted(ran)
+    # Of what is not run that is said before anything later is answered.
+    latest = 0
+    for unit, done in answers:
+        assert done or unit > latest, (unit, latest)
+        latest = unit if done else latest
+    assert all(done in (0, 300) or 0 < done < 300 for _, done in answers) and len(ran) < units

@@ -226,7 +226,7 @@ def cut_at(index, *, unit=1, items=10, packet_tasks=0, reducer=None, fails=False
 
     def function(x):
         if x == index:
-            other = threading.Thread(target=running.hand_back, args=(unit,))
+            other = threading.Thread(target=running.hand_back, args=(unit, lambda unit: None))
             other.start()
             other.join()
             if fails:
@@ -260,12 +260,33 @@ def test_another_unit_than_the_one_named_is_left_alone() -> None:
 
 def test_units_to_come_are_taken_back_whole_and_once() -> None:
     running = RunningItems(no_progress())
+    said: list[int] = []
     assert running.next_unit()
-    assert running.hand_back(3)
-    assert not running.hand_back(3)
+    for _ in range(2):
+        running.hand_back(3, said.append)
+    assert said == [3]
     assert [running.next_unit() for _ in range(3)] == [True, False, True]
-    assert not running.hand_back(3)
-    assert not running.hand_back(4)
+    for unit in (3, 4):
+        running.hand_back(unit, said.append)
+    assert said == [3]
+
+
+def test_no_later_unit_is_begun_before_it_is_said_that_one_will_not_be() -> None:
+    """Else the later one's answer could come first, and be taken for the answer to this one."""
+    running = RunningItems(no_progress())
+    running.next_unit()
+    order: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def say(unit: int) -> None:
+        threads.append(threading.Thread(target=lambda: order.append(f"begun: {running.next_unit()}")))
+        threads[0].start()
+        threads[0].join(0.05)
+        order.append(f"said: {unit}")
+
+    running.hand_back(2, say)
+    threads[0].join()
+    assert order == ["said: 2", "begun: False"]
 
 
 @pytest.mark.parametrize(("packet_tasks", "done"), [(0, 1), (3, 3)])
@@ -273,7 +294,7 @@ def test_what_is_named_while_it_is_loaded_is_cut_as_it_begins(packet_tasks, done
     progress = no_progress()
     running = RunningItems(progress)
     running.next_unit()
-    assert not running.hand_back(1)
+    running.hand_back(1, lambda unit: pytest.fail("it was begun"))
     payload = join(serialize(list(range(8)), "arguments"))
     job = make_job(abs, reducer=total)
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == done
