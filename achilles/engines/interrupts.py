@@ -19,6 +19,7 @@ Knows: which signals the program has functions for, while a call is under way. R
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -33,9 +34,10 @@ WAIT_S = 0.25
 _SIGNALS = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGALRM") if (number := getattr(signal, name, None)) is not None
 )
-# Without the conversion to enumerations, which takes longer than all the rest.
-_getsignal: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
-_setsignal: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
+# What `signal` wraps, where there is such a thing: its conversions take longer than all the rest.
+_native: Any = sys.modules.get("_signal", signal)
+_getsignal: Callable[[int], Any] = _native.getsignal
+_setsignal: Callable[[int, Any], Any] = _native.signal
 
 # All of this belongs to the main thread.
 _functions: dict[int, Callable[[int, FrameType | None], Any]] = {}  # the program's own

@@ -381,10 +381,11 @@ class Crew:
                     command.job in self._timed,
                     0,
                     function,
+                    more=True,  # its first piece follows
                 )
             case ev.UnteachJob():
                 if (worker := self._workers.get(command.worker)) is not None:
-                    worker.send(channel.FORGET, 0, command.job)
+                    worker.forget(command.job)
             case ev.RunReduce():
                 parts = [plain(self._kept[piece]) for piece in command.parts]
                 sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))

@@ -27,7 +27,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-from achilles.workers.channel import Message
+from achilles.workers.frames import Message
 
 #: Sessions whose modules are kept although no job of theirs is live.
 IDLE_SESSIONS = 4

@@ -18,9 +18,11 @@ sentinel, terminate). What differs is how it is launched:
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -202,3 +204,20 @@ class WorkerProcess(SpawnProcess):  # type: ignore[misc]
         """Give back what the parent held for an ended process."""
         if self._popen is not None:
             self._popen.close()
+
+
+def own_peak_rss_bytes() -> int:
+    """The most memory that this process had in use."""
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
+
+
+def shared_file(size_bytes: int) -> int:
+    """An unnamed file that both processes map."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("achilles-progress")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, size_bytes)
+    return fd

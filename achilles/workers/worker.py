@@ -25,23 +25,28 @@ import logging
 import marshal
 import mmap
 import os
-import resource
 import select
 import signal
 import socket
 import struct
-import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from achilles.sealed import Buffer, Payload, Sealed
 from achilles.workers import channel
 from achilles.workers.channel import LoopChannel
+from achilles.workers.frames import BrokenChannelError
 from achilles.workers.loop import Call, Loop
 from achilles.workers.module_source import ModuleSource
 from achilles.workers.output import Label, OutputPipe
-from achilles.workers.process import UNKNOWN_EXIT_CODE, WorkerProcess, available_cores, thread_limits
+from achilles.workers.process import (
+    UNKNOWN_EXIT_CODE,
+    WorkerProcess,
+    available_cores,
+    own_peak_rss_bytes,
+    shared_file,
+    thread_limits,
+)
 from achilles.workers.streams import TOKEN_BYTES
 
 _log = logging.getLogger("achilles.workers")
@@ -52,6 +57,8 @@ NOTE = struct.Struct("<q")  # as there
 POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
 CHANNEL_LOST_GRACE_S = 2.0
+#: How long it may keep the function of a job that is over.
+FORGET_S = 0.02
 
 
 class Owner(Protocol):
@@ -134,6 +141,7 @@ class Worker:
         self._watch: _DeathWatch | None = None
         self._progress = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
         self._calls: list[Call] = []
+        self._forgetting: Call | None = None
         self._closing = False
         self._notes_fd = -1
         self._rss_floor_bytes = 0
@@ -160,10 +168,10 @@ class Worker:
                 output_fds = (self._open_pipe(1, self._output), self._open_pipe(2, self._output))
             for end in (ours, theirs):
                 _enlarge_buffers(end)
-            progress_fd = _shared_file()
+            progress_fd = shared_file(PROGRESS_BYTES)
             self._progress = memoryview(mmap.mmap(progress_fd, PROGRESS_BYTES)).cast("q")
             # The kernel counts the memory of the process that forked into the child's peak.
-            self._rss_floor_bytes = _own_peak_rss_bytes()
+            self._rss_floor_bytes = own_peak_rss_bytes()
             process = WorkerProcess(
                 theirs.fileno(),
                 progress_fd,
@@ -252,13 +260,27 @@ class Worker:
         b: int = 0,
         c: int = 0,
         segments: Iterable[Buffer] | Sealed = (),
+        *,
+        more: bool = False,
     ) -> None:
         """Send one message, from any thread; never blocks, and is silent once the worker is dead.
 
-        The segments are not copied: leave them alone until ``queued_bytes`` is 0.
+        The segments are not copied: leave them alone until ``queued_bytes`` is 0. With ``more`` it may wait
+        for the next message.
         """
         if self._channel is not None:
-            self._channel.send(kind, status, job, a, b, c, segments)
+            self._channel.send(kind, status, job, a, b, c, segments, more)
+
+    def forget(self, job: int) -> None:
+        """Tell it that a job is over: with the next message, or soon, so as not to wake it for that."""
+        self.send(channel.FORGET, 0, job, more=True)
+        if self._forgetting is None:
+            self._forgetting = self._loop.callLater(FORGET_S, self._forget_now)
+
+    def _forget_now(self) -> None:
+        self._forgetting = None
+        if self._channel is not None:
+            self._channel.send_held()
 
     def hand_back(self, unit: int) -> None:
         """Have it give back what it has not begun of a unit, named by its number among UNITs and REDUCEs.
@@ -324,12 +346,12 @@ class Worker:
     def _channel_ended(self, error: Exception | None) -> None:
         if self.exit_code is not None:
             return
-        if isinstance(error, channel.BrokenChannelError):
+        if isinstance(error, BrokenChannelError):
             # A reset is just what the death of a process looks like from here.
             _log.warning("%r: %s", self, error)
         if self._watch is None:
             self._poll()
-        if isinstance(error, channel.BrokenChannelError):
+        if isinstance(error, BrokenChannelError):
             self.kill()
         else:
             self._calls.append(self._loop.callLater(CHANNEL_LOST_GRACE_S, self.kill))
@@ -360,6 +382,8 @@ class Worker:
             if call.active():
                 call.cancel()
         self._calls.clear()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         for pipe in self._pipes:
             pipe.drain()
             pipe.close()
@@ -415,22 +439,6 @@ def _enlarge_buffers(end: socket.socket) -> None:
             end.setsockopt(socket.SOL_SOCKET, option, 1 << 20)
         except OSError:
             pass
-
-
-def _shared_file() -> int:
-    """An unnamed file that both processes map."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("achilles-progress")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, PROGRESS_BYTES)
-    return fd
-
-
-def _own_peak_rss_bytes() -> int:
-    unit_bytes = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
 
 
 __all__ = ["UNKNOWN_EXIT_CODE", "Owner", "Worker"]

@@ -78,7 +78,8 @@ from typing import NoReturn
 
 from achilles.sealed import Buffer
 from achilles.workers import channel
-from achilles.workers.channel import BlockingChannel, BrokenChannelError, Message
+from achilles.workers.channel import BlockingChannel
+from achilles.workers.frames import BrokenChannelError, Message
 from achilles.workers.importing import OwnModules
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream

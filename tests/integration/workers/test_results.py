@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing.pool
+import os
 
 import numpy as np
 import pytest
@@ -165,3 +166,23 @@ def test_the_process_is_set_up_for_user_code(parent) -> None:
     assert not {"twisted", "dill", "multiprocess"} & set(facts["modules"])
     # 0-2 and copies of two, the channel, the notes, the parent's pidfd, what lists the directory, the mapping
     assert len(facts["fds"]) <= 10
+
+
+def test_a_function_is_forgotten_soon_though_nothing_else_is_said(parent, wait, tmp_path) -> None:
+    worker = parent.worker()
+    gone = tmp_path / "gone"
+    assert parent.run(worker, tasks.Mourned(str(gone)), [1]) == (channel.OK, [1])
+    assert not gone.exists()
+    worker.forget(1)
+    wait(gone.exists)
+    assert parent.run(worker, tasks.square, [3]) == (channel.OK, [9])
+
+
+def test_what_is_held_back_goes_before_what_comes_next(parent, tmp_path) -> None:
+    worker = parent.worker()
+    gone = tmp_path / "gone"
+    assert parent.run(worker, tasks.Mourned(str(gone)), [1]) == (channel.OK, [1])
+    worker.forget(1)
+    parent.function(worker, os.path.exists, job=2)
+    parent.unit(worker, [str(gone)], job=2)
+    assert parent.result() == (channel.OK, [True])

@@ -12,14 +12,8 @@ import pytest
 from achilles import sealed
 from achilles.errors import ProtocolError
 from achilles.sealed import Descriptor, open_descriptors, seal
-from achilles.workers.channel import (
-    BY_DESCRIPTOR,
-    PLACE,
-    BlockingChannel,
-    BrokenChannelError,
-    FrameReader,
-    pack_header,
-)
+from achilles.workers.channel import BlockingChannel
+from achilles.workers.frames import BY_DESCRIPTOR, PLACE, BrokenChannelError, FrameReader, pack_header
 from achilles.workers.passing import MAX_UNCLAIMED, Arrived, SendQueue, receive, rights
 
 pytestmark = pytest.mark.skipif(not sealed.available(), reason="this system has no sealed memory")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from achilles.workers.channel import HEADER, BrokenChannelError, FrameReader, Message, pack_header
+from achilles.workers.frames import HEADER, BrokenChannelError, FrameReader, Message, pack_header
 
 
 def fed(reader: FrameReader, stream: bytes, cuts: list[int]) -> list[Message]:
