@@ -25,8 +25,13 @@ def measure(peer: Peer, effort: Effort) -> dict[str, float]:
 
     function = partial(no_op_over, np.zeros(1_000_000 // 8))
     mapped(peer, no_op, list(range(4 * peer.workers)), 1)
-    sample_s = mapped(peer, function, list(range(SAMPLE_TASKS)), None)
-    too_slow = sample_s * DEFAULT_TASKS / SAMPLE_TASKS > TOO_LONG_S
+    once_s, twice_s = (
+        min(mapped(peer, function, list(range(tasks)), None) for _ in range(2))
+        for tasks in (SAMPLE_TASKS, 2 * SAMPLE_TASKS)
+    )
+    # With a fixed number of chunks a longer list costs hardly more.
+    each_s = (twice_s - once_s) / SAMPLE_TASKS
+    too_slow = once_s + each_s * DEFAULT_TASKS > TOO_LONG_S
     args = list(range(SAMPLE_TASKS if too_slow else DEFAULT_TASKS))
     calls_s: list[float] = []
     end_s = time.perf_counter() + effort.seconds
