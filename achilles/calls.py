@@ -209,6 +209,33 @@ def imap_unordered(
     return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 
 
+class _Held:
+    """What a call holds, let go of with it.
+
+    Apart from `Packets`, so that nothing but a dropped iterator has a finalizer to run: what a signal's
+    function raises at the beginning of one is lost, and whenever an old call is freed there could be one.
+    """
+
+    def __init__(self, engine: CallEngine) -> None:
+        self.engine = engine
+        self.job: Job | None = None
+        self._open = True
+
+    def close(self) -> None:
+        """Cancel the job and release the engine; harmless when repeated."""
+        with shielded():
+            if self._open:
+                self._open = False
+                if self.job is not None:
+                    self.job.cancel()
+                self.engine.release()
+
+    def __del__(self) -> None:
+        # At the end of the interpreter modules are half gone, and engines have closed themselves.
+        if not sys.is_finalizing():
+            self.close()
+
+
 class Packets(Iterator[dict[str, Any]]):
     """The results of one job, as an iterator that owns it.
 
@@ -225,7 +252,7 @@ class Packets(Iterator[dict[str, Any]]):
         feed_in_thread: bool = True,
     ) -> None:
         self._job: Job | None = None
-        self._engine: CallEngine | None = None
+        self._held: _Held | None = None
         spec.check()
         host, port, username, secret_key, address, memory_budget = settings
         found = load_settings(
@@ -246,8 +273,8 @@ class Packets(Iterator[dict[str, Any]]):
         self._bar = _progress_bar(spec.args) if progress else None
         with shielded():
             try:
-                engine = self._engine = engine_for(found)
-                self._job = Job(spec, engine)
+                self._held = _Held(engine_for(found))
+                self._job = self._held.job = Job(spec, self._held.engine)
                 self._job.start()
             except BaseException:
                 self.close()
@@ -277,21 +304,14 @@ class Packets(Iterator[dict[str, Any]]):
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # At the end of the interpreter modules are half gone, and engines have closed themselves.
-        if not sys.is_finalizing():
-            self.close()
-
     def close(self) -> None:
         """Cancel what is not done, and let go of everything. Harmless when repeated."""
         with shielded():
-            job, self._job = self._job, None
-            engine, self._engine = self._engine, None
+            held, self._held, self._job = self._held, None, None
             self._packets = iter(())
-            if job is not None:
-                job.cancel()
-            if engine is not None:
-                engine.release()
+            if held is not None:
+                held.close()
+            del held
         bar, self._bar = getattr(self, "_bar", None), None
         if bar is not None:
             bar.close()
