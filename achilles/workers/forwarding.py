@@ -122,10 +122,14 @@ class Forwarding:
             self._send(job, stream, b"".join(parts))
 
     def _tell_dropped(self, slot: int) -> None:
+        if slot not in self._dropped:
+            return  # told already
         now_s = time.monotonic()
-        if slot not in self._dropped or now_s - self._told_s.get(slot, 0.0) < NOTICE_PAUSE_S:
-            return  # told already, or too soon: the delayed call comes
-        (job, index), dropped_bytes = self._dropped.pop(slot)
+        (job, index), dropped_bytes = self._dropped[slot]
+        # To drop much takes a while, so notices of that are never many.
+        if now_s - self._told_s.get(slot, 0.0) < NOTICE_PAUSE_S and dropped_bytes < WORKER_BYTES_PER_S:
+            return  # too soon: the delayed call comes, though the job may be over by then
+        del self._dropped[slot]
         self._told_s[slot] = now_s
         if job in self._wanted:
             limit_kib = WORKER_BYTES_PER_S // 1024

@@ -95,3 +95,18 @@ def test_the_next_flood_is_told_of_a_second_later(desk, monkeypatch) -> None:
     desk.wait()
     assert [b"10 bytes" in desk.sent[0][2], b"20 bytes" in desk.sent[1][2]] == [True, True]
     assert len(desk.sent) == 2
+
+
+def test_much_that_is_dropped_just_after_a_notice_is_told_before_results(desk, monkeypatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(forwarding.time, "monotonic", lambda: now_s)
+    desk.forwarding.heard(0, 1, (1, 0), b"", 5)
+    desk.wait()
+    now_s += forwarding.NOTICE_PAUSE_S / 2
+    desk.forwarding.heard(0, 1, (1, 0), b"", 5)
+    desk.forwarding.unit_over(0)
+    desk.forwarding.heard(0, 1, (1, 0), b"", WORKER_BYTES_PER_S)
+    desk.forwarding.unit_over(0)
+    said = b"".join(lines for _, _, lines in desk.sent).decode()
+    assert said.count("bytes of output were dropped") == 2
+    assert f" {WORKER_BYTES_PER_S + 5} bytes of output were dropped" in said
