@@ -20,7 +20,10 @@ class WorkerStarted(Record):
 
 
 class WorkerDied(Record):
-    """A worker process is gone. ``running`` is the index of the item it was at, or None."""
+    """A worker process is gone. ``running`` is the index of the item it was at, or None.
+
+    Not ``exact``: it was that item or one soon after it, since short ones are not noted each.
+    """
 
     now_ns: int
     worker: int
@@ -121,7 +124,8 @@ class TeachJob(Record):
 class RunPiece(Record):
     """Send items ``skip`` to ``skip + tasks`` of a unit to a worker.
 
-    ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself.
+    ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself. ``singly``: it is to note
+    each item, so that its death would be exact.
     """
 
     worker: int

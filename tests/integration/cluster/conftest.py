@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -55,6 +55,16 @@ def pair(place: Place) -> Iterator[Cluster]:
         cluster.close()
 
 
+@pytest.fixture
+def moving(place: Place) -> Iterator[Cluster]:
+    """A server to which a test adds nodes, and from which it takes them."""
+    cluster = Cluster(place)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
 @pytest.fixture(scope="module")
 def embedded(place: Place) -> Iterator[dict[str, Any]]:
     """The embedded engine, started, and ended after the module's tests."""
@@ -101,11 +111,26 @@ def _settle(cluster: Cluster) -> None:
     wait_until(idle, 5.0, "for the jobs to be gone from the server")
 
 
+@pytest.fixture
+def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Arguments of a call, by how it is made."""
+
+    def reach(how: str) -> dict[str, Any]:
+        if how == "embedded":
+            local: dict[str, Any] = request.getfixturevalue("embedded")
+            return local
+        cluster: Cluster = request.getfixturevalue("pair")
+        if how == "cluster":
+            return cluster.address
+        # The controller as on another machine; the nodes are near the server.
+        assert how == "tls"
+        monkeypatch.setenv("ACHILLES_LOCAL_SOCKET", "off")
+        return cluster.with_key
+
+    return reach
+
+
 @pytest.fixture(params=["cluster", "embedded"])
-def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+def where(request: pytest.FixtureRequest, reach: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """Arguments of a call: for the shared cluster, and for the embedded engine."""
-    if request.param == "cluster":
-        address: dict[str, Any] = request.getfixturevalue("pair").address
-        return address
-    local: dict[str, Any] = request.getfixturevalue("embedded")
-    return local
+    return reach(request.param)

@@ -6,7 +6,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from achilles.engines import cluster as engine_module
 from achilles.lineReceiver.achilles_controller import Controller, controller_loop
 from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Place, own_descriptors, run_program, wait_until
+from tests.integration.cluster.parties import Cluster, own_descriptors, run_program, wait_until
 
 
 class Count:
@@ -36,16 +35,6 @@ class Count:
     def new(self) -> int:
         before, self._last = self._last, self._number()
         return self._last - before - 1
-
-
-@pytest.fixture
-def moving(place: Place) -> Iterator[Cluster]:
-    """A server of the test's own."""
-    cluster = Cluster(place)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(params=["local", "tls"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,9 @@ MEBIBYTE = 1 << 20
 
 
 @pytest.fixture(params=["cluster", "embedded", "tls"])
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Where:
-    """As elsewhere, and with a controller as on another machine; the nodes are near the server."""
-    if request.param == "embedded":
-        local: Where = request.getfixturevalue("embedded")
-        return local
-    cluster: Cluster = request.getfixturevalue("pair")
-    if request.param == "cluster":
-        return cluster.address
-    monkeypatch.setenv("ACHILLES_LOCAL_SOCKET", "off")
-    return cluster.with_key
+def where(request: pytest.FixtureRequest, reach: Callable[[str], Where]) -> Where:
+    """As elsewhere, and as from another machine."""
+    return reach(request.param)
 
 
 @pytest.fixture

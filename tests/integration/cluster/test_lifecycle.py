@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,18 +13,8 @@ import pytest
 from achilles import NoNodesError, ServerUnreachable, getClusterStatus, imap, killCluster, map
 from achilles.engines import job as job_module
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Place, is_running, wait_until
+from tests.integration.cluster.parties import Cluster, is_running, wait_until
 from tests.integration.cluster.test_sharing import Job
-
-
-@pytest.fixture
-def moving(place: Place) -> Iterator[Cluster]:
-    """A server without nodes."""
-    cluster = Cluster(place)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

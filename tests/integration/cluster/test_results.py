@@ -17,16 +17,9 @@ Where = dict[str, Any]
 
 
 @pytest.fixture(params=["cluster", "embedded", "tls"])
-def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Where:
+def where(request: pytest.FixtureRequest, reach: Callable[[str], Where]) -> Where:
     """As elsewhere, and as from another machine."""
-    if request.param == "embedded":
-        local: Where = request.getfixturevalue("embedded")
-        return local
-    cluster: Cluster = request.getfixturevalue("pair")
-    if request.param == "cluster":
-        return cluster.address
-    monkeypatch.setenv("ACHILLES_LOCAL_SOCKET", "off")
-    return cluster.with_key
+    return reach(request.param)
 
 
 def flat(packets: Iterable[list[Any]]) -> list[Any]:

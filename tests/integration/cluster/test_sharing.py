@@ -6,7 +6,6 @@ import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +98,6 @@ class Job:
         counters = [packet["ARGS_COUNTER"] for packet in self.packets]
         assert counters == sorted(counters)
         return Counter(node for node, _ in results)
-
-
-@pytest.fixture
-def moving(place: Place) -> Iterator[Cluster]:
-    """A server to which tests add nodes, and from which they take them."""
-    cluster = Cluster(place)
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def test_a_node_that_joins_late_gets_work(moving: Cluster) -> None:

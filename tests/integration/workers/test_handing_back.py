@@ -88,4 +88,4 @@ def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent
     for unit, done in answers:
         assert done or unit > latest, (unit, latest)
         latest = unit if done else latest
-    assert all(done in (0, 300) or 0 < done < 300 for _, done in answers) and len(ran) < units
+    assert all(0 <= done <= 300 for _, done in answers)
