@@ -4,8 +4,9 @@ Rules:
 
 * An address that fails too often within a window is shut out for the rest of it. Its failures up to
   then are logged, what it tries later is not, so that nobody can fill a log.
-* So many connections may be waiting for their login. One more, and the oldest of them goes: an
-  honest peer needs milliseconds, so a flood of idle connections pushes out itself.
+* So many connections may be waiting for their login. One more, and the oldest of the address with
+  the most of them goes: a flood of idle connections, however quick, pushes out itself and not an
+  honest peer elsewhere, and one at the same address needs only milliseconds.
 * Bounded memory: so many addresses are remembered, and the one that failed longest ago is forgotten.
 
 Knows no sockets and no clock: times come as arguments.
@@ -53,7 +54,8 @@ class Admission:
         self._addresses = addresses
         self._max_waiting = max_waiting
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
-        self._waiting: OrderedDict[Waiting, None] = OrderedDict()
+        self._waiting: dict[Waiting, str] = {}
+        self._crowds: dict[str, dict[Waiting, None]] = {}  # the same by address, the oldest first
         self._pushed_out = 0
 
     @property
@@ -79,11 +81,15 @@ class Admission:
             )
         return not shut_out_before
 
-    def arrived(self, connection: Waiting) -> None:
-        """A connection waits for its login; the oldest makes room if there are too many."""
-        self._waiting[connection] = None
+    def arrived(self, connection: Waiting, address: str) -> None:
+        """A connection waits for its login; if too many do, the oldest of the largest crowd makes room."""
+        self._waiting[connection] = address
+        self._crowds.setdefault(address, {})[connection] = None
         if len(self._waiting) > self._max_waiting:
-            oldest, _ = self._waiting.popitem(last=False)
+            # Looking at all crowds is bounded by the most that may wait. Of equals the first is the oldest.
+            largest = max(self._crowds.values(), key=len)
+            oldest = next(iter(largest))
+            self.left(oldest)
             self._pushed_out += 1
             if self._pushed_out % self._max_waiting == 1:
                 _log.warning("more than %d connections wait for a login: the oldest go", self._max_waiting)
@@ -91,7 +97,12 @@ class Admission:
 
     def left(self, connection: Waiting) -> None:
         """A connection has logged in or is gone; harmless when repeated."""
-        self._waiting.pop(connection, None)
+        address = self._waiting.pop(connection, None)
+        if address is not None:
+            crowd = self._crowds[address]
+            del crowd[connection]
+            if not crowd:
+                del self._crowds[address]
 
     def _recent(self, address: str, now_s: float) -> list[float]:
         return [at_s for at_s in self._failed.get(address, ()) if now_s - at_s < self._window_s]

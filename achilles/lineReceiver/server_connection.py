@@ -95,7 +95,7 @@ class ServerConnection(AchillesProtocol):
     def connectionMade(self) -> None:
         peer = self.transport.getPeer() if self.transport is not None else None
         self._address = getattr(peer, "host", "")
-        self._admission.arrived(self)
+        self._admission.arrived(self, self._address)
         self._login = self._server.reactor.callLater(self._login_s, self._too_slow)
         super().connectionMade()
 

@@ -122,7 +122,7 @@ class SniffingProtocol(Protocol):
         self._inner: Any = None
 
     def connectionMade(self) -> None:
-        self._admission.arrived(self)
+        self._admission.arrived(self, getattr(self._address, "host", ""))
         self._silence = self._clock.callLater(self._first_byte_s, self._give_up)
 
     def dataReceived(self, data: bytes) -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from achilles import getClusterStatus
 from achilles.lineReceiver import messages as wire
 from achilles.lineReceiver.handshake import ClientHandshake
-from achilles.lineReceiver.tls import end_point_binding
+from achilles.lineReceiver.tls import client_context, end_point_binding
 from tests.hostile.conftest import CANARY
-from tests.hostile.speaking import connect, hello, log_in
+from tests.hostile.speaking import Speaker, connect, hello, log_in
 from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, wait_until
 
 WAYS = ["tcp", "tls", "unix"]
@@ -159,3 +159,14 @@ def test_a_crowd_that_says_nothing(victim: Cluster, how: str) -> None:
         for stranger in crowd:
             stranger.socket.close()
     wait_until(lambda: process.num_fds() <= before + 2)
+
+
+def test_a_crowd_pushes_out_nobody_elsewhere(victim: Cluster) -> None:
+    honest = connect(victim, "tcp").socket
+    crowd = [connect(victim, "unix") for _ in range(400)]
+    try:
+        with Speaker(client_context().wrap_socket(honest)) as speaker:
+            log_in(speaker)
+    finally:
+        for stranger in crowd:
+            stranger.socket.close()

@@ -52,10 +52,32 @@ def test_the_oldest_of_a_crowd_makes_room(caplog: pytest.LogCaptureFixture) -> N
     crowd = [Peer() for _ in range(1000)]
     with caplog.at_level(logging.WARNING):
         for peer in crowd:
-            admission.arrived(peer)
+            admission.arrived(peer, "a")
     assert admission.waiting == 100
     assert [peer.gone for peer in crowd] == [True] * 900 + [False] * 100
     assert len(caplog.records) == 9
     admission.left(crowd[-1])
     admission.left(crowd[-1])
     assert admission.waiting == 99
+
+
+def test_a_crowd_pushes_out_nobody_elsewhere() -> None:
+    admission = Admission(max_waiting=100)
+    honest, crowd = Peer(), [Peer() for _ in range(1000)]
+    for number, peer in enumerate(crowd):
+        if number == 50:
+            admission.arrived(honest, "b")
+        admission.arrived(peer, "a")
+    assert not honest.gone
+    assert [peer.gone for peer in crowd] == [True] * 901 + [False] * 99
+    admission.left(honest)
+    admission.arrived(Peer(), "a")
+    assert not crowd[901].gone
+
+
+def test_among_single_connections_the_oldest_makes_room() -> None:
+    admission = Admission(max_waiting=3)
+    peers = [Peer() for _ in range(5)]
+    for number, peer in enumerate(peers):
+        admission.arrived(peer, str(number))
+    assert [peer.gone for peer in peers] == [True, True, False, False, False]
