@@ -101,6 +101,8 @@ KEYS = (
     "MEMORY_BUDGET",
 )
 _PREFIX = "ACHILLES_"
+_VARIABLES = [(key, _PREFIX + key) for key in KEYS]
+_HERE = Path()
 _SECRET = frozenset({"secret_key", "node_secret_key"})
 
 
@@ -248,10 +250,12 @@ class _Layer(NamedTuple):
                 del pairs["PORT"]
             values.update(pairs)
             sources.update(dict.fromkeys(pairs, self.source("ADDRESS")))
-        for key, check in _CHECKS.items():
-            if key in self.given and key not in values:
-                values[key] = check(self.given[key], self.source(key))
-                sources[key] = self.source(key)
+        for key, value in self.given.items():
+            check = _CHECKS.get(key)
+            if check is not None and key not in values:
+                source = self.source(key)
+                values[key] = check(value, source)
+                sources[key] = source
         if "SECRET_KEY_FILE" in self.given and "SECRET_KEY" not in values:
             place = self.directory / os.path.expanduser(self.given["SECRET_KEY_FILE"])
             values["SECRET_KEY"] = read_secret_key_file(place, self.source("SECRET_KEY_FILE"))
@@ -259,9 +263,11 @@ class _Layer(NamedTuple):
 
 
 def _layers(arguments: Mapping[str, Any]) -> Iterator[_Layer]:
-    yield _Layer(arguments, "argument", Path())
-    variables = {key: os.environ.get(_PREFIX + key, "") for key in KEYS}
-    yield _Layer({key: value for key, value in variables.items() if value}, "environment", Path())
+    if arguments:
+        yield _Layer(arguments, "argument", _HERE)
+    variables = {key: value for key, name in _VARIABLES if (value := os.environ.get(name))}
+    if variables:
+        yield _Layer(variables, "environment", _HERE)
     for path in search_path():
         read = read_env_file(path)
         named = {key: read.get(_PREFIX + key) or read.get(key) for key in KEYS}
