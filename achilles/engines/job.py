@@ -14,8 +14,6 @@ lock, so the engine may hold its own lock while it reports.
 from __future__ import annotations
 
 import threading
-import time
-import warnings
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -29,11 +27,10 @@ from .interrupts import opened
 from .outcomes import ParcelResults, Segment
 from .printing import Printing, show
 from .spec import JobSpec
+from .startup import WaitForNodes
 
 __all__ = ["Engine", "Job"]
 
-# How long a job waits for a first node before it says so.
-NO_NODES_WARNING_S = 3.0
 # How long a reader waits for results before it sees to it that what was drawn meanwhile is sent.
 SLOW_DRAW_S = 0.02
 # How long a waiting caller looks itself for what comes, before it leaves that to the engine's thread.
@@ -95,9 +92,7 @@ class Job:
         self._failure: BaseException | None = None
         self._cancelled = False
         self._printing = Printing()
-        self._nodes: int | None = None
-        self._waiting_since_s = time.monotonic()
-        self._warned = False
+        self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
         self._pumps, self._in_vain = True, False  # whether this thread looks for frames, and just did in vain
 
     @property
@@ -199,10 +194,7 @@ class Job:
     def nodes_changed(self, nodes: int) -> None:
         """So many nodes are there now."""
         with self._changed:
-            if not nodes and self._nodes:
-                self._waiting_since_s = time.monotonic()
-                self._warned = False
-            self._nodes = nodes
+            self._nodes.changed(nodes)
             self._changed.notify_all()
 
     def output(self, stream: int, lines: bytes) -> None:
@@ -342,27 +334,18 @@ class Job:
         Returns:
             False when nothing has changed within ``patience_s``.
         """
-        if self._nodes != 0:
+        if self._nodes.nodes != 0:
             if self._pumps and patience_s is None and self._pumped():
                 return True
             return self._changed.wait(patience_s)
-        waited_s = time.monotonic() - self._waiting_since_s
-        limit_s = self.spec.startup_timeout_s
-        if not self._warned and waited_s >= NO_NODES_WARNING_S:
-            self._warned = True
-            patience = "for as long as it takes" if limit_s is None else f"up to {limit_s:g} s"
-            warnings.warn(
-                f"{self._engine.no_nodes_reason()} Waiting {patience}.", RuntimeWarning, stacklevel=2
-            )
-        if limit_s is not None and waited_s >= limit_s:
-            self._failure = NoNodesError(
-                f"{self._engine.no_nodes_reason()} Gave up after {limit_s:g} s.", waited_s=waited_s
-            )
+        try:
+            again_s = self._nodes.look()
+        except NoNodesError as error:
+            self._failure = error
             self._to_engine.append((self._engine.cancel, (self,)))
             self._changed.notify_all()
-            return True
-        next_s = limit_s if limit_s is not None and self._warned else NO_NODES_WARNING_S
-        self._changed.wait(None if self._warned and limit_s is None else max(next_s - waited_s, 0.01))
+        else:
+            self._changed.wait(again_s)
         return True
 
     def _pumped(self) -> bool:

@@ -25,6 +25,9 @@ class FailingEngine:
     def release(self) -> None:
         self.released += 1
 
+    def no_nodes_reason(self) -> str:
+        return "It has no nodes."
+
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FailingEngine:

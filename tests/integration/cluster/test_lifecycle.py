@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from achilles import NoNodesError, ServerUnreachable, getClusterStatus, imap, killCluster, map
-from achilles.engines import job as job_module
+from achilles.engines import startup
 from tests.integration.cluster import tasks
 from tests.integration.cluster.parties import Cluster, is_running, wait_until
 from tests.integration.cluster.test_sharing import Job
 
 
 def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "NO_NODES_WARNING_S", 0.1)
+    monkeypatch.setattr(startup, "NO_NODES_WARNING_S", 0.1)
     started_s = time.monotonic()
     with (
         pytest.warns(RuntimeWarning, match=r"has no nodes.*`achilles node 127\.0\.0\.1:\d+`.*up to 0\.4 s"),
