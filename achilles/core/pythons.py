@@ -18,28 +18,38 @@ VERSION_PATIENCE_NS = 10_000_000_000
 
 
 class PythonVersions:
-    """Counts nodes by version, and jobs' patience."""
+    """Counts nodes and their slots by version, and jobs' patience."""
 
     def __init__(self) -> None:
         self._nodes: Counter[PythonVersion] = Counter()
+        self._slots: Counter[PythonVersion] = Counter()
+        self._all_slots = 0
         self._refused_at_ns: dict[int, int] = {}
         self._first_came_ns: int | None = None
         self._left_ns: dict[PythonVersion, int] = {}  # when the last node of a version went
 
-    def joined(self, python: PythonVersion, now_ns: int) -> bool:
+    def slots(self, job: JobState) -> int:
+        """How many slots could run the job; at least one."""
+        return max(self._all_slots if job.python is None else self._slots[job.python], 1)
+
+    def joined(self, python: PythonVersion, slots: int, now_ns: int) -> bool:
         """Count a node; whether it is the first of its version."""
+        self._slots[python] += slots
+        self._all_slots += slots
         if self._first_came_ns is None:
             self._first_came_ns = now_ns
         self._left_ns.pop(python, None)
         self._nodes[python] += 1
         return self._nodes[python] == 1
 
-    def left(self, python: PythonVersion, now_ns: int) -> bool:
+    def left(self, python: PythonVersion, slots: int, now_ns: int) -> bool:
         """Count a node off; whether it was the last of its version."""
+        self._slots[python] -= slots
+        self._all_slots -= slots
         self._nodes[python] -= 1
         if self._nodes[python]:
             return False
-        del self._nodes[python]
+        del self._nodes[python], self._slots[python]
         recent = {
             gone: at_ns for gone, at_ns in self._left_ns.items() if now_ns - at_ns < VERSION_PATIENCE_NS
         }

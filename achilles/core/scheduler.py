@@ -114,7 +114,7 @@ class Scheduler:
     def _node_joined(self, event: ev.NodeJoined) -> None:
         node = NodeState(event.node, event.cpu_count, event.python, event.alone)
         self.nodes[event.node] = node
-        first = self._pythons.joined(event.python, event.now_ns)
+        first = self._pythons.joined(event.python, event.cpu_count, event.now_ns)
         self._feed(node)
         if first:
             self._watch_pythons()
@@ -143,12 +143,12 @@ class Scheduler:
             job = self.jobs[job_number]
             node.take_off(job, parcel)
             self._retry(job, parcel)
-        if self._pythons.left(node.python, self._now_ns):
+        if self._pythons.left(node.python, node.cpu_count, self._now_ns):
             self._watch_pythons()
 
     def _job_submitted(self, event: ev.JobSubmitted) -> None:
         job = JobState(event.job, event.controller, event.chunksize, event.python)
-        job.most_bytes, job.speculate = event.most_bytes, event.speculate
+        job.most_bytes, job.speculate, job.tasks = event.most_bytes, event.speculate, event.tasks
         self.jobs[event.job] = job
         self._stragglers.job_came(job)
         self._due.add(event.job, event.weight)
@@ -409,7 +409,7 @@ class Scheduler:
             self._due.serve(job.job, parcel.work_ns)
             self._out.append(ev.Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
         else:
-            packets = node.packets_for(job, len(self._due))
+            packets = node.packets_for(job, len(self._due), self._pythons.slots(job))
             work_ns = job.work_of(packets * node.cpu_count * job.chunksize)
             self._serial += 1
             job.open_demands[node.node] = self._serial

@@ -45,6 +45,7 @@ class JobSubmitted(Record):
 
     Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
     ``speculate``: a parcel that runs unusually long may run a second time on an idle node.
+    ``tasks``: how many there are in all, where that is known and they can be drawn at once; else 0.
     """
 
     now_ns: int
@@ -55,6 +56,7 @@ class JobSubmitted(Record):
     weight: float = 1.0
     most_bytes: int = MAX_JOB_BYTES
     speculate: bool = False
+    tasks: int = 0
 
 
 class ParcelArrived(Record):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..errors import ProtocolError
+from .means import Mean
 from .packets import packet_length
 from .ranges import Ranges
 from .record import Record, made_by
@@ -23,6 +24,13 @@ PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
 # Tasks to ask for while nobody knows how long they take, of a job that only one node can run.
 FIRST_TASKS = 2**16
+# A slot gets this part of its even share of what is left at a time, while nobody knows how long tasks take,
+# and when that was measured (the idea of guided self-scheduling: Polychronopoulos and Kuck, IEEE Transactions
+# on Computers C-36, 1987).
+BLIND_SHARES = 16
+GUIDED_SHARES = 4
+# But no more than this: nodes may come that could have taken some of what is begun by then.
+FIRST_SLOT_TASKS = 16
 # Work per slot below which a node is done before anything could be moved to another.
 WORTH_MOVING_NS = 10_000_000
 # Below this the measurement says more about the clock than about the task.
@@ -136,6 +144,9 @@ class JobState(Record):
     bytes_out: int = 0
     tasks_done: int = 0
     tasks_failed: int = 0
+    tasks: int = 0  # in all, where that was said
+    tasks_came: int = 0  # in parcels, each counted once
+    _task: Mean = made_by(default_factory=Mean)
 
     def wants_node(self) -> bool:
         """Whether it would use room on a node now."""
@@ -191,11 +202,12 @@ class JobState(Record):
 
     def measure(self, tasks: int, busy_ns: float) -> None:
         """Learn from finished tasks how long one takes."""
-        measured = busy_ns / tasks
-        self.task_ns = measured if self.task_ns is None else 0.7 * self.task_ns + 0.3 * measured
+        self._task.add(busy_ns, tasks)
+        self.task_ns = self._task.value
 
     def weigh(self, tasks: int, size_bytes: int) -> None:
-        """Learn from a parcel how large one argument is."""
+        """Learn from a new parcel how large one argument is, and how many are left."""
+        self.tasks_came = min(self.tasks_came + tasks, self.tasks)
         size = size_bytes / max(tasks, 1)
         self.task_bytes = 0.8 * self.task_bytes + 0.2 * size if self.task_bytes else size
 
@@ -255,11 +267,20 @@ class NodeState(Record):
         """Whether this node's Python can run the job's function."""
         return job.python is None or job.python == self.python
 
-    def packets_for(self, job: JobState, sharing_jobs: int) -> int:
-        """How many packets of the job to ask for, when so many jobs want room."""
+    def packets_for(self, job: JobState, sharing_jobs: int, slots: int) -> int:
+        """How many packets of the job to ask for.
+
+        Args:
+            job: Whose.
+            sharing_jobs: How many jobs want room.
+            slots: Of all nodes that could run it.
+        """
         packet_tasks = packet_length(self.cpu_count, job.chunksize)
+        # However long tasks are, parts of this will not be what the others wait for in the end.
+        even_tasks = (job.tasks - job.tasks_came) * self.cpu_count / slots
         if job.task_ns is None:
-            return max(FIRST_TASKS // packet_tasks, 1) if self.alone else 1
+            most_tasks = min(even_tasks / BLIND_SHARES, self.cpu_count * FIRST_SLOT_TASKS)
+            return max(int((FIRST_TASKS if self.alone else most_tasks) / packet_tasks), 1)
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
@@ -268,7 +289,7 @@ class NodeState(Record):
         tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
         # Slow start: never ask for much more than the job has shown it can do.
         if not self.alone:
-            tasks = min(tasks, 4.0 * (job.tasks_done + packet_tasks))
+            tasks = min(tasks, max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES))
         if job.task_bytes:
             tasks = min(tasks, (job.most_bytes - job.bytes_out) / 4 / job.task_bytes)
         return max(1, int(tasks / packet_tasks))

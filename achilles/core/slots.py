@@ -9,7 +9,7 @@ Rules:
    in which they came.
 2. A worker has one piece at hand, and more only while they are short (or, in a job whose tasks take
    about as long as each other, not very long): up to `QUEUE_NS` of work, so that it does not wait for
-   the next one, and nothing waits behind something much longer.
+   the next one, and nothing waits behind something much longer. Workers with room are served in turn.
 3. Results of a parcel are kept until it is complete, `FLUSH_BYTES` have gathered or `FLUSH_NS` have
    passed since some were sent, then sent.
 4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
@@ -31,13 +31,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from itertools import count
 
 from . import slots_events as ev
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .fairness import FairQueue
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
+from .roomy_workers import RoomyWorkers
 from .slots_events import ParcelKey
 from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
 from .time_limits import TimeLimits
@@ -62,8 +63,7 @@ class Slots:
         self.parcels: dict[ParcelKey, ParcelState] = {}
         self.pieces: dict[int, Piece] = {}
         self._turns: FairQueue[int] = FairQueue()
-        self._idle: OrderedDict[int, None] = OrderedDict()  # nothing at hand
-        self._shallow: OrderedDict[int, None] = OrderedDict()  # room behind what is at hand
+        self._roomy = RoomyWorkers(self.workers)
         self._cancelled = CancelledPieces()
         self._long = LongPieces()
         self._next = count(1).__next__
@@ -95,7 +95,7 @@ class Slots:
                 self._job_forgotten(event)
             case ev.WorkerStarted():
                 self.workers[event.worker] = WorkerState(event.worker)
-                self._note(self.workers[event.worker])
+                self._roomy.note(self.workers[event.worker])
             case ev.WorkerDied():
                 self._worker_died(event)
             case ev.WorkerSeen():
@@ -169,11 +169,8 @@ class Slots:
         """Give waiting pieces to workers with room."""
         while (number := self._turns.first()) is not None:
             job = self.jobs[number]
-            if self._idle:
-                worker = self.workers[next(iter(self._idle))]
-            elif self._shallow and job.is_short(job.waiting[0]):
-                worker = self.workers[next(iter(self._shallow))]
-            else:
+            worker = self._roomy.first_for(job.is_short(job.waiting[0]))
+            if worker is None:
                 return
             piece = job.waiting.popleft()
             if not job.waiting:
@@ -200,7 +197,7 @@ class Slots:
             self._begun(worker)
         else:
             self._wake_at(self._long.watch(worker, self._now_ns))
-        self._note(worker)
+        self._roomy.note(worker, served=True)
 
     def _begun(self, worker: WorkerState) -> None:
         """A worker has come to its first piece."""
@@ -212,22 +209,6 @@ class Slots:
         if at_ns is not None:
             self._out.append(ev.WakeAt(at_ns))
 
-    def _note(self, worker: WorkerState) -> None:
-        """Keep the two lists of workers with room true."""
-        number = worker.worker
-        if worker.stopping:
-            self._shallow.pop(number, None)
-            self._idle.pop(number, None)
-        elif not worker.pieces:
-            self._shallow.pop(number, None)
-            self._idle[number] = None
-        else:
-            self._idle.pop(number, None)
-            if worker.may_queue():
-                self._shallow[number] = None
-            else:
-                self._shallow.pop(number, None)
-
     def _piece_finished(self, event: ev.PieceFinished) -> None:
         worker = self.workers.get(event.worker)
         piece = self.pieces.get(event.piece)
@@ -237,7 +218,7 @@ class Slots:
         worker.take(piece)
         if worker.pieces and was_running:
             self._begun(worker)
-        self._note(worker)
+        self._roomy.note(worker)
         job = self.jobs.get(piece.key[0])
         parcel = self.parcels.get(piece.key)
         if job is None or parcel is None:
@@ -253,10 +234,20 @@ class Slots:
                 return
             self._take_rest(job, piece, event.tasks)
         if piece.tasks and piece.parts is None:
+            was_unknown = job.task_ns is None
             job.measure(piece.tasks, event.busy_ns)
+            if was_unknown:
+                self._judge_anew(job)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
         self._keep(job, parcel, piece, event.size_bytes)
+
+    def _judge_anew(self, job: JobState) -> None:
+        """Now that a job's tasks were measured, see what its pieces at workers are worth."""
+        for number in sorted(job.workers):
+            worker = self.workers[number]
+            self._turns.charge(job.job, worker.judge_anew(job))
+            self._roomy.note(worker)
 
     def _came_back(self, job: JobState, parcel: ParcelState) -> None:
         """Rule 6: a piece came back as it went; perhaps its parcel can go."""
@@ -266,7 +257,7 @@ class Slots:
 
     def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
         """Rule 9: share out what a worker gave back."""
-        shares = 1 if job.waiting else len(self._idle)
+        shares = 1 if job.waiting else self._roomy.idle
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
 
@@ -319,8 +310,7 @@ class Slots:
         worker = self.workers.pop(event.worker, None)
         if worker is None:
             return
-        self._idle.pop(event.worker, None)
-        self._shallow.pop(event.worker, None)
+        self._roomy.lost(event.worker)
         for number in worker.jobs:
             if number in self.jobs:
                 self.jobs[number].workers.discard(event.worker)
@@ -419,17 +409,17 @@ class Slots:
         self._out += map(ev.LookAt, self._limits.due(self.workers.values(), now_ns))
         found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
         for late, piece in found:
-            self._note(late)
+            self._roomy.note(late)
             self._out.append(ev.HandBack(late.worker, piece.piece))
         self._wake_at(look_at_ns)
 
     def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
-        return bool(self._idle) or len(self._turns) > (job in self._turns)
+        return self._roomy.idle > 0 or len(self._turns) > (job in self._turns)
 
     def _stop(self, worker: WorkerState) -> None:
         if not worker.stopping:
             worker.stopping = True
-            self._note(worker)
+            self._roomy.note(worker)
             self._out.append(ev.StopWorker(worker.worker))
 
     def _watch(self, worker: WorkerState, since_ns: int | None = None) -> None:

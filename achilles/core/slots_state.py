@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
+from .means import Mean
 from .record import Record, made_by
 from .slots_events import ParcelKey, RunPiece, RunReduce
 
@@ -209,6 +210,7 @@ class JobState(Record):
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
     limit_ns: int = 0
+    _task: Mean = made_by(default_factory=Mean)
 
     def work_of(self, tasks: int) -> float:
         """Expected work of so many tasks, ns."""
@@ -227,9 +229,9 @@ class JobState(Record):
 
     def measure(self, tasks: int, busy_ns: float) -> None:
         """Learn from a finished piece how long a task takes."""
-        measured = busy_ns / tasks
-        self.task_ns = measured if self.task_ns is None else 0.7 * self.task_ns + 0.3 * measured
-        self.longest_ns = max(measured, FORGET * self.longest_ns)
+        self._task.add(busy_ns, tasks)
+        self.task_ns = self._task.value
+        self.longest_ns = max(busy_ns / tasks, FORGET * self.longest_ns)
         self.pieces_measured += 1
 
 
@@ -251,6 +253,18 @@ class WorkerState(Record):
         """Whether something short may wait here behind what runs."""
         runs = self.pieces[0]
         return self.work_ns - runs.work_ns < QUEUE_NS and runs.is_short and not self.is_late
+
+    def judge_anew(self, job: JobState) -> float:
+        """Correct what the job's pieces are taken for; returns by how much work that is more."""
+        more_ns = 0.0
+        for piece in self.pieces:
+            if piece.key[0] == job.job:
+                more_ns -= piece.work_ns
+                piece.work_ns = job.work_of(piece.tasks)
+                piece.is_short = job.is_short(piece)
+                more_ns += piece.work_ns
+        self.work_ns += more_ns
+        return more_ns
 
     def take(self, piece: Piece) -> None:
         """Remove a finished piece; workers answer in order, so it is nearly always the first."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 
 from ..errors import ProtocolError
+from .means import Mean
 from .packets import chosen_packet_length, packet_length, unit_length
 from .submission_events import (
     Command,
@@ -95,7 +96,7 @@ class Submission:
         self._bytes = 0
         self._unread_tasks = 0
         self._waiting_tasks = 0  # sent, and not back yet
-        self._task_ns: float | None = None
+        self._task = Mean()  # ns
         self._task_bytes: float | None = None
         self._result_bytes: float | None = None
         self._draw_ns: float | None = None
@@ -166,7 +167,7 @@ class Submission:
             packet_tasks = chosen_packet_length(
                 cpu_count=demand.cpu_count,
                 available_tasks=available_tasks,
-                task_ns=self._task_ns,
+                task_ns=self._task.value,
                 task_bytes=(self._task_bytes or 0.0) + result_bytes,
                 sized=self._tasks is not None,
             )
@@ -180,12 +181,12 @@ class Submission:
             chunksize=self.chunksize,
             cpu_count=demand.cpu_count,
             available_tasks=available_tasks,
-            task_ns=self._task_ns,
+            task_ns=self._task.value,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
             sized=self._tasks is not None,
         )
-        return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task_ns)
+        return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task.value)
 
     def next_parcel(self) -> tuple[int, int]:
         """Number of the next parcel, and index of its first task."""
@@ -293,7 +294,7 @@ class Submission:
             tasks += length
             busy_us += segment_busy_us
         if tasks:
-            self._task_ns = _smooth(self._task_ns, busy_us * 1000.0 / tasks)
+            self._task.add(busy_us * 1000.0, tasks)
             self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)
         attempt.missing_tasks -= tasks
         attempt.result_bytes += event.size_bytes

@@ -144,6 +144,7 @@ class ClusterEngine:
                 job.spec.limit_ms,
                 job.spec.speculate,
                 whole,
+                job.tasks_left,
             ),
             function.segments,
             more=whole,

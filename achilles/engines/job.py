@@ -101,6 +101,11 @@ class Job:
         return self.spec.reducer is not None
 
     @property
+    def tasks_left(self) -> int:
+        """How many tasks are left to draw, if they can be drawn at once; else 0."""
+        return (self._drawer.left() or 0) if self._drawer.tasks else 0
+
+    @property
     def is_one_slice(self) -> bool:
         """Whether all arguments are one worker's share of one packet, on whatever node."""
         return not self._drawer.lists and 0 < (self._drawer.left() or 0) <= self.spec.slice_tasks

@@ -170,6 +170,7 @@ class Submit(Control):
     timeout_ms: Count = 0
     speculate: bool = False
     whole: bool = False
+    tasks: Count = 0
 
 
 class Job(Control):

@@ -252,6 +252,7 @@ class AchillesServer:
                 submit.python,
                 most_bytes=self.budget_bytes,
                 speculate=submit.speculate,
+                tasks=submit.tasks,
             )
         )
 

@@ -131,7 +131,7 @@ def check_slots(slots: Slots) -> None:
         for piece in worker.pieces:
             where[piece.piece] = where.get(piece.piece, 0) + 1
             missing[piece.key] = missing.get(piece.key, 0) + (0 if piece.parts else piece.tasks)
-        idle = worker.worker in slots._idle
+        idle = worker.worker in slots._roomy._idle
         require(idle == (not worker.pieces and not worker.stopping), "an idle worker is misnoted")
         require(near(worker.work_ns, sum(piece.work_ns for piece in worker.pieces)), "work is misbooked")
     for key, parcel in slots.parcels.items():
@@ -153,5 +153,6 @@ def check_slots(slots: Slots) -> None:
     require(where.keys() == slots.pieces.keys(), f"pieces strayed: {where.keys() ^ slots.pieces.keys()}")
     require(all(count == 1 for count in where.values()), "a piece is in two places")
     require(
-        not (slots._idle and any(job.waiting for job in slots.jobs.values())), "a worker idles beside work"
+        not (slots._roomy.idle and any(job.waiting for job in slots.jobs.values())),
+        "a worker idles beside work",
     )

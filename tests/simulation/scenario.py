@@ -71,6 +71,7 @@ class JobPlan:
     task_bytes: int = 100
     result_bytes: int = 100
     speculate: bool = False
+    says_tasks: bool = False  # whether the server is told how many there are
     draw_ns: float = 500.0
     read_ns: float = 10_000.0
     budget_bytes: int = 64 * MIB
@@ -196,6 +197,7 @@ def _job(
         budget_bytes=rng.choice([2 * MIB, 64 * MIB]),
         failing=rng.choice([0, 0, 5]),
         speculate=rng.random() < 0.3,
+        says_tasks=rng.random() < 0.5,
     )
     if rng.random() < 0.25:
         job.lists = [rng.choice([0, 1, 3, 10, 25]) for _ in range(rng.choice([0, 1, 4, 10]))]

@@ -107,6 +107,7 @@ class ServerBody:
                 plan.python,
                 plan.weight,
                 speculate=plan.speculate,
+                tasks=plan.tasks or 0 if plan.says_tasks else 0,
             )
         )
 

@@ -1,4 +1,4 @@
-"""How much the first demand of a job asks for."""
+"""How much the first demands of a job ask for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,55 @@ import pytest
 from achilles.core import scheduler_events as ev
 from achilles.core.scheduler import Scheduler
 
+PYTHON = (3, 11)
+OTHER = (3, 12)
 
-def first_packets(*, alone: bool) -> int:
+
+def first_packets(*nodes: int, alone: bool = False, **job: object) -> list[int]:
+    """What a job asks of nodes with so many slots each, in packets of a task for each slot."""
     brain = Scheduler()
-    brain.handle(ev.NodeJoined(0, 1, 2, (3, 11), alone=alone))
-    commands = brain.handle(ev.JobSubmitted(0, 5, 0, 1))
-    return next(command.packets for command in commands if isinstance(command, ev.Demand))
+    for number, slots in enumerate(nodes):
+        brain.handle(ev.NodeJoined(0, number, slots, PYTHON, alone=alone))
+    return asked(brain.handle(ev.JobSubmitted(0, 5, 0, 1, **job)))  # type: ignore[arg-type]
+
+
+def asked(commands: list[ev.Command]) -> list[int]:
+    return [command.packets for command in commands if isinstance(command, ev.Demand)]
 
 
 @pytest.mark.parametrize(("alone", "least", "most"), [(False, 1, 1), (True, 1000, 2**20)])
 def test_only_who_is_alone_is_given_much_before_anything_is_known(alone: bool, least: int, most: int) -> None:
-    assert least <= first_packets(alone=alone) <= most
+    (packets,) = first_packets(2, alone=alone)
+    assert least <= packets <= most
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tasks", "packets"),
+    [
+        ([2], 64, [2]),  # a sixteenth of 32 for each slot
+        ([2], 10_000, [16]),  # nodes may come that could have run some of it
+        ([2], 20, [1]),
+        ([2, 2, 4], 1280, [10, 10, 10]),
+        ([1] * 40, 400, [1] * 40),
+    ],
+)
+def test_of_so_many_tasks_each_slot_gets_what_cannot_hold_up_the_end(
+    nodes: list[int], tasks: int, packets: list[int]
+) -> None:
+    assert first_packets(*nodes, tasks=tasks) == packets
+
+
+def test_only_slots_that_can_run_it_count() -> None:
+    brain = Scheduler()
+    for number, python in enumerate((PYTHON, OTHER, OTHER)):
+        brain.handle(ev.NodeJoined(0, number, 2, python))
+    assert asked(brain.handle(ev.JobSubmitted(0, 5, 0, 1, python=PYTHON, tasks=128))) == [4]
+    brain.handle(ev.NodeLost(0, 2))
+    assert asked(brain.handle(ev.JobSubmitted(0, 6, 0, 1, tasks=128))) == [2, 2]
+
+
+def test_the_share_is_one_of_what_is_left() -> None:
+    brain = Scheduler()
+    brain.handle(ev.NodeJoined(0, 1, 1, PYTHON))
+    brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=160))
+    assert asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 10, 100))) == [9]

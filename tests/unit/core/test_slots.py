@@ -104,6 +104,17 @@ def test_work_waits_for_the_first_worker() -> None:
     assert of(drive.worker(5), ev.RunPiece)
 
 
+def test_short_pieces_are_queued_at_all_workers_alike() -> None:
+    drive = taught(3)
+    drive.parcel(1, [10] * 12, 10)
+    assert [len(pieces) for pieces in drive.running.values()] == [1, 1, 1]
+    drive.finish(0, busy_ns=100_000)
+    # The other two got theirs when nobody knew that they are short as well.
+    assert sorted(map(len, drive.running.values())) == [3, 4, 4]
+    later = [drive.finish(worker, busy_ns=100_000) for worker in (1, 2, 0)]
+    assert not any(of(commands, ev.RunPiece) for commands in later)
+
+
 @pytest.mark.parametrize(("longest_ms", "queued"), [(10, True), (14, True), (30, False)])
 def test_longer_pieces_queue_where_all_take_about_as_long(longest_ms: int, queued: bool) -> None:
     drive = taught(1)
