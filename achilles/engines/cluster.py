@@ -235,6 +235,9 @@ class ClusterEngine:
         controller = self._controller
         return controller is not None and controller.pump(patience_s, wanted)
 
+    def let_go(self) -> None:
+        """The connection's loop hears all that no thread pumps for."""
+
     def no_nodes_reason(self) -> str:
         """What a caller without nodes should know."""
         endpoint = self._settings.endpoint

@@ -55,6 +55,9 @@ class Engine(Protocol):
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
 
+    def let_go(self) -> None:
+        """This thread will not pump next, as it would after `send_parcel`; the engine hears all itself."""
+
     def no_nodes_reason(self) -> str:
         """What to tell a caller who waits for nodes: the address and what to do."""
 
@@ -93,7 +96,8 @@ class Job:
         self._cancelled = False
         self._printing = Printing()
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
-        self._pumps, self._in_vain = True, False  # whether this thread looks for frames, and just did in vain
+        self.pumps = True  # whether the caller's thread looks for what comes itself
+        self._in_vain = False  # whether it just did, and nothing came
 
     @property
     def reduces(self) -> bool:
@@ -123,7 +127,7 @@ class Job:
 
     def start_feeder(self) -> None:
         """Draw arguments in a thread of the job's own from now on."""
-        self._pumps = False
+        self.pumps = False
         threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
 
     # What the engine reports.
@@ -266,6 +270,7 @@ class Job:
                 if not printed and ready is not None:
                     return self._read() if ready else None
             if printed:
+                self._engine.let_go()
                 with opened():
                     show(printed)
             else:
@@ -340,8 +345,9 @@ class Job:
             False when nothing has changed within ``patience_s``.
         """
         if self._nodes.nodes != 0:
-            if self._pumps and patience_s is None and self._pumped():
+            if self.pumps and patience_s is None and self._pumped():
                 return True
+            self._engine.let_go()
             return self._changed.wait(patience_s)
         try:
             again_s = self._nodes.look()

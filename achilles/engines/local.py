@@ -2,7 +2,8 @@
 
 The three brains meet in one process: a job's `Submission` in the caller's threads, `Scheduler` and,
 within a `Crew`, `Slots` under the engine's lock. The workers' pipes are served by a loop in a daemon
-thread; arguments are written to them straight from the thread that drew them.
+thread, or by a caller who waits for results; arguments are written to them straight from the thread
+that drew them.
 
 There is one engine for a process. It starts at the first call, keeps its workers between calls and
 ends with the process. After a fork the child gets an engine of its own when it needs one.
@@ -85,6 +86,8 @@ class LocalEngine:
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
         """Give a parcel to the workers."""
+        if job.pumps and draw.ended:
+            self._loop.lead()  # this thread will wait for the results next
         with self._lock:
             now_ns = time.monotonic_ns()
             arrived = ev.ParcelArrived(
@@ -104,11 +107,16 @@ class LocalEngine:
             self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
 
     def release(self) -> None:
-        """Nothing to let go: the workers stay for the next call."""
+        """The workers stay for the next call."""
+        self._loop.let_go()
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
-        """The loop's thread is the only one that hears the workers."""
-        return False
+        """Hear the workers in this thread, in place of the loop's."""
+        return self._loop.pump(patience_s, wanted)
+
+    def let_go(self) -> None:
+        """Leave the workers to the loop's thread."""
+        self._loop.let_go()
 
     def no_nodes_reason(self) -> str:
         """The embedded engine is its own node."""

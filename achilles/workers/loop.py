@@ -9,6 +9,10 @@ Rules of ``SelectorLoop``:
   leave their wish in a queue and wake it.
 - Descriptors' methods and delayed calls run in the loop's thread. One that raises is logged and, if
   it is a descriptor's, disconnected; the loop goes on.
+- A thread that waits for what they bring may serve the descriptors itself (`pump`), which spares two
+  changes of thread. The loop's thread then hears only of its queue and its delayed calls: it listens to
+  an epoll object that watches the selector's, and is told not to for that long (epoll(7): an epoll
+  descriptor can itself be watched). Whoever runs anything of the loop's holds ``_serving``.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import os
 import select
 import selectors
@@ -83,7 +88,19 @@ class SelectorLoop:
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
-        self._selector.register(self._wake_r, selectors.EVENT_READ)
+        # What the loop's thread waits for: the selector and the pipe that wakes it.
+        self._outer = None if self._interest is None else select.epoll()
+        if self._outer is None:
+            self._selector.register(self._wake_r, selectors.EVENT_READ)
+        else:
+            self._outer.register(self._wake_r, select.EPOLLIN)
+            self._outer.register(self._interest.fileno(), select.EPOLLIN)
+        # Reentrant: a finalizer may close a descriptor, say, in the thread that serves.
+        self._serving = threading.RLock()
+        self._pumping = threading.Lock()
+        self._led_by = 0  # the thread that the loop's has left its descriptors to
+        self._leader = 0  # the same while it serves them
+        self._wakes_at_s = 0.0
         self._wake_pending = False
         # Reentrant: the garbage collector may run a finalizer that wakes the loop while it is held.
         self._wake_lock = threading.RLock()
@@ -105,12 +122,12 @@ class SelectorLoop:
         self._wake()
         if self._thread.ident is None:
             self._close()
-        elif not self.in_loop():
+        elif threading.get_ident() != self._thread.ident:
             self._thread.join(timeout_s)
 
     def in_loop(self) -> bool:
-        """Whether the caller runs in the loop's thread."""
-        return threading.get_ident() == self._thread.ident
+        """Whether the caller runs in the loop's thread, or serves in its place."""
+        return threading.get_ident() in (self._thread.ident, self._leader)
 
     # -- what Twisted's reactor has too
 
@@ -154,6 +171,61 @@ class SelectorLoop:
             return False
         return True
 
+    def lead(self) -> None:
+        """Serve descriptors in this thread from now on; `pump` or `let_go` must follow soon.
+
+        Before something is sent whose answer this thread will pump for: the loop's thread is then not
+        woken by it. Nothing is served meanwhile, so no foreign code may run.
+        """
+        if self._outer is not None and not self.in_loop() and self._pumping.acquire(blocking=False):
+            with self._serving:
+                if not self._closed and self._running:
+                    self._led_by = threading.get_ident()
+                    self._outer.modify(self._interest.fileno(), 0)
+                    return
+            self._pumping.release()
+
+    def let_go(self) -> None:
+        """Leave the descriptors to the loop's thread again, if this one leads."""
+        if self._led_by == threading.get_ident() and self._outer is not None:
+            with self._serving:
+                self._led_by = 0
+                self._outer.modify(self._interest.fileno(), select.EPOLLIN)
+            self._pumping.release()
+
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """Serve in this thread what can be read or written within so long, once.
+
+        Args:
+            patience_s: How long to wait for the first descriptor.
+            wanted: Whether there is still something to wait for; what another thread served meanwhile
+                may have made it False.
+
+        Returns:
+            False when nothing came, or this thread cannot do it now: another one does, or there is no epoll.
+        """
+        thread = threading.get_ident()
+        if self._led_by != thread:
+            self.lead()
+            if self._led_by != thread:
+                return False
+        try:
+            with self._serving:  # what the loop's thread is about to serve comes first
+                if not wanted():
+                    return True
+            ready = self._interest.poll(patience_s)
+            if not ready:
+                return False
+            with self._serving:
+                self._leader = thread
+                try:
+                    self._serve_all(ready)
+                finally:
+                    self._leader = 0
+            return True
+        finally:
+            self.let_go()
+
     # -- inside
 
     def _change(self, descriptor: Any, add: int, remove: int) -> None:
@@ -195,6 +267,8 @@ class SelectorLoop:
 
     def _add_timer(self, call: DelayedCall) -> None:
         heapq.heappush(self._timers, (call.due_s, next(self._timer_numbers), call))
+        if self._leader and call.due_s < self._wakes_at_s:
+            self._wake()  # the loop's thread sleeps, and knows nothing of it
 
     def _wake(self) -> None:
         with self._wake_lock:
@@ -215,32 +289,50 @@ class SelectorLoop:
 
     def _turn(self) -> None:
         timeout_s: float | None = None
-        while self._timers and not self._timers[0][2].active():
-            heapq.heappop(self._timers)
-        if self._timers:
-            timeout_s = max(0.0, self._timers[0][0] - time.monotonic())
-        for key, events in self._selector.select(timeout_s):
-            if key.fd == self._wake_r:
+        with self._serving:
+            while self._timers and not self._timers[0][2].active():
+                heapq.heappop(self._timers)
+            self._wakes_at_s = math.inf
+            if self._timers:
+                self._wakes_at_s = self._timers[0][0]
+                timeout_s = max(0.0, self._wakes_at_s - time.monotonic())
+        if self._outer is not None:
+            fds = [fd for fd, _ in self._outer.poll(timeout_s)]
+        else:
+            ready = self._selector.select(timeout_s)
+            fds = [key.fd for key, _ in ready]
+        with self._serving:
+            if self._wake_r in fds:
                 with self._wake_lock:
                     os.read(self._wake_r, 4096)
                     self._wake_pending = False
-                continue
-            descriptor = self._by_fd.get(key.fd)
-            if descriptor is not None:
-                self._serve(descriptor, events)
-        for _ in range(len(self._calls)):
-            self._guard(self._calls.popleft())
-        if self._timers:
-            now_s = time.monotonic()
-            while self._timers and self._timers[0][0] <= now_s:
-                self._guard(heapq.heappop(self._timers)[2].run)
+            if self._outer is None:
+                for key, events in ready:
+                    self._serve(key.fd, events & selectors.EVENT_READ, events & selectors.EVENT_WRITE)
+            elif not self._led_by:
+                # Asked anew: another thread may have served since what this one was woken for.
+                self._serve_all(self._interest.poll(0))
+            for _ in range(len(self._calls)):
+                self._guard(self._calls.popleft())
+            if self._timers:
+                now_s = time.monotonic()
+                while self._timers and self._timers[0][0] <= now_s:
+                    self._guard(heapq.heappop(self._timers)[2].run)
 
-    def _serve(self, descriptor: Any, events: int) -> None:
+    def _serve_all(self, ready: list[tuple[int, int]]) -> None:
+        for fd, events in ready:
+            # An error or a hang-up is found by trying either.
+            self._serve(fd, events & ~select.EPOLLOUT, events & ~select.EPOLLIN)
+
+    def _serve(self, fd: int, reads: int, writes: int) -> None:
+        descriptor = self._by_fd.get(fd)
+        if descriptor is None:
+            return
         reason: Any = None
         try:
-            if events & selectors.EVENT_READ:
+            if reads:
                 reason = descriptor.doRead()
-            if events & selectors.EVENT_WRITE and not reason:
+            if writes and not reason:
                 watched = self._watched.get(descriptor)
                 if watched is not None and watched[1] & selectors.EVENT_WRITE:
                     reason = descriptor.doWrite()
@@ -259,15 +351,17 @@ class SelectorLoop:
             _log.exception("a call in the workers' loop failed")
 
     def _close(self) -> None:
-        with self._wake_lock:
-            if self._closed:
-                return
-            self._closed = True
-            os.close(self._wake_r)
-            os.close(self._wake_w)
-        if self._interest is not None:
-            self._interest.close()
-        self._selector.close()
+        with self._pumping:  # not while another thread waits at what is closed here
+            with self._wake_lock:
+                if self._closed:
+                    return
+                self._closed = True
+                os.close(self._wake_r)
+                os.close(self._wake_w)
+            if self._outer is not None:
+                self._outer.close()
+                self._interest.close()
+            self._selector.close()
 
 
 def _interest_of(selector: selectors.BaseSelector) -> Any:

@@ -79,3 +79,106 @@ def test_two_channels_exchange_more_than_the_kernel_buffers(loop) -> None:
     assert ended.wait(DEADLINE_S)
     loop.callFromThread(left.close)
     left.send(channel.EXIT)
+
+
+class Echo:
+    """A descriptor that notes which thread reads it."""
+
+    def __init__(self, loop: SelectorLoop) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.ours.setblocking(False)
+        self.read_in: list[int] = []
+        self.came = threading.Event()
+        self.then = lambda: None
+        loop.addReader(self)
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def logPrefix(self) -> str:
+        return "echo"
+
+    def doRead(self) -> None:
+        self.ours.recv(100)
+        self.read_in.append(threading.get_ident())
+        self.then()
+        self.came.set()
+
+    def close(self, loop: SelectorLoop) -> None:
+        loop.removeReader(self)
+        self.ours.close()
+        self.theirs.close()
+
+
+@pytest.fixture
+def echo(loop) -> Iterator[Echo]:
+    echo = Echo(loop)
+    # Until the loop has come to it.
+    added = threading.Event()
+    loop.callFromThread(added.set)
+    assert added.wait(DEADLINE_S)
+    yield echo
+    echo.close(loop)
+
+
+def test_who_pumps_serves_and_then_the_loop_does_again(loop, echo) -> None:
+    loop.lead()
+    echo.theirs.send(b"1")
+    assert loop.pump(DEADLINE_S, lambda: True)
+    assert echo.read_in == [threading.get_ident()]
+    echo.came.clear()
+    echo.theirs.send(b"2")
+    assert echo.came.wait(DEADLINE_S)
+    assert echo.read_in[1:] == [loop._thread.ident]
+    assert not loop.pump(0.0, lambda: True)
+    assert loop.pump(DEADLINE_S, lambda: False)
+
+
+def test_who_leads_and_lets_go_leaves_nothing_unheard(loop, echo) -> None:
+    loop.lead()
+    echo.theirs.send(b"1")
+    called = threading.Event()
+    loop.callFromThread(called.set)
+    assert called.wait(DEADLINE_S)  # the loop's thread goes on with what others ask of it
+    assert not echo.read_in
+    loop.let_go()
+    loop.let_go()
+    assert echo.came.wait(DEADLINE_S)
+
+
+def test_one_thread_leads_at_a_time(loop, echo) -> None:
+    loop.lead()
+    answers = []
+    other = threading.Thread(target=lambda: answers.append(loop.pump(DEADLINE_S, lambda: True)))
+    other.start()
+    other.join(DEADLINE_S)
+    assert answers == [False]
+    # What runs in the loop cannot leave the loop's descriptors to itself.
+    led = threading.Event()
+    loop.callFromThread(lambda: (loop.lead(), led.set()))
+    assert led.wait(DEADLINE_S)
+    loop.let_go()
+    echo.theirs.send(b"1")
+    assert echo.came.wait(DEADLINE_S)
+
+
+def test_a_call_delayed_by_who_pumps_comes_in_time(loop, echo) -> None:
+    later = threading.Event()
+    echo.then = lambda: loop.callLater(0.01, later.set)
+    echo.theirs.send(b"1")
+    while not echo.came.is_set():
+        loop.pump(0.01, lambda: True)
+    assert later.wait(DEADLINE_S)
+
+
+def test_a_loop_that_stops_waits_for_who_pumps(loop, echo) -> None:
+    begun, ended = threading.Event(), []
+    pumping = threading.Thread(
+        target=lambda: ended.append(loop.pump(0.2, lambda: begun.set() or True)), daemon=True
+    )
+    pumping.start()
+    assert begun.wait(DEADLINE_S)
+    loop.stop()
+    pumping.join(DEADLINE_S)
+    assert ended == [False]
+    assert not loop.pump(DEADLINE_S, lambda: True)
