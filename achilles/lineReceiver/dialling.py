@@ -123,15 +123,20 @@ def dial(settings: Settings) -> Link:
         AuthenticationError: It does not let us in, or could not prove that it knows the key.
         VersionMismatch: It speaks another version of the protocol.
     """
-    there = local_socket.find_connection_file(settings.host, settings.port)
-    near = local_socket.connect(there) if there is not None else None
     try:
+        near = _dial_near(settings)
         if near is not None:
-            near.settimeout(DIAL_TIMEOUT_S)
-            return _shake_hands(Link(near, settings), None, peer_trusted=local_socket.peer_is_us(near))
+            return near
         far = _connect_tls(settings)
         binding = end_point_binding(far.getpeercert(binary_form=True) or b"")
-        return _shake_hands(Link(far, settings), binding, peer_trusted=False)
+        try:
+            return _shake_hands(Link(far, settings), binding, peer_trusted=False)
+        except AuthenticationError:
+            # A server that was just starting listens there before others can find its local socket.
+            near = _dial_near(settings) if settings.secret_key is None else None
+            if near is None:
+                raise
+            return near
     except OSError as error:
         if isinstance(error, ClusterError):
             raise
@@ -142,6 +147,16 @@ def dial(settings: Settings) -> Link:
             host=settings.host,
             port=settings.port,
         ) from error
+
+
+def _dial_near(settings: Settings) -> Link | None:
+    """Connect to a server of our own user on this machine; None if there is none."""
+    there = local_socket.find_connection_file(settings.host, settings.port)
+    near = local_socket.connect(there) if there is not None else None
+    if near is None:
+        return None
+    near.settimeout(DIAL_TIMEOUT_S)
+    return _shake_hands(Link(near, settings), None, peer_trusted=local_socket.peer_is_us(near))
 
 
 def _connect_tls(settings: Settings) -> ssl.SSLSocket:

@@ -6,12 +6,24 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import closing
 from typing import Any
 
 import pytest
 
-from achilles import NoNodesError, ServerUnreachable, getClusterStatus, imap, killCluster, map
+from achilles import (
+    AuthenticationError,
+    NoNodesError,
+    ServerUnreachable,
+    getClusterStatus,
+    imap,
+    killCluster,
+    map,
+)
+from achilles.config import load_settings
 from achilles.engines import startup
+from achilles.lineReceiver import local_socket
+from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
 from tests.integration.cluster.parties import Cluster, is_running, wait_until
 from tests.integration.cluster.test_sharing import Job
@@ -61,6 +73,25 @@ def test_a_server_that_restarts_goes_on(moving: Cluster, number: signal.Signals)
     assert set(job.check()) == {node.pid for node in nodes}
     assert map(tasks.square, [[1, 2, 3]], **moving.address) == [[1, 4, 9]]
     assert any("reconnecting" in line for line in nodes[0].lines)
+
+
+def test_a_server_whose_local_socket_is_found_a_moment_later(
+    moving: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, found = local_socket.find_connection_file, []
+
+    def find_later(host: str, port: int) -> local_socket.ConnectionFile | None:
+        found.append(find(host, port) if found else None)
+        return found[-1]
+
+    monkeypatch.setattr(local_socket, "find_connection_file", find_later)
+    with closing(dial(load_settings(**moving.address))) as link:
+        assert link.welcome is not None
+    assert found[0] is None and found[1] is not None
+    found.clear()
+    monkeypatch.setattr(local_socket, "find_connection_file", lambda host, port: None)
+    with pytest.raises(AuthenticationError, match="asks for a username and secret_key"):
+        dial(load_settings(**moving.address))
 
 
 def test_a_node_that_is_started_before_its_server(moving: Cluster) -> None:
