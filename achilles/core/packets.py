@@ -29,14 +29,18 @@ __all__ = [
 # Work in one unit. Long enough that the ~50 µs of moving a unit vanish, short enough that two
 # workers finish together.
 UNIT_TARGET_NS = 2_000_000
+# The same while much is left to do: a slot's share of that may be so many units.
+LONGEST_UNIT_NS = 10_000_000
+UNITS_LEFT = 16
 # A unit above this gains nothing from being larger: copying it costs more than its header.
 UNIT_TARGET_BYTES = 256 * 1024
 # Work and payload in one packet, for each slot, when the length of packets is left to us: few enough
 # packets that one more costs nothing, soon enough the first of them.
 PACKET_TARGET_NS = 20_000_000
 PACKET_TARGET_BYTES = 1024 * 1024
-# Tasks in one unit while nobody knows how long they take.
-FIRST_UNIT_TASKS = 1024
+# Tasks in one unit, and for each slot in one packet, while nobody knows how long they take.
+FIRST_UNIT_TASKS = 4096
+FIRST_PACKET_TASKS = 1024
 # Keeps a parcel's header line within its 16 KiB.
 MAX_UNITS_PER_PARCEL = 512
 # No packet is longer, however large a chunksize is: a worker counts a unit's tasks in 31 bits.
@@ -63,7 +67,7 @@ def chosen_packet_length(
     if task_ns is not None:
         wanted = int(PACKET_TARGET_NS / max(task_ns, 1.0))
     else:
-        wanted = FIRST_UNIT_TASKS if sized else 1
+        wanted = FIRST_PACKET_TASKS if sized else 1
     if task_bytes >= 1.0:
         wanted = min(wanted, int(PACKET_TARGET_BYTES / task_bytes))
     return min(max(min(wanted * cpu_count, available_tasks), cpu_count), MAX_PACKET_TASKS)
@@ -79,6 +83,7 @@ def unit_length(
     task_bytes: float | None,
     draw_ns: float | None = None,
     sized: bool = False,
+    tasks_left: int = 0,
 ) -> int:
     """How many tasks to serialize as one unit.
 
@@ -92,6 +97,7 @@ def unit_length(
         draw_ns: Measured time to draw one argument from the caller's iterable, or None.
         sized: The available tasks are there at once, so even before the first result a unit may hold
             many: a worker gives back what it has not begun if they prove long.
+        tasks_left: Tasks that were not sent yet, where that is known.
 
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
@@ -106,7 +112,8 @@ def unit_length(
     else:
         # An argument that is slow to draw must not keep its finished neighbours waiting.
         slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
-        wanted = int(UNIT_TARGET_NS / slowest_ns)
+        left_ns = tasks_left * task_ns / (cpu_count * UNITS_LEFT)
+        wanted = int(min(max(UNIT_TARGET_NS, left_ns), LONGEST_UNIT_NS) / slowest_ns)
     if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
     wanted = min(wanted, -(-available_tasks // shares))

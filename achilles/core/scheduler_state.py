@@ -19,11 +19,13 @@ __all__ = ["MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelSt
 
 # Work lying at a node, per slot. Long against a round trip, short against a user's patience.
 WINDOW_NS = 30_000_000
+# What is asked for may be as if that were longer, while a job has much left to do.
+LONGEST_WINDOW_NS = 300_000_000
 # A window is filled by so many parcels: one runs, one waits, one is on its way.
 PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
 # Tasks to ask for while nobody knows how long they take, of a job that only one node can run.
-FIRST_TASKS = 2**16
+FIRST_TASKS = 2**14
 # A slot gets this part of its even share of what is left at a time, while nobody knows how long tasks take,
 # and when that was measured (the idea of guided self-scheduling: Polychronopoulos and Kuck, IEEE Transactions
 # on Computers C-36, 1987).
@@ -285,8 +287,10 @@ class NodeState(Record):
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
         sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
-        share_ns = self.window_ns / sharing
-        tasks = share_ns / max(job.task_ns, LEAST_TASK_NS)
+        task_ns = max(job.task_ns, LEAST_TASK_NS)
+        # While much is left, longer parcels cost less, and nobody waits for them in the end.
+        left_ns = min(even_tasks * task_ns / GUIDED_SHARES, self.cpu_count * LONGEST_WINDOW_NS)
+        tasks = max(self.window_ns, left_ns) / sharing / task_ns
         # Slow start: never ask for much more than the job has shown it can do.
         if not self.alone:
             tasks = min(tasks, max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES))

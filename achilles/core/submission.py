@@ -185,6 +185,7 @@ class Submission:
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
             sized=self._tasks is not None,
+            tasks_left=(self._tasks or 0) - self.tasks_drawn,
         )
         return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task.value)
 

@@ -79,9 +79,8 @@ class LocalEngine:
             job.number = self._serial
             self._jobs[job.number] = job
             spec = job.spec
-            submitted = ev.JobSubmitted(
-                time.monotonic_ns(), job.number, 0, spec.slice_tasks, most_bytes=spec.budget_bytes
-            )
+            submitted = ev.JobSubmitted(time.monotonic_ns(), job.number, 0, spec.slice_tasks)
+            submitted.most_bytes, submitted.tasks = spec.budget_bytes, job.tasks_left
             self._tell(submitted)
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:

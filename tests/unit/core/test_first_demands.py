@@ -1,4 +1,4 @@
-"""How much the first demands of a job ask for."""
+"""How much the demands of a job ask for, the first and those while much is left."""
 
 from __future__ import annotations
 
@@ -59,3 +59,23 @@ def test_the_share_is_one_of_what_is_left() -> None:
     brain.handle(ev.NodeJoined(0, 1, 1, PYTHON))
     brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=160))
     assert asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 10, 100))) == [9]
+
+
+def measured_packets(tasks: int) -> int:
+    """What one node of two slots is asked for once a task proved to take 1 ms."""
+    brain = Scheduler()
+    brain.handle(ev.NodeJoined(0, 1, 2, PYTHON, alone=True))
+    brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=tasks))
+    brain.handle(ev.ParcelArrived(0, 5, 0, 1, 100, 100))
+    # The first has left room for a second; when it is done, that is for a third.
+    brain.handle(ev.ParcelArrived(0, 5, 1, 1, 100, 100, 1, 100))
+    (packets,) = asked(brain.handle(ev.ResultsArrived(10**8, 1, 5, 0, 1, [(0, 100, 0, 100_000)])))
+    return packets
+
+
+def test_parcels_are_longer_while_much_is_left_to_do() -> None:
+    # In packets of 2 ms: 10 ms for each slot where nothing is known, else a twelfth of what is left for it.
+    assert measured_packets(tasks=0) == 10
+    assert measured_packets(tasks=200 + 120) == 10
+    assert measured_packets(tasks=200 + 480) == 20
+    assert measured_packets(tasks=10_000_000) == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,7 @@ def length(
     task_ns: float | None = None,
     task_bytes: float | None = None,
     draw_ns: float | None = None,
+    tasks_left: int = 0,
 ) -> int:
     packet = packet_length(cpu_count, chunksize)
     return unit_length(
@@ -37,6 +39,7 @@ def length(
         task_ns=task_ns,
         task_bytes=task_bytes,
         draw_ns=draw_ns,
+        tasks_left=tasks_left,
     )
 
 
@@ -46,6 +49,11 @@ def test_a_packet_is_a_slice_for_every_cpu() -> None:
 
 def test_what_is_not_measured_travels_slice_by_slice() -> None:
     assert length(8, 5) == 5
+
+
+@pytest.mark.parametrize(("tasks_left", "unit_ms"), [(0, 2), (100, 2), (64, 2), (128, 4), (10_000, 10)])
+def test_units_are_longer_while_much_is_left_to_do(tasks_left: int, unit_ms: int) -> None:
+    assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=tasks_left) == unit_ms
 
 
 def test_short_tasks_travel_together() -> None:
