@@ -2,7 +2,9 @@
 
 Round trips of one byte with another process over a pipe and over TCP on loopback, also through a third
 process that passes bytes on, in µs (medians); bytes over TCP on loopback and ``memcpy`` of 8 MiB, in
-MB/s; C pickle of a list of 1,000 ints, out and in, and of an 8 MiB array out of band, in µs.
+MB/s; C pickle of a list of 1,000 ints, out and in, and of an 8 MiB array out of band, in µs. And the
+efficiency, as W6 takes it, of two processes that run tasks of 10 ms and talk to nobody: what neighbours
+and the kernel leave of two cores.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.peers import Peer
+from benchmarks.tasks import stamped
 from benchmarks.workloads.workload import Effort, Figure, Workload
 
 ARRAY_BYTES = 8 << 20
@@ -120,6 +123,27 @@ def tcp_mb_per_s(effort: Effort) -> float:
         process.join()
 
 
+def _spin_alone(tasks: int, start: Any, report: Any) -> None:
+    start.wait()
+    report.send([stamped(10_000) for _ in range(tasks)])
+
+
+def alone_efficiency(effort: Effort) -> float:
+    start = multiprocessing.Barrier(2)
+    pipes = [multiprocessing.Pipe(duplex=False) for _ in range(2)]
+    processes = [
+        multiprocessing.Process(target=_spin_alone, args=(effort.of(150, 2), start, theirs), daemon=True)
+        for _, theirs in pipes
+    ]
+    for process in processes:
+        process.start()
+    runs = [run for ours, _ in pipes for run in ours.recv()]
+    for process in processes:
+        process.join()
+    wall_s = max(ended_s for _, _, ended_s, _ in runs) - min(began_s for _, began_s, _, _ in runs)
+    return sum(float(cpu_s) for *_, cpu_s in runs) / (2 * wall_s)
+
+
 def measure(peer: Peer, effort: Effort) -> dict[str, float]:
     import numpy as np
 
@@ -142,6 +166,7 @@ def measure(peer: Peer, effort: Effort) -> dict[str, float]:
         "dumps_array_out_of_band_us": median_us(
             lambda: pickle.dumps(array, 5, buffer_callback=[].append), effort
         ),
+        "alone_efficiency": alone_efficiency(effort),
     }
 
 
@@ -158,6 +183,7 @@ WORKLOADS = [
             Figure("dumps_1000_ints_us", "pickle of 1,000 ints out, µs", more_is_better=False),
             Figure("loads_1000_ints_us", "in, µs", more_is_better=False),
             Figure("dumps_array_out_of_band_us", "8 MiB array out of band, µs", more_is_better=False),
+            Figure("alone_efficiency", "efficiency of two processes that talk to nobody"),
         ),
         measure,
         peers=("bounds",),
