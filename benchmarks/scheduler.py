@@ -20,8 +20,11 @@ from achilles.core.scheduler import Scheduler
 CPU_COUNT = 2
 
 
-def run(nodes: int, jobs: int, packets: int, task_us: int) -> dict[str, float]:
-    """One closed loop; returns packets and parcels per second of deciding."""
+def run(nodes: int, jobs: int, packets: int, task_us: int, tasks_told: int = 0) -> dict[str, float]:
+    """One closed loop; returns packets and parcels per second of deciding.
+
+    ``tasks_told``: how many tasks each job says it has, as those over lists do; 0: none says.
+    """
     brain = Scheduler()
     handle = brain.handle
     now_ns = 0
@@ -48,7 +51,7 @@ def run(nodes: int, jobs: int, packets: int, task_us: int) -> dict[str, float]:
     for node in range(nodes):
         hear(ev.NodeJoined(now_ns, node, CPU_COUNT, (3, 11)))
     for job in range(jobs):
-        hear(ev.JobSubmitted(now_ns, job, job, 1))
+        hear(ev.JobSubmitted(now_ns, job, job, 1, tasks=tasks_told))
     # Each node has been filled by then, and gives and takes as much as ever after.
     warm_at = 6 * nodes
     counted_from = -1
@@ -90,12 +93,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--packets", type=int, default=60_000)
     parser.add_argument("--task-us", type=int, nargs="+", default=[100, 1_000, 20_000])
+    parser.add_argument("--tasks-told", type=int, default=0, help="tasks each job says it has")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     for task_us in options.task_us:
         figures = []
         for nodes in options.nodes:
-            figure = run(nodes, options.jobs, options.packets, task_us)
+            figure = run(nodes, options.jobs, options.packets, task_us, options.tasks_told)
             figures.append(figure)
             if options.json:
                 print(json.dumps(figure), flush=True)
