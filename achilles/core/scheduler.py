@@ -30,9 +30,8 @@ Rules:
    server come back one by one.
 9. What peers claim is checked before it is counted: results lie within their parcel and do not
    overlap, parcels answer demands. What does not raises `ProtocolError`; the body drops the peer.
-10. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event
-   about a packet walks nodes or jobs. Only the arrival of a job looks at all nodes, until it has asked
-   for enough.
+10. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about a
+   packet walks nodes or jobs. Only the arrival of a job looks at nodes, until it has asked for enough.
 """
 
 from __future__ import annotations
@@ -85,6 +84,8 @@ class Scheduler:
                 self._results_arrived(event)
             case ev.ParcelArrived():
                 self._parcel_arrived(event)
+                if event.last:
+                    self._input_ended(event.job)
             case ev.TimePassed():
                 self._wakes_at_ns = -1
                 for job in self._pythons.overdue(event.now_ns):
@@ -216,6 +217,7 @@ class Scheduler:
         job = self.jobs.get(event.job)
         if job is None:
             return
+        job.input_ended = job.input_ended or event.last
         node = self.nodes.get(event.node)
         parcel = job.find(event.parcel, event.attempt)
         if parcel is None:
@@ -231,9 +233,8 @@ class Scheduler:
                     self._close_demand(job, event.node)
                 self._retry(job, parcel)
                 return
-            # The parcel takes the place that was kept for it; whether there is room is seen below.
             job.open_demands.pop(event.node, None)
-            reserved_ns = node.unreserve(job)
+            reserved_ns = node.unreserve(job)  # the place that was kept for it
             node.put(job, parcel)
             self._due.charge(job.job, parcel.work_ns - reserved_ns)
         elif node is None or (job.job, event.parcel) not in node.parcels or parcel.sent:

@@ -60,7 +60,10 @@ class JobSubmitted(Record):
 
 
 class ParcelArrived(Record):
-    """A controller's parcel came in, cut for ``node``, or sent again to it as a later attempt."""
+    """A controller's parcel came in, cut for ``node``, or sent again to it as a later attempt.
+
+    ``first``: index of its first task. ``last``: no new parcel will come, as `InputEnded` says.
+    """
 
     now_ns: int
     job: int
@@ -69,7 +72,8 @@ class ParcelArrived(Record):
     tasks: int
     size_bytes: int
     attempt: int = 1
-    first: int = 0  # index of its first task
+    first: int = 0
+    last: bool = False
 
 
 class ResultsArrived(Record):

@@ -18,10 +18,12 @@ Knows: which signals the program has functions for, while a call is under way. R
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -38,6 +40,18 @@ _SIGNALS = tuple(
 _native: Any = sys.modules.get("_signal", signal)
 _getsignal: Callable[[int], Any] = _native.getsignal
 _setsignal: Callable[[int, Any], Any] = _native.signal
+
+# Asked for some ten times in a call. A child has the thread that forked for its main one.
+_main_thread = threading.main_thread().ident
+
+
+def _forked() -> None:
+    global _main_thread
+    _main_thread = get_ident()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 # All of this belongs to the main thread.
 _functions: dict[int, Callable[[int, FrameType | None], Any]] = {}  # the program's own
@@ -64,7 +78,7 @@ class shielded:  # noqa: N801 - as contextlib.closing
 
     def __enter__(self) -> None:
         self._depth = -1
-        if threading.get_ident() != threading.main_thread().ident:
+        if get_ident() != _main_thread:
             return
         if not _functions:
             _closed.clear()
@@ -98,7 +112,7 @@ class opened:  # noqa: N801 - as contextlib.closing
 
     def __enter__(self) -> None:
         self._depth = -1
-        if not _functions or threading.get_ident() != threading.main_thread().ident:
+        if not _functions or get_ident() != _main_thread:
             return
         self._depth = len(_closed)
         _closed.append(False)

@@ -89,15 +89,15 @@ class LocalEngine:
             self._loop.lead()  # this thread will wait for the results next
         with self._lock:
             now_ns = time.monotonic_ns()
-            arrived = ev.ParcelArrived(
-                now_ns, job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, first=draw.first
-            )
-            self._tell(arrived, draw)
+            place = (job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, draw.first)
+            self._tell(ev.ParcelArrived(now_ns, *place, last=draw.ended), draw)
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
         with self._lock:
-            self._tell(ev.InputEnded(time.monotonic_ns(), job.number))
+            known = self._scheduler.jobs.get(job.number)
+            if known is not None and not known.input_ended:  # else the last parcel said so
+                self._tell(ev.InputEnded(time.monotonic_ns(), job.number))
 
     def cancel(self, job: Job) -> None:
         """Drop a job."""

@@ -209,15 +209,13 @@ class AchillesServer:
         """Send a job's only parcel to its node, if both are known now."""
         placed = whole.place()
         if placed is not None:
-            self._parcel_arrived(job, *placed)
-            self._tell(ev.InputEnded(time.monotonic_ns(), job))
+            self._parcel_arrived(job, *placed, last=True)
 
-    def _parcel_arrived(self, job: int, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
-        now_ns = time.monotonic_ns()
-        event = ev.ParcelArrived(
-            now_ns, job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt, parcel.first
-        )
-        self._tell(event, parcel, chunks)
+    def _parcel_arrived(
+        self, job: int, parcel: wire.Parcel, chunks: list[Buffer], *, last: bool = False
+    ) -> None:
+        place = (job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt, parcel.first)
+        self._tell(ev.ParcelArrived(time.monotonic_ns(), *place, last), parcel, chunks)
 
     def _results(self, connection: ServerConnection, results: wire.Results, chunks: list[Buffer]) -> None:
         facts = [segment[:4] for segment in results.segments]

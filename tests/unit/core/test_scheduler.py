@@ -170,6 +170,16 @@ def test_a_job_finishes_when_input_ended_and_all_is_back(drive: Driver) -> None:
     assert drive.hear(ev.InputEnded, 7) == []
 
 
+def test_the_last_parcel_may_say_that_it_is(drive: Driver) -> None:
+    drive.node(0)
+    drive.node(1)
+    drive.job(7)
+    commands = drive.hear(ev.ParcelArrived, 7, 0, 0, 2, 10, last=True)
+    assert not of(commands, ev.Demand, ev.FinishJob)
+    assert not drive.brain.jobs[7].open_demands and not drive.brain.nodes[1].reserved
+    assert of(drive.results(0, 7, 0), ev.FinishJob)
+
+
 def test_a_job_without_tasks_finishes_at_once_even_without_nodes(drive: Driver) -> None:
     drive.job(7)
     assert of(drive.hear(ev.InputEnded, 7), ev.FinishJob)

@@ -196,8 +196,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         job.next_parcel += 1
         job.next_index += tasks
         self.carried = (number, parcel)
+        last = job.ended or (job.next_parcel > 2 and data.draw(st.integers(0, 9)) == 0)
+        if last:
+            job.ended = True
+            job.demands.clear()
         for _ in range(1 + twice):
-            self.hear(ev.ParcelArrived, number, parcel, demand.node, tasks, size_bytes, 1, known.first)
+            self.hear(ev.ParcelArrived, number, parcel, demand.node, tasks, size_bytes, 1, known.first, last)
         self.carried = None
 
     @precondition(lambda self: any(job.resends for job in self.jobs.values()))
