@@ -268,6 +268,7 @@ class Job:
                 # What was printed comes before the results of those who printed it.
                 printed = self._printing.take()
                 if not printed and ready is not None:
+                    self._engine.let_go()  # who reads runs the caller's code next
                     return self._read() if ready else None
             if printed:
                 self._engine.let_go()
