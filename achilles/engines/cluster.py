@@ -235,8 +235,10 @@ class ClusterEngine:
         controller = self._controller
         return controller is not None and controller.pump(patience_s, wanted)
 
-    def let_go(self) -> None:
+    def lead(self) -> None:
         """The connection's loop hears all that no thread pumps for."""
+
+    let_go = lead
 
     def no_nodes_reason(self) -> str:
         """What a caller without nodes should know."""

@@ -55,8 +55,11 @@ class Engine(Protocol):
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
 
+    def lead(self) -> None:
+        """This thread will pump next. It holds no lock."""
+
     def let_go(self) -> None:
-        """This thread will not pump next, as it would after `send_parcel`; the engine hears all itself."""
+        """It will not, and may hold the job's lock; the engine hears all itself."""
 
     def no_nodes_reason(self) -> str:
         """What to tell a caller who waits for nodes: the address and what to do."""
@@ -96,7 +99,7 @@ class Job:
         self._cancelled = False
         self._printing = Printing()
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
-        self.pumps = True  # whether the caller's thread looks for what comes itself
+        self._pumps = True  # whether the caller's thread looks for what comes itself
         self._in_vain = False  # whether it just did, and nothing came
 
     @property
@@ -127,7 +130,7 @@ class Job:
 
     def start_feeder(self) -> None:
         """Draw arguments in a thread of the job's own from now on."""
-        self.pumps = False
+        self._pumps = False
         threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
 
     # What the engine reports.
@@ -240,6 +243,8 @@ class Job:
             return self._drawer.draw(plan, self._drawn)
         finally:
             self._drawing = False
+            if self._pumps and self._brain.input_ended:
+                self._engine.lead()  # there is nothing more to do but to wait for results
             self._pass_on()
 
     def _drawn(self, plan: DrawPlan, draw: Draw) -> None:
@@ -346,7 +351,7 @@ class Job:
             False when nothing has changed within ``patience_s``.
         """
         if self._nodes.nodes != 0:
-            if self.pumps and patience_s is None and self._pumped():
+            if self._pumps and patience_s is None and self._pumped():
                 return True
             self._engine.let_go()
             return self._changed.wait(patience_s)

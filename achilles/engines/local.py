@@ -85,8 +85,6 @@ class LocalEngine:
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
         """Give a parcel to the workers."""
-        if job.pumps and draw.ended:
-            self._loop.lead()  # this thread will wait for the results next
         with self._lock:
             now_ns = time.monotonic_ns()
             place = (job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, draw.first)
@@ -112,6 +110,10 @@ class LocalEngine:
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Hear the workers in this thread, in place of the loop's."""
         return self._loop.pump(patience_s, wanted)
+
+    def lead(self) -> None:
+        """Keep the loop's thread from hearing the workers until this one pumps."""
+        self._loop.lead()
 
     def let_go(self) -> None:
         """Leave the workers to the loop's thread."""

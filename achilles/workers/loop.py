@@ -175,7 +175,8 @@ class SelectorLoop:
         """Serve descriptors in this thread from now on; `pump` or `let_go` must follow soon.
 
         Before something is sent whose answer this thread will pump for: the loop's thread is then not
-        woken by it. Nothing is served meanwhile, so no foreign code may run.
+        woken by it. Nothing is served meanwhile, so no foreign code may run. It waits until the loop's thread
+        has done what it is at: call it with no lock that this may want.
         """
         if self._outer is not None and not self.in_loop() and self._pumping.acquire(blocking=False):
             with self._serving:
@@ -186,11 +187,10 @@ class SelectorLoop:
             self._pumping.release()
 
     def let_go(self) -> None:
-        """Leave the descriptors to the loop's thread again, if this one leads."""
+        """Leave the descriptors to the loop's thread again, if this one leads. Waits for nobody."""
         if self._led_by == threading.get_ident() and self._outer is not None:
-            with self._serving:
-                self._led_by = 0
-                self._outer.modify(self._interest.fileno(), select.EPOLLIN)
+            self._led_by = 0
+            self._outer.modify(self._interest.fileno(), select.EPOLLIN)
             self._pumping.release()
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:

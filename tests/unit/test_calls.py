@@ -64,7 +64,7 @@ class LeadingEngine(FailingEngine):
         job.granted(0, 1, 1)
 
     def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
-        self.leads = draw.ended
+        assert self.leads == draw.ended
         self.sent.append((parcel, draw.first, draw.tasks))
         if draw.ended:
             for number, first, tasks in self.sent:
@@ -75,6 +75,9 @@ class LeadingEngine(FailingEngine):
 
     def end_input(self, job: Job) -> None:
         pass
+
+    def lead(self) -> None:
+        self.leads = True
 
     def let_go(self) -> None:
         self.leads = False

@@ -146,6 +146,22 @@ def test_who_leads_and_lets_go_leaves_nothing_unheard(loop, echo) -> None:
     assert echo.came.wait(DEADLINE_S)
 
 
+def test_to_let_go_waits_for_nobody(loop, echo) -> None:
+    loop.lead()
+    mine, called = threading.Lock(), threading.Event()
+    with mine:
+        # As a timer's call waits for a job's lock, which the caller holds.
+        loop.callFromThread(lambda: (called.set(), mine.acquire(), mine.release()))
+        assert called.wait(DEADLINE_S)
+        freed = threading.Timer(DEADLINE_S, mine.release)
+        freed.start()
+        loop.let_go()
+        assert mine.locked()
+        freed.cancel()
+    echo.theirs.send(b"1")
+    assert echo.came.wait(DEADLINE_S)
+
+
 def test_one_thread_leads_at_a_time(loop, echo) -> None:
     loop.lead()
     answers = []
