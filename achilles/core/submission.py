@@ -71,19 +71,34 @@ class Submission:
         chunksize: Tasks in a slice. None: packets hold what proves good.
         ordered: Whether parcels are delivered in the order of their arguments.
         budget_bytes: Payload that may be out or unread before drawing pauses.
+        flat: The caller sees single results: a slice is a packet, on whatever node.
+        most_ahead: Tasks that may be drawn and not be read. None: what the nodes prove able to do.
     """
 
-    def __init__(self, chunksize: int | None, *, ordered: bool, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        chunksize: int | None,
+        *,
+        ordered: bool,
+        budget_bytes: int,
+        flat: bool = False,
+        most_ahead: int | None = None,
+    ) -> None:
         self.chunksize = 1 if chunksize is None else chunksize
-        self._chooses = chunksize is None
+        self._chooses = chunksize is None and not flat
+        self._flat = flat
+        self._most_ahead = most_ahead
         self.ordered = ordered
         self.budget_bytes = budget_bytes
+        # Whether all may be drawn, however much of it is unread.
+        self.unbounded = False
         self.lists: bool | None = None
         self.input_ended = False
         self.completed = False
         self.parcels: dict[int, ParcelState] = {}
         self.tasks_drawn = 0
         self.tasks_done = 0
+        self.tasks_read = 0
         self.packets_drawn = 0
         self._demands: deque[Granted] = deque()
         self._unsent: deque[int] = deque()  # parcels that no scheduler knows of
@@ -147,19 +162,29 @@ class Submission:
             return None
         result_bytes = self._result_bytes or 0.0
         free_bytes = self.budget_bytes - self._bytes - self._waiting_tasks * result_bytes
-        if free_bytes <= 0 and self.parcels:
+        if self.unbounded:
+            free_bytes = max(free_bytes, self.budget_bytes)
+        elif free_bytes <= 0 and self.parcels:
             return None
-        if self._unread_tasks >= max(LEAD_TASKS, LEAD_PARCELS * self._window_tasks):
+        if self._unread_tasks >= self._lead_tasks() and not self.unbounded:
             return None
         demand = self._demands[0]
-        packet_tasks = packet_length(demand.cpu_count, self.chunksize)
+        if self._flat:
+            packet_tasks, packets = self.chunksize, demand.packets * demand.cpu_count
+        else:
+            packet_tasks, packets = packet_length(demand.cpu_count, self.chunksize), demand.packets
         packet_bytes = packet_tasks * ((self._task_bytes or 0.0) + result_bytes)
         if self._tasks is None:
             # Slow start: the work at hand may be as much as the nodes have shown they can do.
             most_tasks = SLOW_START * (self.tasks_done + packet_tasks)
         else:
             most_tasks = max(self._tasks - self.tasks_drawn, packet_tasks)
-        packets = min(demand.packets, -(-most_tasks // packet_tasks))
+        if self._most_ahead is not None:
+            room_tasks = self._most_ahead - (self.tasks_drawn - self.tasks_read)
+            if room_tasks < packet_tasks and self.tasks_drawn > self.tasks_read:
+                return None
+            most_tasks = min(most_tasks, max(room_tasks - room_tasks % packet_tasks, packet_tasks))
+        packets = min(packets, -(-most_tasks // packet_tasks))
         if packets * packet_bytes > free_bytes:
             packets = max(int(free_bytes / packet_bytes), 1)
         available_tasks = min(packets * packet_tasks, most_tasks)
@@ -188,6 +213,10 @@ class Submission:
             tasks_left=(self._tasks or 0) - self.tasks_drawn,
         )
         return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task.value)
+
+    def _lead_tasks(self) -> int:
+        """How many tasks may lie unread."""
+        return max(LEAD_TASKS, LEAD_PARCELS * self._window_tasks)
 
     def next_parcel(self) -> tuple[int, int]:
         """Number of the next parcel, and index of its first task."""
@@ -344,7 +373,9 @@ class Submission:
 
     def _parcel_read(self, event: ParcelRead) -> None:
         parcel = self.parcels[event.parcel]
-        parcel.read = parcel.delivered if event.tasks is None else parcel.read + event.tasks
+        tasks = parcel.delivered - parcel.read if event.tasks is None else event.tasks
+        parcel.read += tasks
+        self.tasks_read += tasks
         self._recount(parcel)
         if parcel.complete and parcel.read == parcel.tasks:
             del self.parcels[event.parcel]

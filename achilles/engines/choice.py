@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ..config import Settings
 from ..config_values import LOCAL
-from .job import Engine
+from .engine import Engine
 
 __all__ = ["CallEngine", "engine_for"]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import length_hint
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.record import Record, made_by
@@ -20,7 +20,7 @@ from ..core.submission import DrawPlan
 from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
 from .interrupts import opened
 
-__all__ = ["Draw", "Drawer", "iterate"]
+__all__ = ["Draw", "Drawer", "HandOver", "Source", "iterate"]
 
 # A parcel is sent once so much was drawn, or drawing took so long, at the end of a packet.
 PARCEL_BYTES = 4 * 1024 * 1024
@@ -64,6 +64,26 @@ class Draw(Record):
 HandOver = Callable[[DrawPlan, Draw], None]
 
 
+class Source(Protocol):
+    """Where the arguments of a job come from: `Drawer`, for an iterable."""
+
+    lists: bool | None
+    tasks: int | None
+    task_bytes: float | None
+
+    def look(self) -> BaseException | None:
+        """Learn what can be known before anything is drawn."""
+
+    def left(self) -> int | None:
+        """How many arguments are left to draw, if that is known."""
+
+    def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
+        """Draw one parcel; returns whether there is more."""
+
+    def cut(self, hand_over: HandOver) -> None:
+        """Hand over what is complete of a draw that takes its time."""
+
+
 def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
     """An iterator over the arguments: any iterable, or a generator function, which is called here.
 
@@ -95,11 +115,22 @@ class Drawer:
         iterator: The arguments.
         keep_views: Refer to the arguments' large buffers instead of copying them. Only when nobody
             changes an argument before its results are in; a generator may refill one array.
+        flat: Lists are arguments as any others.
+        whole_packets: When the iterator raises, what it gave of the last packet is dropped.
     """
 
-    def __init__(self, iterator: Iterator[Any], *, keep_views: bool = False) -> None:
+    def __init__(
+        self,
+        iterator: Iterator[Any],
+        *,
+        keep_views: bool = False,
+        flat: bool = False,
+        whole_packets: bool = False,
+    ) -> None:
         self._iterator = iterator
         self._keep_views = keep_views
+        self._flat = flat
+        self._whole_packets = whole_packets
         self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in _QUICK else GULP_TASKS
         self._ahead: list[Any] = []
         self.lists: bool | None = None
@@ -116,6 +147,9 @@ class Drawer:
 
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
+        if self._flat and type(self._iterator) not in _QUICK:
+            self.lists = False  # and the iterator may take its time
+            return None
         try:
             with opened():
                 self._ahead = [next(self._iterator)]
@@ -127,7 +161,7 @@ class Drawer:
             self._iterator = iter(())
             return error
         else:
-            self.lists = isinstance(self._ahead[0], list)
+            self.lists = isinstance(self._ahead[0], list) and not self._flat
             if type(self._iterator) in _QUICK and not self.lists:
                 self._measure(self._ahead[0], 1 + length_hint(self._iterator))
         return None
@@ -268,6 +302,8 @@ class Drawer:
         self._items = []
         del items[: self._cut_tasks]
         self._cut_tasks = 0
+        if error is not None and self._whole_packets:
+            del items[len(items) - len(items) % packet_tasks :]
         draw = self._draw
         if draw.ended:
             return [], False

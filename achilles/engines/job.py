@@ -14,22 +14,19 @@ lock, so the engine may hold its own lock while it reports.
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from ..core import submission_events as ev
-from ..core.submission import DrawPlan, Submission
-from ..errors import NoNodesError, ProtocolError, WorkerDiedError
-from .changes import Changes
-from .drawing import Draw, Drawer, iterate
+from ..core.submission import DrawPlan
+from ..errors import NoNodesError
+from .drawing import Draw
 from .interrupts import opened
-from .outcomes import ParcelResults, Segment
-from .printing import Printing, show
-from .spec import JobSpec
-from .startup import WaitForNodes
+from .outcomes import ParcelResults
+from .printing import show
+from .progress import Progress
 
-__all__ = ["Engine", "Job"]
+__all__ = ["Job"]
 
 # How long a reader waits for results before it sees to it that what was drawn meanwhile is sent.
 SLOW_DRAW_S = 0.02
@@ -37,85 +34,18 @@ SLOW_DRAW_S = 0.02
 PUMP_S = 0.01
 
 
-class Engine(Protocol):
-    """Where packets run. Thread-safe; results come back through the job's methods."""
-
-    def submit(self, job: Job) -> None:
-        """Take the job on; demands follow."""
-
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
-        """Send a parcel of the job."""
-
-    def end_input(self, job: Job) -> None:
-        """No more parcels will come."""
-
-    def cancel(self, job: Job) -> None:
-        """Stop the job; nothing more is heard of it."""
-
-    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
-        """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
-
-    def lead(self) -> None:
-        """This thread will pump next. It holds no lock."""
-
-    def let_go(self) -> None:
-        """It will not, and may hold the job's lock; the engine hears all itself."""
-
-    def no_nodes_reason(self) -> str:
-        """What to tell a caller who waits for nodes: the address and what to do."""
-
-
-class Job:
+class Job(Progress):
     """One call in progress.
 
     Args:
         spec: What the caller asked for, already checked.
         engine: Where it runs.
+        source: Where arguments come from, if not from ``spec.args``.
 
     Raises:
         SerializationError: The function cannot travel.
         TypeError: The arguments are not iterable.
     """
-
-    def __init__(self, spec: JobSpec, engine: Engine) -> None:
-        self.spec = spec
-        self.number = 0  # the engine's name for it
-        with opened():
-            self.function = spec.function()
-            arguments = iterate(spec.args)
-        self._engine = engine
-        self._changed = Changes()
-        self._brain = Submission(spec.chunksize, ordered=spec.ordered, budget_bytes=spec.budget_bytes)
-        self._drawer = Drawer(arguments, keep_views=spec.keep_views)
-        self._draws: dict[int, Draw] = {}
-        self._segments: dict[tuple[int, int], list[Segment]] = {}  # by parcel and attempt
-        self._lost: dict[int, BaseException] = {}
-        self._ready: deque[tuple[int, ParcelResults]] = deque()
-        self._to_engine: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._passing_on = False
-        self._drawing = False
-        self._input_error: BaseException | None = None
-        self._failure: BaseException | None = None
-        self._cancelled = False
-        self._printing = Printing()
-        self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
-        self._pumps = True  # whether the caller's thread looks for what comes itself
-        self._in_vain = False  # whether it just did, and nothing came
-
-    @property
-    def reduces(self) -> bool:
-        """Whether each packet becomes one value."""
-        return self.spec.reducer is not None
-
-    @property
-    def tasks_left(self) -> int:
-        """How many tasks are left to draw, if they can be drawn at once; else 0."""
-        return (self._drawer.left() or 0) if self._drawer.tasks else 0
-
-    @property
-    def is_one_slice(self) -> bool:
-        """Whether all arguments are one worker's share of one packet, on whatever node."""
-        return not self._drawer.lists and 0 < (self._drawer.left() or 0) <= self.spec.slice_tasks
 
     def start(self) -> None:
         """Look at the first argument and hand the job to the engine."""
@@ -126,110 +56,41 @@ class Job:
             self._do(self._brain.handle(started))
             self._input_error = error
         self._engine.submit(self)
-        self._pass_on()
+        self._errands.run()
 
     def start_feeder(self) -> None:
         """Draw arguments in a thread of the job's own from now on."""
         self._pumps = False
         threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
 
-    # What the engine reports.
-
-    def granted(self, node: int, cpu_count: int, packets: int) -> None:
-        """A parcel is wanted."""
-        self._tell(ev.Granted(node, cpu_count, packets))
-
-    def resend(self, parcel: int, attempt: int, node: int, beside: int = 0) -> None:
-        """A parcel is wanted again, perhaps beside an attempt that goes on."""
-        self._tell(ev.ResendAsked(parcel, attempt, node, beside))
-
-    def results(self, parcel: int, attempt: int, segments: list[Segment]) -> None:
-        """Some ranges of a parcel are done."""
-        with self._changed:
-            state = self._brain.parcels.get(parcel)
-            if state is None or state.complete or attempt not in state.attempts:
-                return
-            size_bytes = sum(len(segment[4]) for segment in segments)
-            facts = [segment[:4] for segment in segments]
-            commands = self._brain.handle(ev.ResultsArrived(parcel, attempt, facts, size_bytes))
-            self._segments.setdefault((parcel, attempt), []).extend(segments)
-            self._do(commands)
-        self._pass_on()
-
-    def parcel_failed(self, parcel: int, reason: str) -> None:
-        """A parcel was given up."""
-        with self._changed:
-            state = self._brain.parcels.get(parcel)
-            if state is None or state.complete:
-                return
-            last = state.first + max(state.tasks, 1) - 1
-            self._lost[parcel] = WorkerDiedError(
-                f"items {state.first} to {last} could not be run: {reason}; look at the nodes' logs",
-                index=state.first,
-                attempts=state.attempt,
-                exit_code=None,
-                node=None,
-            )
-            self._do(self._brain.handle(ev.ParcelFailed(parcel)))
-        self._pass_on()
-
-    def failed(self, error: BaseException) -> None:
-        """The job cannot go on."""
-        with self._changed:
-            if self._failure is None:
-                self._failure = error
-            self._changed.notify_all()
-
-    def finished(self) -> None:
-        """The scheduler says that nothing more will come."""
-        with self._changed:
-            if self._brain.completed or self._over():
-                return
-        self.failed(ProtocolError("the server says that the job is done, but results are missing"))
-
-    def connection_lost(self) -> None:
-        """The engine has lost its scheduler; what was sent there is lost with it."""
-        with self._changed:
-            self._to_engine.clear()
-            self._do(self._brain.handle(ev.SchedulerLost()))
-            self._changed.notify_all()
-
-    def connected(self) -> None:
-        """The engine has submitted the job again."""
-        self._tell(ev.SchedulerFound())
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is wanted from the engine."""
-        return self._over() or self._brain.completed
-
-    def nodes_changed(self, nodes: int) -> None:
-        """So many nodes are there now."""
-        with self._changed:
-            self._nodes.changed(nodes)
-            self._changed.notify_all()
-
-    def output(self, stream: int, lines: bytes) -> None:
-        """Tasks printed whole lines."""
-        with self._changed:
-            if self.spec.output and not self._cancelled:
-                self._printing.add(stream, lines)
-                self._changed.notify_all()
-
     # What feeds and reads.
 
-    def feed_once(self, *, or_read: bool = False) -> bool:
+    @property
+    def wants_input(self) -> bool:
+        """Whether a parcel would be drawn now."""
+        with self._changed:
+            return self._brain.plan() is not None and not self._over()
+
+    def stop_input(self) -> None:
+        """Draw nothing more: what was drawn is all there is."""
+        with self._changed:
+            self._do(self._brain.handle(ev.InputEnded()))
+            self._changed.notify_all()
+        self._errands.run()
+
+    def feed_once(self, *, or_read: bool = False, block: bool = True) -> bool:
         """Wait until something can be drawn, and draw it.
 
         Args:
             or_read: Return as well when a parcel can be read or the job has ended.
+            block: Wait. Else return at once.
 
         Returns:
-            False when there is nothing more to draw.
+            False when there is nothing more to draw (or, unless ``block``, nothing now).
         """
         with self._changed:
             while (plan := self._brain.plan()) is None:
-                if self._over() or self._brain.input_ended:
+                if self._over() or self._brain.input_ended or not block:
                     return False
                 if or_read and (self._ready or self._brain.completed or self._printing):
                     return True
@@ -245,11 +106,13 @@ class Job:
             self._drawing = False
             if self._pumps and self._brain.input_ended:
                 self._engine.lead()  # there is nothing more to do but to wait for results
-            self._pass_on()
+            self._errands.run()
 
     def _drawn(self, plan: DrawPlan, draw: Draw) -> None:
         """Arguments were drawn as planned, or some of them."""
         with self._changed:
+            if self._brain.input_ended:
+                return  # stopped in the meantime
             if draw.error is not None:
                 self._input_error = draw.error
             if draw.units:
@@ -261,15 +124,27 @@ class Job:
             if draw.ended:
                 self._do(self._brain.handle(ev.InputEnded()))
 
-    def next_parcel(self, *, block: bool = True) -> ParcelResults | None:
+    def next_parcel(
+        self,
+        *,
+        block: bool = True,
+        until_s: float | None = None,
+        unless: Callable[[], bool] | None = None,
+    ) -> ParcelResults | None:
         """The next parcel to be read, or None at the end (or, unless ``block``, when none is ready).
+
+        Args:
+            block: Wait for one.
+            until_s: When to give up waiting, on the monotonic clock.
+            unless: Asked whenever something changed; None is returned once it is true.
 
         Raises:
             Whatever made the job fail, or the caller's iterable raised (after all that came before).
+            TimeoutError: It is ``until_s``.
         """
         while True:
             with self._changed:
-                ready = self._is_ready(block)
+                ready = self._is_ready(block, until_s, unless)
                 # What was printed comes before the results of those who printed it.
                 printed = self._printing.take()
                 if not printed and ready is not None:
@@ -282,9 +157,9 @@ class Job:
             else:
                 # The iterable may be waiting for the results of what it has given already.
                 self._drawer.cut(self._drawn)
-                self._pass_on()
+                self._errands.run()
 
-    def _is_ready(self, block: bool) -> bool | None:
+    def _is_ready(self, block: bool, until_s: float | None, unless: Callable[[], bool] | None) -> bool | None:
         """Wait for a parcel or something to print.
 
         Returns:
@@ -302,19 +177,51 @@ class Job:
                     error, self._input_error = self._input_error, None
                     raise error
                 return False
-            if not block:
+            if not block or (unless is not None and unless()):
                 return False
-            if not self._wait(SLOW_DRAW_S if self._drawing else None):
+            if not self._wait(self._patience_s(until_s)):
                 return None
         return True
+
+    def _patience_s(self, until_s: float | None) -> float | None:
+        """How long to wait before looking after a slow draw, or giving up."""
+        slow_s = SLOW_DRAW_S if self._drawing else None
+        if until_s is None:
+            return slow_s
+        left_s = until_s - time.monotonic()
+        if left_s <= 0:
+            self._engine.let_go()
+            raise TimeoutError("no result was ready in time")
+        return left_s if slow_s is None else min(slow_s, left_s)
 
     def _read(self) -> ParcelResults:
         """Take the next ready parcel."""
         number, parcel = self._ready.popleft()
-        self._do(self._brain.handle(ev.ParcelRead(number, parcel.tasks)))
-        # Reading makes room, which a feeder may be waiting for.
-        self._changed.notify_all()
+        if self.spec.most_ahead is None:
+            self._do(self._brain.handle(ev.ParcelRead(number, parcel.tasks)))
+            # Reading makes room, which a feeder may be waiting for.
+            self._changed.notify_all()
         return parcel
+
+    def taken(self, parcel: int, tasks: int) -> None:
+        """So many tasks of a parcel were read, in a job with `JobSpec.most_ahead`."""
+        self._tell(ev.ParcelRead(parcel, tasks))
+
+    def join(self) -> None:
+        """Wait until all is done, whether or not somebody reads it; bounded by no budget."""
+        with self._changed:
+            self._brain.unbounded = True
+            self._changed.notify_all()
+        while True:
+            with self._changed:
+                while not self.over:
+                    if not self._wait(SLOW_DRAW_S if self._drawing else None):
+                        break
+                else:
+                    self._engine.let_go()
+                    return
+            self._drawer.cut(self._drawn)
+            self._errands.run()
 
     def raise_input_error(self) -> None:
         """Raise what the caller's iterable raised, if it did, without waiting for what came before it."""
@@ -341,9 +248,6 @@ class Job:
         except Exception as error:  # noqa: BLE001 - a feeder that dies in silence would hang the reader
             self.failed(error)
 
-    def _over(self) -> bool:
-        return self._cancelled or self._failure is not None
-
     def _wait(self, patience_s: float | None = None) -> bool:
         """Wait for a change; without nodes, only so long.
 
@@ -359,10 +263,11 @@ class Job:
             again_s = self._nodes.look()
         except NoNodesError as error:
             self._failure = error
-            self._to_engine.append((self._engine.cancel, (self,)))
+            self._errands.add(self._engine.cancel, self)
             self._changed.notify_all()
         else:
-            self._changed.wait(again_s)
+            pauses_s = [pause_s for pause_s in (again_s, patience_s) if pause_s is not None]
+            return self._changed.wait(min(pauses_s, default=None)) or patience_s is None
         return True
 
     def _pumped(self) -> bool:
@@ -378,73 +283,3 @@ class Job:
             self._changed.acquire()
         self._in_vain = not came
         return True
-
-    def _tell(self, event: ev.Event) -> None:
-        with self._changed:
-            self._do(self._brain.handle(event))
-            self._changed.notify_all()
-        self._pass_on()
-
-    def _do(self, commands: list[ev.Command]) -> None:
-        """Obey the brain; what concerns the engine waits until the lock is free."""
-        engine = self._engine
-        for command in commands:
-            match command:
-                case ev.SendParcel():
-                    draw = self._draws.get(command.parcel)
-                    if draw is not None:
-                        arguments = (self, command.parcel, command.attempt, command.node, draw)
-                        self._to_engine.append((engine.send_parcel, arguments))
-                case ev.Deliver():
-                    self._ready.append((command.parcel, self._take(command)))
-                    self._changed.notify_all()
-                case ev.DropUnits():
-                    self._draws.pop(command.parcel, None)
-                case ev.DropResults():
-                    self._segments.pop((command.parcel, command.attempt), None)
-                case ev.EndInput():
-                    self._to_engine.append((engine.end_input, (self,)))
-                case ev.Complete():
-                    self._changed.notify_all()
-
-    def _take(self, delivered: ev.Deliver) -> ParcelResults:
-        """The results that were delivered; what is left of a segment stays for the next time."""
-        number, first, end = delivered.parcel, delivered.first, delivered.first + delivered.tasks
-        state = self._brain.parcels[number]
-        segments = self._segments.pop((number, delivered.attempt), [])
-        if first > state.first or not state.complete:
-            left = [segment for segment in segments if segment[0] + segment[1] > end]
-            segments = [part for part in segments if part[0] < end and part[0] + part[1] > first]
-            if not state.complete:
-                self._segments[number, delivered.attempt] = left
-        return ParcelResults(
-            first,
-            delivered.tasks,
-            state.packet_tasks,
-            state.packet_number,
-            bool(self._drawer.lists),
-            segments,
-            self._lost.pop(number, None) if state.complete else None,
-        )
-
-    def _pass_on(self) -> None:
-        """Do what concerns the engine, in order: one thread at a time, without a lock held.
-
-        A thread that finds another one at it leaves its wishes to that one.
-        """
-        with self._changed:
-            if self._passing_on:
-                return
-            self._passing_on = True
-        while True:
-            with self._changed:
-                if not self._to_engine:
-                    self._passing_on = False
-                    return
-                call, arguments = self._to_engine.popleft()
-            try:
-                call(*arguments)
-            except BaseException:
-                with self._changed:
-                    self._passing_on = False
-                raise

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from ..core.record import Record
 from ..serialization import Buffer, deserialize, load_failure, numbered
 
-__all__ = ["OnError", "Packet", "ParcelResults", "packets_of", "results_of"]
+__all__ = ["OnError", "Packet", "ParcelResults", "items_of", "packets_of", "results_of"]
 
 OnError = str
 # (first index, tasks, status, busy_us, payload)
@@ -45,6 +45,7 @@ class ParcelResults(Record):
     lists: bool
     segments: list[Segment]
     lost: BaseException | None = None
+    number: int = 0
 
 
 def packets_of(parcel: ParcelResults, *, reduces: bool, on_error: OnError) -> Iterator[Packet]:
@@ -74,6 +75,24 @@ def results_of(parcel: ParcelResults, *, reduces: bool) -> list[Any] | None:
     if parcel.lists or not length:
         return [values]
     return [values[start : start + length] for start in range(0, parcel.tasks, length)]
+
+
+def items_of(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]]:
+    """The results of a parcel of a job without reducer, in order, and what failed.
+
+    Returns:
+        One value for each task, None where it failed; and the failures by place in that list.
+    """
+    if parcel.lost is not None:
+        return [None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), parcel.lost)
+    failures: dict[int, BaseException] = {}
+    values = _values(parcel, failures)
+    first = parcel.first
+    if not failures:
+        return values, failures
+    return values, {
+        index - first: failures[index] for index in sorted(failures) if first <= index < first + parcel.tasks
+    }
 
 
 def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:

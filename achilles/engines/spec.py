@@ -37,6 +37,10 @@ class JobSpec(Record):
     timeout_s: float | None = None
     # Whether a task that runs unusually long may run on an idle node as well.
     speculate: bool = False
+    # Single results instead of packets: a slice is a packet, and lists are arguments as any others.
+    flat: bool = False
+    # How many tasks may be drawn whose results were not taken. None: as many as keep the nodes busy.
+    most_ahead: int | None = None
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""
