@@ -34,9 +34,12 @@ from achilles.errors import (
 if TYPE_CHECKING:
     from achilles.calls import imap, imap_unordered, map
     from achilles.config import genConfig
+    from achilles.initializer_error import InitializerError
     from achilles.lineReceiver.achilles_main import getClusterStatus, killCluster
     from achilles.lineReceiver.achilles_node import runAchillesNode
     from achilles.lineReceiver.achilles_server import runAchillesServer
+    from achilles.pool.executor import Executor
+    from achilles.pool.pool import Pool
     from achilles.task_cancelled import TaskCancelled
 
 __version__ = "0.1.0"
@@ -46,7 +49,10 @@ __all__ = [
     "AuthenticationError",
     "ClusterError",
     "ConfigError",
+    "Executor",
+    "InitializerError",
     "NoNodesError",
+    "Pool",
     "ProtocolError",
     "RemoteError",
     "SerializationError",
@@ -70,6 +76,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Executor": "achilles.pool.executor",
+    "InitializerError": "achilles.initializer_error",
+    "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
@@ -20,6 +19,7 @@ from .engines.interrupts import opened, shielded
 from .engines.job import Job
 from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
 from .engines.spec import JobSpec
+from .progress_bar import ProgressChoice, bar_for, check_progress
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,7 +42,7 @@ def map(
     reducer: Callable[[list[Any]], Any] | None = None,
     error_callback: Callable[[BaseException], Any] | None = None,
     on_error: str = "raise",
-    progress: bool = False,
+    progress: ProgressChoice = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
@@ -69,7 +69,8 @@ def map(
         error_callback: Called in this process with the exception of every failed item.
         on_error: ``"raise"`` the first failed item's exception; ``"return"`` exceptions in place of
             results; ``"skip"`` failed items.
-        progress: Show a progress bar (tqdm) on standard error.
+        progress: Show a progress bar (tqdm) on standard error; or a function, called with how many items are
+            done and how many there are in all (None: not known).
         address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server.
         startup_timeout: Seconds to wait for a node when the server has none; None: for ever.
         output: Show what ``func`` prints (Python, C code and child processes alike) on this process's
@@ -129,7 +130,7 @@ def imap(
     reducer: Callable[[list[Any]], Any] | None = None,
     error_callback: Callable[[BaseException], Any] | None = None,
     on_error: str = "raise",
-    progress: bool = False,
+    progress: ProgressChoice = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
@@ -181,7 +182,7 @@ def imap_unordered(
     reducer: Callable[[list[Any]], Any] | None = None,
     error_callback: Callable[[BaseException], Any] | None = None,
     on_error: str = "raise",
-    progress: bool = False,
+    progress: ProgressChoice = False,
     address: str | None = None,
     startup_timeout: float | None = 60.0,
     output: bool = True,
@@ -247,13 +248,14 @@ class Packets(Iterator[dict[str, Any]]):
         spec: JobSpec,
         settings: tuple[str | None, int | None, str | None, str | None, str | None, int | str | None],
         error_callback: Callable[[BaseException], Any] | None,
-        progress: bool,
+        progress: ProgressChoice,
         *,
         feed_in_thread: bool = True,
     ) -> None:
         self._job: Job | None = None
         self._held: _Held | None = None
         spec.check()
+        check_progress(progress)
         host, port, username, secret_key, address, memory_budget = settings
         found = load_settings(
             host=host,
@@ -270,7 +272,7 @@ class Packets(Iterator[dict[str, Any]]):
         self._packets: Iterator[Packet] = iter(())
         # Threads may share an iterator. Reentrant: an error_callback may read on. Closing needs no turn.
         self._reading = threading.RLock()
-        self._bar = _progress_bar(spec.args) if progress else None
+        self._bar = bar_for(progress, spec.args)
         with shielded():
             try:
                 self._held = _Held(engine_for(found))
@@ -381,15 +383,3 @@ class Packets(Iterator[dict[str, Any]]):
             if parcel is None:
                 self.close()
         return parcel
-
-
-def _progress_bar(args: Args) -> Any:
-    from tqdm.auto import tqdm
-
-    total: int | None = None
-    if isinstance(args, list) and args and isinstance(args[0], list):
-        total = sum(len(packet) for packet in args)
-    else:
-        # The length, or a good guess of it, of whatever has one.
-        total = length_hint(args) or None
-    return tqdm(total=total, unit="item")

@@ -15,6 +15,7 @@
         WorkerDiedError                  the worker process died while it ran the item
         TaskTimeout                      the item ran longer than allowed (also a TimeoutError)
         TaskCancelled                    the job was cancelled (also a futures.CancelledError)
+        InitializerError                 a pool's initializer raised (also a BrokenProcessPool)
         RemoteError                      stands for an exception that could not travel itself
       UnsupportedByEngine                the engine behind the address cannot do this
 

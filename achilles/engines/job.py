@@ -26,12 +26,16 @@ from .outcomes import ParcelResults
 from .printing import show
 from .progress import Progress
 
-__all__ = ["Job"]
+__all__ = ["Job", "NotYetError"]
 
 # How long a reader waits for results before it sees to it that what was drawn meanwhile is sent.
 SLOW_DRAW_S = 0.02
 # How long a waiting caller looks itself for what comes, before it leaves that to the engine's thread.
 PUMP_S = 0.01
+
+
+class NotYetError(Exception):
+    """A reader's patience is over; the job goes on."""
 
 
 class Job(Progress):
@@ -57,6 +61,10 @@ class Job(Progress):
             self._input_error = error
         self._engine.submit(self)
         self._errands.run()
+
+    def leave_pumping(self) -> None:
+        """Never have the reading thread look itself for what the engine brings."""
+        self._pumps = False
 
     def start_feeder(self) -> None:
         """Draw arguments in a thread of the job's own from now on."""
@@ -140,7 +148,7 @@ class Job(Progress):
 
         Raises:
             Whatever made the job fail, or the caller's iterable raised (after all that came before).
-            TimeoutError: It is ``until_s``.
+            NotYetError: It is ``until_s``.
         """
         while True:
             with self._changed:
@@ -191,7 +199,7 @@ class Job(Progress):
         left_s = until_s - time.monotonic()
         if left_s <= 0:
             self._engine.let_go()
-            raise TimeoutError("no result was ready in time")
+            raise NotYetError("no result was ready in time")
         return left_s if slow_s is None else min(slow_s, left_s)
 
     def _read(self) -> ParcelResults:
@@ -212,6 +220,10 @@ class Job(Progress):
         with self._changed:
             self._brain.unbounded = True
             self._changed.notify_all()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until all is done; unless somebody reads, that is not beyond what may lie unread."""
         while True:
             with self._changed:
                 while not self.over:

@@ -5,8 +5,9 @@ within a `Crew`, `Slots` under the engine's lock. The workers' pipes are served 
 thread, or by a caller who waits for results; arguments are written to them straight from the thread
 that drew them.
 
-There is one engine for a process. It starts at the first call, keeps its workers between calls and
-ends with the process. After a fork the child gets an engine of its own when it needs one.
+There is one engine for all calls of a process, and one for each pool. The first starts at the first call,
+keeps its workers between calls and ends with the process. After a fork the child gets an engine of its own
+when it needs one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 
@@ -64,6 +66,7 @@ class LocalEngine:
             own_modules="local",
             lock=self._lock,
         )
+        _keep_track(self)
         self._loop.start()
         with self._lock:
             self._crew.start()
@@ -74,7 +77,7 @@ class LocalEngine:
         """Take a job on."""
         with self._lock:
             if self._closed:
-                raise RuntimeError("this process is ending; no new job can start")
+                raise RuntimeError("the engine is closed, or this process is ending: no new job can start")
             self._serial += 1
             job.number = self._serial
             self._jobs[job.number] = job
@@ -142,17 +145,21 @@ class LocalEngine:
         """A worker imports what its own path does not have; this process may."""
         self._loop.callFromThread(self._serve_module, request, name)
 
-    def close(self) -> None:
-        """End the workers and the loop. Waits a few seconds at most."""
+    def close(self, grace_s: float | None = None) -> None:
+        """End the workers and the loop. Waits a few seconds at most.
+
+        Args:
+            grace_s: How long a worker may take to finish what it is at; 0.0 to kill it at once.
+        """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             for job in list(self._jobs.values()):
-                job.failed(RuntimeError("this process is ending"))
+                job.failed(RuntimeError("the engine is closed, or this process is ending"))
             self._jobs.clear()
         closed = threading.Event()
-        self._loop.callFromThread(self._close_crew, closed)
+        self._loop.callFromThread(self._close_crew, closed, CLOSE_GRACE_S if grace_s is None else grace_s)
         if not closed.wait(CLOSE_TIMEOUT_S):
             self._crew.kill()
         self._loop.stop()
@@ -167,9 +174,9 @@ class LocalEngine:
         with self._lock:
             return self._crew.pids
 
-    def _close_crew(self, closed: threading.Event) -> None:
+    def _close_crew(self, closed: threading.Event, grace_s: float) -> None:
         with self._lock:
-            self._crew.close(CLOSE_GRACE_S, closed.set)
+            self._crew.close(grace_s, closed.set)
 
     def _serve_module(self, request: int, name: str) -> None:
         module = find_source(name)
@@ -234,6 +241,9 @@ class LocalEngine:
 
 _engine: LocalEngine | None = None
 _engine_lock = threading.Lock()
+# All that are alive, to be closed with the process, and for a forked child to forget.
+_engines: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+_closes_at_exit = False
 
 
 def local_engine() -> LocalEngine:
@@ -242,22 +252,31 @@ def local_engine() -> LocalEngine:
     with _engine_lock:
         if _engine is None:
             _engine = LocalEngine()
-            # Registered now, so it runs before multiprocess waits for the workers at exit.
-            atexit.register(_close_engine, os.getpid())
         return _engine
 
 
-def _close_engine(pid: int) -> None:
-    if _engine is not None and pid == os.getpid():
-        _engine.close()
+def _keep_track(engine: LocalEngine) -> None:
+    global _closes_at_exit
+    _engines.add(engine)
+    if not _closes_at_exit:
+        _closes_at_exit = True
+        # Registered now, so it runs before multiprocess waits for the workers at exit.
+        atexit.register(_close_engines, os.getpid())
+
+
+def _close_engines(pid: int) -> None:
+    if pid == os.getpid():
+        for engine in list(_engines):
+            engine.close()
 
 
 def _after_fork() -> None:
-    global _engine, _engine_lock
+    global _engine, _engine_lock, _closes_at_exit
     _engine_lock = threading.Lock()
-    if _engine is not None:
-        _engine.abandon()
-        _engine = None
+    _engine, _closes_at_exit = None, False
+    for engine in list(_engines):
+        engine.abandon()
+    _engines.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from ..core.record import Record
+from ..errors import SerializationError, VersionMismatch
 from ..serialization import Buffer, deserialize, load_failure, numbered
 
 __all__ = ["OnError", "Packet", "ParcelResults", "items_of", "packets_of", "results_of"]
@@ -80,19 +81,39 @@ def results_of(parcel: ParcelResults, *, reduces: bool) -> list[Any] | None:
 def items_of(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]]:
     """The results of a parcel of a job without reducer, in order, and what failed.
 
+    Results that cannot be loaded here have failed, with what their neighbours in one payload made of it.
+
     Returns:
         One value for each task, None where it failed; and the failures by place in that list.
     """
     if parcel.lost is not None:
         return [None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), parcel.lost)
     failures: dict[int, BaseException] = {}
-    values = _values(parcel, failures)
     first = parcel.first
+    try:
+        values = _values(parcel, failures)
+    except (SerializationError, VersionMismatch) as error:
+        if len(parcel.segments) == 1:
+            return [None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), error)
+        return _items_by_segment(parcel)
     if not failures:
         return values, failures
     return values, {
         index - first: failures[index] for index in sorted(failures) if first <= index < first + parcel.tasks
     }
+
+
+def _items_by_segment(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]]:
+    values: list[Any] = []
+    failures: dict[int, BaseException] = {}
+    for segment in sorted(parcel.segments, key=_first):
+        start = max(segment[0], parcel.first)
+        end = min(segment[0] + segment[1], parcel.first + parcel.tasks)
+        place = ParcelResults(start, end - start, parcel.packet_tasks, 0, False, [segment])
+        some, failed = items_of(place)
+        failures.update({len(values) + offset: error for offset, error in failed.items()})
+        values += some
+    return values, failures
 
 
 def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:

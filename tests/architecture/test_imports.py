@@ -20,7 +20,7 @@ PACKAGE = Path(achilles.__file__).resolve().parent
 FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 # Lowest first; the rooms of one line may import each other, features only each other's fronts.
 LINES = [
-    {"errors", "task_cancelled"},
+    {"errors", "initializer_error", "task_cancelled"},
     {
         "by_value",
         "config",
@@ -28,6 +28,7 @@ LINES = [
         "env_files",
         "limits",
         "memory_budget",
+        "progress_bar",
         "sealed",
         "serialization",
     },

@@ -1,0 +1,87 @@
+"""What every call of a pool may be told beyond the standard library, checked in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.record import Record
+from ..engines.spec import JobSpec
+from ..progress_bar import ProgressChoice, check_progress
+
+__all__ = ["MOST_RETRIES", "Options"]
+
+MOST_RETRIES = 1000
+
+
+class Options(Record):
+    """How items of a call are run, and what becomes of failures.
+
+    ``timeout``: seconds that one item may run. ``retries``: how often an item is run again that raised one
+    of ``retry_on``. ``on_error``: ``"raise"``, ``"return"`` (the exception in place of the result) or
+    ``"skip"``. ``progress``: see `achilles.progress_bar`. ``output``: show what functions print.
+    ``speculate``: see `achilles.map`. ``reducer``: replaces the results of each chunk.
+    """
+
+    timeout: float | None = None
+    retries: int = 0
+    retry_on: Any = Exception  # a class, or a tuple of them
+    on_error: str = "raise"
+    progress: ProgressChoice = False
+    output: bool = True
+    speculate: bool = False
+    reducer: Callable[[list[Any]], Any] | None = None
+    error_callback: Callable[[BaseException], Any] | None = None
+
+    def check(self) -> None:
+        """Raise a clear error for what cannot work; the rest is checked with the job (`JobSpec.check`)."""
+        check_progress(self.progress)
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int):
+            raise TypeError(f"retries must be an int, not {type(self.retries).__name__}")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise ValueError(f"retries must be between 0 and {MOST_RETRIES}, not {self.retries}")
+        for kind in self.kinds:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"retry_on must be exception classes, not {kind!r}")
+        if self.error_callback is not None and not callable(self.error_callback):
+            raise TypeError(
+                f"error_callback must be callable or None, not {type(self.error_callback).__name__}"
+            )
+
+    def check_for_one(self) -> None:
+        """Raise TypeError for what makes no sense for a single call."""
+        for name, value, default in (
+            ("reducer", self.reducer, None),
+            ("progress", self.progress, False),
+            ("on_error", self.on_error, "raise"),
+        ):
+            if value is not default and value != default:
+                raise TypeError(f"{name} is for calls with many items; a single call has no use for it")
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """The exceptions after which an item is tried again."""
+        return self.retry_on if isinstance(self.retry_on, tuple) else (self.retry_on,)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Calls with the same key may share a job."""
+        kinds = self.kinds if self.retries else ()
+        return self.timeout, self.retries, kinds, self.output, self.speculate
+
+    def spec(self, func: Callable[[Any], Any], args: Any, **more: Any) -> JobSpec:
+        """The job of a call, checked."""
+        self.check()
+        spec = JobSpec(
+            func,
+            args,
+            reducer=self.reducer,
+            on_error=self.on_error,
+            output=bool(self.output),
+            timeout_s=self.timeout,
+            speculate=bool(self.speculate),
+            flat=True,
+            **more,
+        )
+        spec.check()
+        return spec

@@ -1,0 +1,363 @@
+"""`Pool`: `multiprocessing.Pool`, method for method, on this machine's cores or a server's nodes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from ..config_values import LOCAL
+from ..engines.drawing import iterate
+from ..progress_bar import bar_for
+from .iterators import ResultIterator
+from .jobs import Jobs
+from .options import Options
+from .place import Place, settings_of
+from .results import AsyncResult, MapResult
+from .running import all_values
+from .stream import Call, Promise
+from .wrapping import Setup, Starred
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["CLOSE", "RUN", "TERMINATE", "Pool"]
+
+# The states of a pool, as the standard library names them.
+RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
+
+# By token, so that a pool that comes back pickled is itself, and one for all tasks of a worker.
+_alive: weakref.WeakValueDictionary[str, Pool] = weakref.WeakValueDictionary()
+_within_tasks: dict[str, Pool] = {}
+
+
+def pool_within_task(token: str, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> Pool:
+    """A pool that was pickled: itself in its own process, else one on the worker's share of the cores."""
+    pool = _alive.get(token)
+    if pool is None:
+        pool = _within_tasks[token] = Pool(None, initializer, initargs, address=LOCAL)
+        _alive[token] = pool
+    return pool
+
+
+class Pool:
+    """Worker processes to run functions on, as `multiprocessing.pool.Pool`.
+
+    Every method of the standard library's pool is there, with its arguments, results, exceptions and order.
+    What is new stands behind a ``*``: where the pool runs, and for each call the fields of
+    `achilles.pool.options.Options` (``timeout``, ``retries``, ``on_error``, ``progress``, …).
+
+    Args:
+        processes: Worker processes on this machine; as many as it has cores by default. On a cluster its
+            nodes say how many workers they have, and this is not used.
+        initializer: Called with ``initargs`` once in each worker, before it runs anything of this pool.
+        initargs: Its arguments.
+        maxtasksperchild: How many chunks of this pool a worker runs before a new process takes its place.
+        context: For programs that pass one; workers are always started anew, as with "spawn".
+        address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server. Default: as configured.
+        host: The server's host; together with ``port`` another way to say ``address``.
+        port: The server's port.
+        username: Who asks, for the server.
+        secret_key: The server's secret key.
+        memory_budget: See `achilles.map`.
+        startup_timeout: Seconds to wait for a node when the server has none; None: for ever.
+
+    Raises:
+        ValueError, TypeError: An argument is wrong.
+        ConfigError: A setting is.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        address: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        username: str | None = None,
+        secret_key: str | None = None,
+        memory_budget: int | str | None = None,
+        startup_timeout: float | None = 60.0,
+    ) -> None:
+        # Before anything can fail: there is a __del__.
+        self._state = TERMINATE
+        _check(processes, initializer, maxtasksperchild)
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._token = uuid.uuid4().hex
+        setup = None if initializer is None else Setup(self._token, initializer, self._initargs)
+        self._place = Place(processes, settings_of(host, port, username, secret_key, address, memory_budget))
+        self._jobs = Jobs(self._place, self._token, setup, maxtasksperchild, startup_timeout)
+        self._ending: threading.Thread | None = None
+        self._state = RUN
+        _alive[self._token] = self
+
+    # -- calls that block
+
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Call ``func(*args, **kwds)`` in a worker and return its result. Blocks."""
+        return self.apply_async(func, args, kwds, **options).get()
+
+    def map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """Apply ``func`` to every argument and return the results in order. Blocks.
+
+        Args:
+            func: The function of one argument.
+            iterable: The arguments, drawn as far as there is room. A list in it is an argument as any other.
+            chunksize: Arguments that a worker gets together. None: chosen by what is measured.
+            **options: See `achilles.pool.options.Options`.
+
+        Raises:
+            BaseException: What the first item raised that failed, when all are done; or what the iterable
+                raised.
+        """
+        return self._map(func, iterable, chunksize, options)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        """As `map`, for a function of several arguments: each element holds them."""
+        return self._map(_starred(func), iterable, chunksize, options)
+
+    # -- calls that return at once
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] | None = None,
+        callback: Callable[[Any], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """As `apply`, without waiting. Callbacks run in a thread of this process."""
+        self._check_running()
+        _check_callable(func)
+        result = AsyncResult(callback, error_callback, keep=self)
+        chosen = Options(**options)
+        chosen.check_for_one()
+        self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
+        return result
+
+    def submit(self, call: Call, promise: Promise, options: Options) -> None:
+        """Make a call whose result is given to a promise: what the faces of a pool are made of."""
+        self._check_running()
+        self._jobs.streams.add(options, call, promise)
+
+    def cancel_waiting(self) -> None:
+        """Cancel the futures of calls that were not sent."""
+        self._jobs.streams.cancel_waiting(lambda promise: promise.cancel())
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+        **options: Any,
+    ) -> MapResult:
+        """As `map`, without waiting. The iterable is read at once; callbacks run in a thread of the pool."""
+        self._check_running()
+        _check_callable(func)
+        result = MapResult(callback, error_callback, keep=self)
+        arguments = iterable if isinstance(iterable, list | tuple | range) else list(iterate(iterable))
+        chosen = Options(**options)
+        held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
+        self._jobs.background.run(
+            result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments))
+        )
+        return result
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+        **options: Any,
+    ) -> MapResult:
+        """As `starmap`, without waiting."""
+        return self.map_async(_starred(func), iterable, chunksize, callback, error_callback, **options)
+
+    # -- iterators
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = 1,
+        buffersize: int | None = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """Apply ``func`` to every argument and yield the results in order, as they are done.
+
+        Arguments are drawn in a thread of this process, as far ahead as workers and reader keep up with.
+
+        Args:
+            func: The function of one argument.
+            iterable: The arguments.
+            chunksize: Arguments that a worker gets together.
+            buffersize: Chunks that may be drawn whose results were not taken, as CPython 3.16 has it; closing
+                the pool ends the drawing then.
+            **options: See `achilles.pool.options.Options`.
+        """
+        return self._imap(func, iterable, chunksize, buffersize, options, ordered=True)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = 1,
+        buffersize: int | None = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """As `imap`, with results as they come."""
+        return self._imap(func, iterable, chunksize, buffersize, options, ordered=False)
+
+    # -- the pool's own life
+
+    def close(self) -> None:
+        """Take no more calls; what was asked for is done, then the workers leave."""
+        if self._state != RUN:
+            return
+        self._state = CLOSE
+        self._jobs.stop_buffered()
+        self._ending = threading.Thread(target=self._jobs.end, name="achilles-pool-closing", daemon=True)
+        self._ending.start()
+
+    def terminate(self) -> None:
+        """End the workers at once; who waits for results is told (`TaskCancelled`)."""
+        self._state = TERMINATE
+        self._jobs.terminate()
+
+    def join(self) -> None:
+        """Wait until all is done and the workers are gone. What nobody has read yet is kept in memory.
+
+        Raises:
+            ValueError: The pool was neither closed nor terminated.
+        """
+        if self._state == RUN:
+            raise ValueError("Pool is still running: close() or terminate() it before join()")
+        self._jobs.join()
+        ending = self._ending
+        if ending is not None:
+            while ending.is_alive():
+                ending.join(0.25)
+
+    def __enter__(self) -> Self:
+        self._check_running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def __del__(self) -> None:
+        if self._state == RUN and not sys.is_finalizing():
+            warnings.warn(
+                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self, stacklevel=2
+            )
+            self._state = TERMINATE
+            # The garbage collector may be at work in any thread, with any lock held.
+            ending = threading.Thread(target=self._jobs.terminate, name="achilles-pool-dropped", daemon=True)
+            ending.start()
+
+    def __reduce__(self) -> tuple[Callable[..., Pool], tuple[Any, ...]]:
+        # Not where it is, nor the key to it: a task's own pool runs on its worker's share of the cores.
+        return pool_within_task, (self._token, self._initializer, self._initargs)
+
+    def __repr__(self) -> str:
+        where = "local" if self._place.is_local else self._place.settings.endpoint
+        return f"<{type(self).__module__}.{type(self).__name__} at {where} state={self._state}>"
+
+    @property
+    def _pool(self) -> list[int]:
+        """The process numbers of the workers on this machine: the standard library's own tests count them."""
+        return self._place.worker_pids
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running: it was closed or terminated")
+
+    def _map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        options: dict[str, Any],
+    ) -> list[Any]:
+        self._check_running()
+        chosen = Options(**options)
+        held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
+        return all_values(held, chosen, bar_for(chosen.progress, iterable))
+
+    def _imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        buffersize: int | None,
+        options: dict[str, Any],
+        *,
+        ordered: bool,
+    ) -> ResultIterator:
+        self._check_running()
+        if buffersize is not None:
+            if isinstance(buffersize, bool) or not isinstance(buffersize, int):
+                raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
+            if buffersize < 1:
+                raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+            buffersize *= chunksize or 1
+        chosen = Options(**options)
+        held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
+        return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)
+
+
+def _starred(func: Callable[..., Any]) -> Starred:
+    _check_callable(func)
+    return Starred(func)
+
+
+def _check_callable(func: Any) -> None:
+    if not callable(func):
+        raise TypeError(f"func must be callable, not {type(func).__name__}")
+
+
+def _check(processes: Any, initializer: Any, maxtasksperchild: Any) -> None:
+    """The standard library's conditions, and its exceptions."""
+    for name, value in (("processes", processes), ("maxtasksperchild", maxtasksperchild)):
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an int or None, not {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"Number of {name} must be at least 1, not {value}")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")

@@ -1,0 +1,178 @@
+"""One job of a pool, read as single results.
+
+`Held` owns the job and its engine until it is closed. What reads it is the caller of `Pool.map`
+(`all_values`), an iterator (`achilles.pool.iterators`) or, for calls that return at once, a thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pickle import PicklingError
+from typing import Any
+
+from ..engines.interrupts import opened, shielded
+from ..engines.job import Job
+from ..engines.outcomes import ParcelResults, items_of, packets_of
+from ..engines.spec import JobSpec
+from ..errors import SerializationError
+from ..progress_bar import Bar
+from .options import Options
+from .place import Place
+
+__all__ = ["Held", "Items", "as_local", "values_of"]
+
+# The values of a part of a job in order, and failures by their places in it.
+Items = tuple[list[Any], dict[int, BaseException]]
+
+
+class Held:
+    """A job under way, and the engine it runs on.
+
+    Args:
+        spec: What is asked for.
+        place: Where it runs.
+        on_close: Told when it is closed.
+        feed: Draw arguments in a thread of the job's own.
+
+    Raises:
+        SerializationError: The function cannot travel.
+        TypeError: The arguments are not iterable.
+        ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
+    """
+
+    def __init__(
+        self, spec: JobSpec, place: Place, on_close: Callable[[Held], None], *, feed: bool = True
+    ) -> None:
+        self._open = False
+        self._on_close = on_close
+        spec.budget_bytes = place.budget_bytes
+        with shielded():
+            self._engine = place.engine()
+            self._open = True
+            try:
+                self.job = Job(spec, self._engine)
+                self.job.start()
+            except BaseException:
+                self._open = False
+                self._engine.release()
+                raise
+            if feed:
+                self.job.start_feeder()
+
+    def close(self) -> None:
+        """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
+        with shielded():
+            if self._open:
+                self._open = False
+                self.job.cancel()
+                self._engine.release()
+                self._on_close(self)
+
+    def discard(self) -> None:
+        """Let it run to its end though nobody reads it."""
+        threading.Thread(target=self._drain, name="achilles-pool-drain", daemon=True).start()
+
+    def _drain(self) -> None:
+        try:
+            while self.job.next_parcel() is not None:
+                pass
+        except Exception:  # noqa: BLE001 - nobody is there to be told
+            pass
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.close()
+
+
+def values_of(parcel: ParcelResults, spec: JobSpec) -> Items:
+    """What a parcel holds, by items; by chunks when the job reduces."""
+    if spec.reducer is None:
+        return items_of(parcel)
+    values: list[Any] = []
+    failures: dict[int, BaseException] = {}
+    for packet in packets_of(parcel, reduces=True, on_error="raise"):
+        if packet.failures:
+            failures[len(values)] = packet.failures[0]
+        values.append(packet.result)
+    return values, failures
+
+
+def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
+    """Feed a job and read it, in this thread.
+
+    Returns:
+        Its results in order.
+
+    Raises:
+        BaseException: What the iterable raised, at once; or the failure of the first item that failed, once
+            all others are done. As the standard library's pool: who uses shared files may count on it that
+            nothing runs any more.
+    """
+    job, spec = held.job, held.job.spec
+    results: list[Any] = []
+    failure: BaseException | None = None
+    with shielded():
+        try:
+            more = True
+            while True:
+                parcel = None
+                while more and (parcel := job.next_parcel(block=False)) is None:
+                    more = job.feed_once(or_read=True)
+                    job.raise_input_error()
+                if parcel is None:
+                    parcel = job.next_parcel()
+                if parcel is None:
+                    break
+                with opened():
+                    values, failures = values_of(parcel, spec)
+                    if bar is not None:
+                        bar.update(parcel.tasks)
+                    if failures:
+                        failure = failure or next(iter(failures.values()))
+                        values = settled(values, failures, options)
+                    results += values
+        except SerializationError as error:
+            raise as_local(error) from None
+        finally:
+            held.close()
+            if bar is not None:
+                bar.close()
+    if failure is not None and options.on_error == "raise":
+        raise as_local(failure)
+    return results
+
+
+def settled(values: list[Any], failures: dict[int, BaseException], options: Options) -> list[Any]:
+    """The values with failures put in or left out, as the options say; they are told of each."""
+    for place, failure in failures.items():
+        local = as_local(failure)
+        if options.error_callback is not None:
+            options.error_callback(local)
+        values[place] = local
+    if options.on_error == "skip":
+        return [value for place, value in enumerate(values) if place not in failures]
+    return values
+
+
+def as_local(error: BaseException) -> BaseException:
+    """The exception as the standard library's pool raises it.
+
+    What an object's own ``__reduce__`` raised is raised as itself. A result that cannot travel is a
+    ``multiprocessing.pool.MaybeEncodingError`` too.
+    """
+    if not isinstance(error, SerializationError) or type(error) is not SerializationError:
+        return error
+    cause = error.__cause__
+    if str(error.subject).startswith("result"):
+        from .encoding_error import ResultEncodingError
+
+        return ResultEncodingError.of(error)
+    own = (PicklingError, TypeError, AttributeError, RecursionError, ImportError)
+    if isinstance(cause, Exception) and not isinstance(cause, own):
+        cause.add_note(str(error))
+        return cause
+    return error

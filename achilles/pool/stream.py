@@ -1,0 +1,270 @@
+"""Calls one by one: a job that never ends, whose items are calls of any function.
+
+``apply``, ``apply_async`` and `Executor.submit` would cost a job each otherwise: a function to send, a
+demand to wait for. Here a call is one item of a job that is there already, so it leaves at once, with
+others that wait, and its result comes back as any item's.
+
+Rules:
+
+1. Whoever makes a call draws it in its own thread, if work is wanted; else the reading thread does
+   when it is.
+2. A call that cannot be pickled fails alone.
+3. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
+   which the next call begins a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..core.packets import MAX_UNITS_PER_PARCEL
+from ..core.submission import DrawPlan
+from ..engines.drawing import PARCEL_BYTES, Draw, HandOver
+from ..engines.job import Job
+from ..engines.outcomes import ParcelResults, items_of
+from ..engines.spec import JobSpec
+from ..serialization import Serialized, detach, serialize
+from ..task_cancelled import TaskCancelled
+from .place import Place
+from .running import as_local
+
+__all__ = ["Call", "CallStream", "Promise"]
+
+
+class Promise(Protocol):
+    """What a caller holds of a call."""
+
+    def begin(self) -> bool:
+        """Whether it is still wanted, now that it is about to be sent."""
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Give it its result or what was raised."""
+
+
+#: (function, arguments, keyword arguments)
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class _Calls:
+    """The source of a stream's job: the calls that were made and not sent."""
+
+    def __init__(self) -> None:
+        self.lists: bool | None = False
+        self.tasks: int | None = None
+        self.task_bytes: float | None = None
+        self.waiting: deque[tuple[Call, _Counted]] = deque()
+        self.sent: dict[int, Promise] = {}  # by index
+        self._first = 0
+
+    def look(self) -> BaseException | None:
+        return None
+
+    def left(self) -> int | None:
+        return None
+
+    def cut(self, hand_over: HandOver) -> None:
+        """Nothing is ever left unsent that was drawn."""
+
+    def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
+        """Draw what waits, or what is wanted of it."""
+        draw = Draw(self._first, packet_tasks=1)
+        most = plan.packets * plan.packet_tasks
+        # Of few calls every worker gets its share, however short they are.
+        length = max(min(plan.unit_tasks, -(-len(self.waiting) // (2 * plan.cpu_count))), 1)
+        while (
+            draw.tasks < most
+            and len(draw.units) < MAX_UNITS_PER_PARCEL
+            and draw.size_bytes < PARCEL_BYTES
+            and (calls := self._take(min(length, most - draw.tasks)))
+        ):
+            self._add(calls, draw)
+        draw.packets = draw.tasks
+        self._first += draw.tasks
+        hand_over(plan, draw)
+        return True
+
+    def _take(self, most: int) -> list[tuple[Call, _Counted]]:
+        calls: list[tuple[Call, _Counted]] = []
+        while len(calls) < most:
+            try:
+                call = self.waiting.popleft()
+            except IndexError:
+                break
+            if call[1].begin():
+                calls.append(call)
+        return calls
+
+    def _add(self, calls: list[tuple[Call, _Counted]], draw: Draw) -> None:
+        """Serialize calls as one unit; if that fails, each alone."""
+        start = draw.first + draw.tasks
+        try:
+            unit = _serialized(calls)
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            if len(calls) == 1:
+                calls[0][1].settle(None, as_local(error))
+                return
+            for call in calls:
+                self._add([call], draw)
+            return
+        # Results may come as soon as it is handed over.
+        for index, (_, promise) in enumerate(calls, start):
+            self.sent[index] = promise
+        draw.units.append(unit.segments)
+        draw.unit_tasks.append(len(calls))
+        draw.tasks += len(calls)
+        draw.size_bytes += unit.size_bytes
+
+
+def _serialized(calls: list[tuple[Call, _Counted]]) -> Serialized:
+    subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
+    # The caller may change them as soon as the call was made.
+    return detach(serialize([call for call, _ in calls], subject))
+
+
+class CallStream:
+    """Calls under way, of a kind that may share a job.
+
+    Args:
+        spec: How they run; its function takes a call.
+        place: Where.
+
+    Raises:
+        ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
+    """
+
+    def __init__(self, spec: JobSpec, place: Place) -> None:
+        self._calls = _Calls()
+        spec.budget_bytes = place.budget_bytes
+        self._engine = place.engine()
+        self._drawing = threading.Lock()
+        self._changed = threading.Condition()
+        self._open_calls = 0
+        self.failed = False
+        try:
+            self._job = Job(spec, self._engine, self._calls)
+            self._job.start()
+        except BaseException:
+            self._engine.release()
+            raise
+        self._job.leave_pumping()
+        self._reader = threading.Thread(target=self._read, name="achilles-pool-calls", daemon=True)
+        self._reader.start()
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over."""
+        return self._open_calls
+
+    def waiting(self) -> list[Promise]:
+        """Whose calls were not sent."""
+        return [counted.promise for _, counted in list(self._calls.waiting)]
+
+    def expect(self) -> None:
+        """A call will be made."""
+        with self._changed:
+            self._open_calls += 1
+
+    def add(self, call: Call, promise: Promise) -> None:
+        """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything."""
+        self._calls.waiting.append((call, _Counted(promise, self._over)))
+        self._send_waiting()
+        if self.failed:
+            # The reader may have looked before this was there.
+            self._fail_all(TaskCancelled("the pool ended before this call was over"))
+
+    def _send_waiting(self) -> None:
+        """Draw what is wanted, unless another thread is at it, which then sees this as well."""
+        while self._calls.waiting and self._drawing.acquire(blocking=False):
+            try:
+                while self._calls.waiting and self._job.feed_once(block=False):
+                    pass
+            finally:
+                self._drawing.release()
+            if not self._job.wants_input:
+                return
+
+    def _may_send(self) -> bool:
+        # A thread that draws goes on while anything waits.
+        return bool(self._calls.waiting) and not self._drawing.locked() and self._job.wants_input
+
+    def _read(self) -> None:
+        job = self._job
+        try:
+            while True:
+                parcel = job.next_parcel(unless=self._may_send)
+                if parcel is not None:
+                    self._settle(parcel)
+                    parcel = None
+                elif job.over:
+                    break
+                else:
+                    self._send_waiting()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            self._fail_all(error)
+        finally:
+            self._fail_all(TaskCancelled("the pool was terminated before this call was over"))
+
+    def _settle(self, parcel: ParcelResults) -> None:
+        values, failures = items_of(parcel)
+        for place in range(len(values)):
+            failure = None if place not in failures else as_local(failures[place])
+            # Not taken away before it can be settled: whatever goes wrong, who waits is told.
+            self._calls.sent.pop(parcel.first + place).settle(values[place], failure)
+            values[place] = None
+
+    def _fail_all(self, error: BaseException) -> None:
+        self.failed = True
+        sent = self._calls.sent
+        while sent:
+            sent.popitem()[1].settle(None, error)
+        while self._calls.waiting:
+            try:
+                promise = self._calls.waiting.popleft()[1]
+            except IndexError:
+                break
+            if promise.begin():
+                promise.settle(None, error)
+
+    def _over(self) -> None:
+        with self._changed:
+            self._open_calls -= 1
+            if not self._open_calls:
+                self._changed.notify_all()
+
+    def join(self) -> None:
+        """Wait until all calls are over."""
+        with self._changed:
+            while self._open_calls:
+                self._changed.wait(0.25)
+
+    def close(self) -> None:
+        """Cancel what is not over; whoever waits is told. Harmless when repeated."""
+        self._job.cancel()
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+        self._engine.release()
+
+
+class _Counted:
+    """A promise that tells its stream when it is settled, or found unwanted."""
+
+    __slots__ = ("_over", "promise")
+
+    def __init__(self, promise: Promise, over: Callable[[], None]) -> None:
+        self.promise = promise
+        self._over = over
+
+    def begin(self) -> bool:
+        if self.promise.begin():
+            return True
+        self._over()
+        return False
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        try:
+            self.promise.settle(value, error)
+        finally:
+            self._over()
