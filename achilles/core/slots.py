@@ -11,7 +11,7 @@ Rules:
    about as long as each other, not very long): up to `QUEUE_NS` of work, so that it does not wait for
    the next one, and nothing waits behind something much longer. Workers with room are served in turn.
 3. Results of a parcel are kept until it is complete, `FLUSH_BYTES` have gathered or `FLUSH_NS` have
-   passed since some were sent, then sent.
+   passed since some were sent (`LateResults`), then sent.
 4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
    packet that is spread over workers are brought together at one of them for reducing.
 5. When a worker dies, only the item it was running is charged with the death. What it had not
@@ -37,6 +37,8 @@ from itertools import count
 from . import slots_events as ev
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .fairness import FairQueue
+from .late_results import PATIENCE_NS as FLUSH_NS
+from .late_results import LateResults
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
 from .roomy_workers import RoomyWorkers
 from .slots_events import ParcelKey
@@ -46,7 +48,6 @@ from .time_limits import TimeLimits
 __all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
 
 FLUSH_BYTES = 256 * 1024
-FLUSH_NS = 50_000_000
 
 
 class Slots:
@@ -66,6 +67,7 @@ class Slots:
         self._roomy = RoomyWorkers(self.workers)
         self._cancelled = CancelledPieces()
         self._long = LongPieces()
+        self._late = LateResults()
         self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
@@ -284,8 +286,13 @@ class Slots:
         parcel.kept_bytes += size_bytes
         complete = parcel.missing_tasks <= 0 and parcel.missing_empty <= 0
         late = self._now_ns - parcel.sent_ns >= FLUSH_NS
-        if not complete and not late and parcel.kept_bytes < FLUSH_BYTES:
-            return
+        if complete or late or parcel.kept_bytes >= FLUSH_BYTES:
+            self._send(parcel, complete)
+        else:
+            self._wake_at(self._late.note(parcel.key, parcel.sent_ns))
+
+    def _send(self, parcel: ParcelState, complete: bool = False) -> None:
+        self._late.sent(parcel.key)
         parcel.sent_ns = self._now_ns
         self._out.append(ev.SendResults(parcel.key, parcel.segments()))
         for piece in parcel.done:
@@ -412,6 +419,11 @@ class Slots:
             self._roomy.note(late)
             self._out.append(ev.HandBack(late.worker, piece.piece))
         self._wake_at(look_at_ns)
+        keys, send_at_ns = self._late.take_due(now_ns)
+        for key in keys:
+            if key in self.parcels and self.parcels[key].done:
+                self._send(self.parcels[key])
+        self._wake_at(send_at_ns)
 
     def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
         return self._roomy.idle > 0 or len(self._turns) > (job in self._turns)

@@ -53,6 +53,7 @@ class Job(Progress):
 
     def start(self) -> None:
         """Look at the first argument and hand the job to the engine."""
+        self._began_ns = time.monotonic_ns()
         error = self._drawer.look()
         with self._changed:
             drawer = self._drawer
@@ -108,10 +109,12 @@ class Job(Progress):
             self._drawing = True
             # Who waits for results looks now and then at what is drawn.
             self._changed.notify_all()
+        began_ns = time.monotonic_ns()
         try:
             return self._drawer.draw(plan, self._drawn)
         finally:
             self._drawing = False
+            self._feed_ns += time.monotonic_ns() - began_ns
             if self._pumps and self._brain.input_ended:
                 self._engine.lead()  # there is nothing more to do but to wait for results
             self._errands.run()
@@ -123,6 +126,7 @@ class Job(Progress):
                 return  # stopped in the meantime
             if draw.error is not None:
                 self._input_error = draw.error
+            self._draw_ns += draw.draw_ns
             if draw.units:
                 self._draws[self._brain.next_parcel()[0]] = draw
                 event = ev.ParcelDrawn(

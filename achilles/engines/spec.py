@@ -41,6 +41,8 @@ class JobSpec(Record):
     flat: bool = False
     # How many tasks may be drawn whose results were not taken. None: as many as keep the nodes busy.
     most_ahead: int | None = None
+    # Whether somebody takes single results as they come.
+    prompt: bool = False
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""

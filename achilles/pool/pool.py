@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..config_values import LOCAL
 from ..engines.drawing import iterate
 from ..progress_bar import bar_for
+from .explaining import Explanation, explain
 from .iterators import ResultIterator
 from .jobs import Jobs
 from .options import Options
@@ -239,6 +240,30 @@ class Pool:
     ) -> ResultIterator:
         """As `imap`, with results as they come."""
         return self._imap(func, iterable, chunksize, buffersize, options, ordered=False)
+
+    # -- how it is
+
+    def status(self) -> dict[str, Any]:
+        """Where the pool runs, its state, its workers and what is under way, as a plain dictionary.
+
+        On a cluster the server is asked, and ``nodes`` tells of each of its nodes. Blocks for that answer.
+        """
+        status: dict[str, Any] = {
+            "where": LOCAL if self._place.is_local else self._place.settings.endpoint,
+            "state": self._state,
+            "jobs": self._jobs.rows(),
+            "open_calls": self._jobs.streams.open_calls,
+        }
+        if self._place.is_local:
+            status["workers"] = self._place.worker_pids
+        else:
+            status["nodes"] = self._place.nodes()
+            status["workers"] = sum(node["cpu_count"] for node in status["nodes"])
+        return status
+
+    def explain(self) -> Explanation:
+        """What limits the job under way, or the last one: print it, or let a notebook show it."""
+        return explain(self._jobs.figures())
 
     # -- the pool's own life
 

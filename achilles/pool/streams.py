@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engines.spec import JobSpec
+from .explaining import Figures
 from .options import Options
 from .place import Place
 from .stream import Call, CallStream, Promise
@@ -63,6 +64,19 @@ class Streams:
             streams = list(self._streams.values())
         for stream in streams:
             stream.join()
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over."""
+        with self._lock:
+            return sum(stream.open_calls for stream in self._streams.values())
+
+    def figures(self) -> Figures | None:
+        """What was measured of the stream with the most calls done."""
+        with self._lock:
+            streams = list(self._streams.values())
+        each = [stream.figures(is_local=self._place.is_local) for stream in streams]
+        return max(each, key=lambda figures: (not figures.done, figures.tasks), default=None)
 
     def cancel_waiting(self, cancel: Callable[[Any], Any]) -> None:
         """Call ``cancel`` with the promise of each call that was not sent."""

@@ -1,0 +1,57 @@
+"""Results that wait for the rest of their parcel, and must not wait for long.
+
+Results are gathered, so that short tasks share a frame. What is gathered is sent when another result comes
+and enough time has passed; but the next one may take an hour. So one wake-up is kept, for the parcel
+that has waited longest: at most one for each `PATIENCE_NS`, however many parcels there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .slots_events import ParcelKey
+
+__all__ = ["PATIENCE_NS", "LateResults"]
+
+# How long results wait for others.
+PATIENCE_NS = 50_000_000
+
+
+class LateResults:
+    """Parcels with results that were not sent, by when they should be."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[ParcelKey, None] = {}
+        self._due: deque[tuple[int, ParcelKey]] = deque()
+        self._wakes = False
+
+    def note(self, key: ParcelKey, now_ns: int) -> int | None:
+        """A parcel has results that wait; returns when to look at it, if nobody has said yet."""
+        if key in self._waiting:
+            return None
+        self._waiting[key] = None
+        self._due.append((now_ns + PATIENCE_NS, key))
+        return self._wake()
+
+    def sent(self, key: ParcelKey) -> None:
+        """Nothing of it waits any more."""
+        self._waiting.pop(key, None)
+
+    def take_due(self, now_ns: int) -> tuple[list[ParcelKey], int | None]:
+        """The parcels whose results have waited for long enough, and when to look again."""
+        if not self._due or self._due[0][0] > now_ns:
+            return [], None
+        found: dict[ParcelKey, None] = {}
+        while self._due and (self._due[0][0] <= now_ns or self._due[0][1] not in self._waiting):
+            key = self._due.popleft()[1]
+            if key in self._waiting:
+                del self._waiting[key]
+                found[key] = None
+        self._wakes = False
+        return list(found), self._wake()
+
+    def _wake(self) -> int | None:
+        if self._wakes or not self._due:
+            return None
+        self._wakes = True
+        return self._due[0][0]
