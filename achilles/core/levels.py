@@ -18,22 +18,28 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Level(Generic[K]):
-    """The queues of one priority."""
+    """The queues of one priority.
 
-    __slots__ = ("_grouped", "_open", "_present", "active", "keys", "priority")
+    Attributes:
+        open: That of keys that anybody can serve.
+        keys: How many keys it has, and of these:
+        active: How many.
+    """
+
+    __slots__ = ("_grouped", "_present", "active", "keys", "open", "priority")
 
     def __init__(self, priority: int) -> None:
         self.priority = priority
         self.keys = 0
         self.active = 0
         self._present = Present()
-        self._open: FairQueue[K] = FairQueue(self._present)
+        self.open: FairQueue[K] = FairQueue(self._present)
         self._grouped: dict[Hashable, FairQueue[K]] = {}
 
     def queue_for(self, group: Hashable | None) -> FairQueue[K]:
         """The queue of a group; None: of the keys that anybody can serve."""
         if group is None:
-            return self._open
+            return self.open
         if group not in self._grouped:
             self._grouped = {name: queue for name, queue in self._grouped.items() if not queue.is_unused}
             self._grouped[group] = FairQueue(self._present)
@@ -41,9 +47,9 @@ class Level(Generic[K]):
 
     def first_that(self, accepts: Callable[[K], bool], groups: Iterable[Hashable] = ()) -> K | None:
         """The first key in due order, of these groups or of none, for which ``accepts`` is true."""
-        first = self._open.first_that(accepts)
+        first = self.open.first_that(accepts)
         if self._grouped:
-            first_at = None if first is None else self._open.due_at(first)
+            first_at = None if first is None else self.open.due_at(first)
             for group in groups:
                 queue = self._grouped.get(group)
                 key = None if queue is None else queue.first_that(accepts)
@@ -54,28 +60,28 @@ class Level(Generic[K]):
         return first
 
     def __iter__(self) -> Iterator[K]:
-        yield from self._open
+        yield from self.open
         for queue in self._grouped.values():
             yield from queue
 
 
 class Levels(Generic[K]):
-    """Keys in the order in which they are due: by priority, and then in turns."""
+    """Keys in the order in which they are due: by priority, and then in turns.
+
+    Attributes:
+        is_flat: Whether all keys have the same priority.
+    """
 
     def __init__(self) -> None:
         # The one that nearly all keys have stays.
         self._levels: dict[int, Level[K]] = {0: Level(0)}
         self._from_high: list[Level[K]] = list(self._levels.values())
         self._places: dict[K, tuple[Level[K], FairQueue[K]]] = {}
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether all keys have the same priority."""
-        return len(self._from_high) == 1
+        self.is_flat = True
 
     def __len__(self) -> int:
         """Number of active keys."""
-        if len(self._from_high) == 1:
+        if self.is_flat:
             return self._from_high[0].active
         return sum(level.active for level in self._from_high)
 
@@ -122,6 +128,7 @@ class Levels(Generic[K]):
 
     def _sort(self) -> None:
         self._from_high = [self._levels[priority] for priority in sorted(self._levels, reverse=True)]
+        self.is_flat = len(self._from_high) == 1
 
     def activate(self, key: K) -> None:
         """Say that the key wants service."""
@@ -156,7 +163,7 @@ class Levels(Generic[K]):
     def first(self) -> K | None:
         """The key due next of those that anybody can serve, or None."""
         for level in self._from_high:
-            if level.active and (key := level.queue_for(None).first()) is not None:
+            if level.active and (key := level.open.first()) is not None:
                 return key
         return None
 

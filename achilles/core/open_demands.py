@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from .scheduler_state import JobState
 
@@ -36,16 +36,18 @@ class OpenDemands:
         job.asked += 1
         self._waiting.append((now_ns + STALE_NS, job.job, node, self._serial))
 
-    def stale(self, now_ns: int) -> Iterator[tuple[JobState, int]]:
+    def stale(self, now_ns: int) -> list[tuple[JobState, int]]:
         """Jobs that have not answered in time, with the node; each once."""
+        found: list[tuple[JobState, int]] = []
         while self._waiting:
             stale_at_ns, number, node, serial = self._waiting[0]
             job = self._jobs.get(number)
             if job is not None and job.open_demands.get(node) == serial:
                 if stale_at_ns > now_ns:
-                    return
-                yield job, node
+                    break
+                found.append((job, node))
             self._waiting.popleft()
+        return found
 
     def woken(self) -> None:
         """A time that was asked for has come."""
