@@ -59,11 +59,6 @@ class Level(Generic[K]):
                         first, first_at = key, due_at
         return first
 
-    def __iter__(self) -> Iterator[K]:
-        yield from self.open
-        for queue in self._grouped.values():
-            yield from queue
-
 
 class Levels(Generic[K]):
     """Keys in the order in which they are due: by priority, and then in turns.
@@ -77,22 +72,19 @@ class Levels(Generic[K]):
         self._levels: dict[int, Level[K]] = {0: Level(0)}
         self._from_high: list[Level[K]] = list(self._levels.values())
         self._places: dict[K, tuple[Level[K], FairQueue[K]]] = {}
+        self._active: dict[K, None] = {}
         self.is_flat = True
 
     def __len__(self) -> int:
         """Number of active keys."""
-        if self.is_flat:
-            return self._from_high[0].active
-        return sum(level.active for level in self._from_high)
+        return len(self._active)
 
     def __contains__(self, key: object) -> bool:
-        place = self._places.get(key)  # type: ignore[arg-type]  # any object may be asked for
-        return place is not None and key in place[1]
+        return key in self._active
 
     def __iter__(self) -> Iterator[K]:
         """Active keys, in no particular order."""
-        for level in self._from_high:
-            yield from level
+        return iter(self._active)
 
     def from_high(self) -> Iterator[Level[K]]:
         """The levels with active keys, the highest first."""
@@ -119,7 +111,9 @@ class Levels(Generic[K]):
         if place is None:
             return
         level, queue = place
-        level.active -= key in queue
+        if key in self._active:
+            del self._active[key]
+            level.active -= 1
         queue.remove(key)
         level.keys -= 1
         if not level.keys and level.priority:
@@ -132,17 +126,19 @@ class Levels(Generic[K]):
 
     def activate(self, key: K) -> None:
         """Say that the key wants service."""
-        level, queue = self._places[key]
-        if key not in queue:
+        if key not in self._active:
+            level, queue = self._places[key]
+            self._active[key] = None
             level.active += 1
             queue.activate(key)
 
     def deactivate(self, key: K) -> None:
         """Say that the key wants nothing for now."""
-        place = self._places.get(key)
-        if place is not None and key in place[1]:
-            place[0].active -= 1
-            place[1].deactivate(key)
+        if key in self._active:
+            level, queue = self._places[key]
+            del self._active[key]
+            level.active -= 1
+            queue.deactivate(key)
 
     def serve(self, key: K, service: float) -> None:
         """Account service that begins now (any unit, the same for all keys)."""

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = [
-    "MAX_PATTERNS",
-    "MAX_PATTERNS_CHARACTERS",
-    "MAX_PATTERN_CHARACTERS",
-    "NamePatterns",
-    "listed",
-]
+__all__ = ["NamePatterns", "listed"]
 
-MAX_PATTERNS = 64
-MAX_PATTERN_CHARACTERS = 255
-# Of all patterns of a job together, so that they fit into a header.
-MAX_PATTERNS_CHARACTERS = 4096
 # Names that a message lists before it only counts the others.
 LISTED = 8
 

@@ -233,7 +233,8 @@ class Scheduler:
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
             job.stalled = False
-            if not answers or node is None or node.draining or not node.may_run(job):
+            narrow = job.group is not None and node is not None and not node.may_run(job)
+            if not answers or node is None or node.draining or narrow:
                 if answers:
                     self._close_demand(job, event.node)
                 self._retry(job, parcel)

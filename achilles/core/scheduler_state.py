@@ -305,7 +305,7 @@ class NodeState(Record):
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
         sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
-        task_ns = job.work_of(1)
+        task_ns = max(job.task_ns, LEAST_TASK_NS) * job.slots
         # While much is left, longer parcels cost less, and nobody waits for them in the end.
         left_ns = min(even_tasks * task_ns / GUIDED_SHARES, self.cpu_count * LONGEST_WINDOW_NS)
         tasks = max(self.window_ns, left_ns) / sharing / task_ns
