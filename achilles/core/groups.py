@@ -94,9 +94,9 @@ class Groups:
         return bool(self._groups)
 
     def job_came(self, job: JobState) -> list[Group]:
-        """Find the group of a job, if it needs one; the groups that are new."""
+        """Find the group of a job, if it needs one; the groups that had no jobs before."""
         self._jobs_at[job.priority] += 1
-        before = set(self._groups)
+        before = {group for group in self._groups.values() if group.jobs}
         lowest = min(self._jobs_at)
         if lowest != self._lowest:
             self._lowest = lowest
@@ -109,7 +109,7 @@ class Groups:
             del self._groups[group.kind]
             for number in list(group.nodes):
                 group.let_go(self._nodes[number])
-        return [group for kind, group in self._groups.items() if kind not in before]
+        return [group for group in self._groups.values() if group not in before]
 
     def _is_narrow(self, job: JobState) -> bool:
         return bool(job.patterns) or job.slots > 1
