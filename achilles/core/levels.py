@@ -41,22 +41,31 @@ class Level(Generic[K]):
         if group is None:
             return self.open
         if group not in self._grouped:
-            self._grouped = {name: queue for name, queue in self._grouped.items() if not queue.is_unused}
             self._grouped[group] = FairQueue(self._present)
         return self._grouped[group]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether anybody can serve all keys."""
+        return not self._grouped
+
+    def tidy(self) -> None:
+        """Forget groups that have no keys any more."""
+        self._grouped = {group: queue for group, queue in self._grouped.items() if not queue.is_unused}
 
     def first_that(self, accepts: Callable[[K], bool], groups: Iterable[Hashable] = ()) -> K | None:
         """The first key in due order, of these groups or of none, for which ``accepts`` is true."""
         first = self.open.first_that(accepts)
-        if self._grouped:
-            first_at = None if first is None else self.open.due_at(first)
-            for group in groups:
-                queue = self._grouped.get(group)
-                key = None if queue is None else queue.first_that(accepts)
-                if queue is not None and key is not None:
-                    due_at = queue.due_at(key)
-                    if first_at is None or due_at < first_at:
-                        first, first_at = key, due_at
+        if not self._grouped:
+            return first
+        first_at = None if first is None else self.open.due_at(first)
+        for group in groups:
+            queue = self._grouped.get(group)
+            key = None if queue is None else queue.first_that(accepts)
+            if queue is not None and key is not None:
+                due_at = queue.due_at(key)
+                if first_at is None or due_at < first_at:
+                    first, first_at = key, due_at
         return first
 
 
@@ -65,7 +74,12 @@ class Levels(Generic[K]):
 
     Attributes:
         is_flat: Whether all keys have the same priority.
+        serve: Account service of a key that begins now (any unit, the same for all keys).
+        charge: Correct the account of a key: earlier service proved longer, or (negative) shorter.
     """
+
+    serve: Callable[[K, float], None]
+    charge: Callable[[K, float], None]
 
     def __init__(self) -> None:
         # The one that nearly all keys have stays.
@@ -74,6 +88,7 @@ class Levels(Generic[K]):
         self._places: dict[K, tuple[Level[K], FairQueue[K]]] = {}
         self._active: dict[K, None] = {}
         self.is_flat = True
+        self._arrange()
 
     def __len__(self) -> int:
         """Number of active keys."""
@@ -99,8 +114,9 @@ class Levels(Generic[K]):
         level = self._levels.get(priority)
         if level is None:
             level = self._levels[priority] = Level(priority)
-            self._sort()
         queue = level.queue_for(group)
+        if level.priority or group is not None:
+            self._arrange()
         queue.add(key, weight)
         level.keys += 1
         self._places[key] = level, queue
@@ -116,13 +132,23 @@ class Levels(Generic[K]):
             level.active -= 1
         queue.remove(key)
         level.keys -= 1
+        if queue.is_unused and queue is not level.open:
+            level.tidy()
+            self._arrange()
         if not level.keys and level.priority:
             del self._levels[level.priority]
-            self._sort()
+            self._arrange()
 
-    def _sort(self) -> None:
+    def _arrange(self) -> None:
+        """Note which levels and queues there are."""
         self._from_high = [self._levels[priority] for priority in sorted(self._levels, reverse=True)]
         self.is_flat = len(self._from_high) == 1
+        level = self._from_high[0]
+        # Where there is but one queue, nobody needs to look for the right one.
+        simple = self.is_flat and level.is_plain
+        self.serve, self.charge = (
+            (level.open.serve, level.open.charge) if simple else (self._serve, self._charge)
+        )
 
     def activate(self, key: K) -> None:
         """Say that the key wants service."""
@@ -140,14 +166,12 @@ class Levels(Generic[K]):
             level.active -= 1
             queue.deactivate(key)
 
-    def serve(self, key: K, service: float) -> None:
-        """Account service that begins now (any unit, the same for all keys)."""
+    def _serve(self, key: K, service: float) -> None:
         place = self._places.get(key)
         if place is not None:
             place[1].serve(key, service)
 
-    def charge(self, key: K, service: float) -> None:
-        """Correct the account of a key: earlier service proved longer, or (negative) shorter."""
+    def _charge(self, key: K, service: float) -> None:
         place = self._places.get(key)
         if place is not None:
             place[1].charge(key, service)
@@ -165,6 +189,8 @@ class Levels(Generic[K]):
 
     def first_that(self, accepts: Callable[[K], bool], groups: Iterable[Hashable] = ()) -> K | None:
         """The first key in due order, of these groups or of none, for which ``accepts`` is true."""
+        if self.is_flat:
+            return self._from_high[0].first_that(accepts, groups)
         for level in self._from_high:
             if level.active and (key := level.first_that(accepts, groups)) is not None:
                 return key

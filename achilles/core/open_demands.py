@@ -36,8 +36,11 @@ class OpenDemands:
         job.asked += 1
         self._waiting.append((now_ns + STALE_NS, job.job, node, self._serial))
 
-    def stale(self, now_ns: int) -> list[tuple[JobState, int]]:
-        """Jobs that have not answered in time, with the node; each once."""
+    def stale(self, now_ns: int) -> tuple[list[tuple[JobState, int]], int | None]:
+        """Jobs that have not answered in time, with the node, each once.
+
+        And when to look again, if that was not asked for yet.
+        """
         found: list[tuple[JobState, int]] = []
         while self._waiting:
             stale_at_ns, number, node, serial = self._waiting[0]
@@ -47,15 +50,11 @@ class OpenDemands:
                     break
                 found.append((job, node))
             self._waiting.popleft()
-        return found
+        if not self._waiting or self._wakes_at_ns >= 0:
+            return found, None
+        self._wakes_at_ns = self._waiting[0][0]
+        return found, self._wakes_at_ns
 
     def woken(self) -> None:
         """A time that was asked for has come."""
         self._wakes_at_ns = -1
-
-    def wake_at(self) -> int | None:
-        """When to look again, if that was not asked for yet."""
-        if not self._waiting or self._wakes_at_ns >= 0:
-            return None
-        self._wakes_at_ns = self._waiting[0][0]
-        return self._wakes_at_ns

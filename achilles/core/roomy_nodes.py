@@ -7,7 +7,7 @@ what comes before it or beside it counts: so it gets its window at a node that i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from .groups import Group, Groups
@@ -86,18 +86,15 @@ class RoomyNodes:
     def first_for(self, job: JobState) -> NodeState | None:
         """A node with room that the job has not asked yet. It has asked few, so few are passed."""
         if job.group is not None:
-            return self._first_of(job.group.roomy, job)
-        pythons = self._by_python if job.python is None else (job.python,)
-        for python in pythons:
-            node = self._first_of(self._by_python.get(python, {}), job)
-            if node is not None:
-                return node
-        return None
-
-    def _first_of(self, roomy: Mapping[int, None], job: JobState) -> NodeState | None:
-        for number in islice(roomy, MAX_OPEN_DEMANDS + 1):
-            if job.lost or number not in job.open_demands:
-                return self._nodes[number]
+            indexes: Iterable[Mapping[int, None]] = (job.group.roomy,)
+        elif job.python is None:
+            indexes = self._by_python.values()
+        else:
+            indexes = (self._by_python.get(job.python, {}),)
+        for roomy in indexes:
+            for number in islice(roomy, MAX_OPEN_DEMANDS + 1):
+                if job.lost or number not in job.open_demands:
+                    return self._nodes[number]
         return None
 
     def first_wanted(self) -> NodeState | None:

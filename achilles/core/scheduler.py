@@ -409,8 +409,8 @@ class Scheduler:
             self._due.serve(job.job, parcel.work_ns)
             self._out.append(ev.Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
         else:
-            packets = node.packets_for(job, len(self._due), self._pythons.task_slots(job))
-            cpu_count = node.task_slots(job.slots)
+            cpu_count = node.cpu_count if job.slots == 1 else node.task_slots(job.slots)
+            packets = node.packets_for(job, cpu_count, len(self._due), self._pythons.task_slots(job))
             work_ns = job.work_of(packets * cpu_count * job.chunksize)
             self._demands.made(job, node.node, self._now_ns)
             node.reserve(job, work_ns)
@@ -431,11 +431,11 @@ class Scheduler:
 
     def _release_stale(self) -> None:
         """Rule 4: give back the room of demands that were not answered in time."""
-        for job, node_number in self._demands.stale(self._now_ns):
+        stale, wake_ns = self._demands.stale(self._now_ns)
+        for job, node_number in stale:
             self._unreserve(self.nodes[node_number], job)
             job.stalled = True
             self._reconsider(job)
             self._spread = True
-        wake_ns = self._demands.wake_at()
         if wake_ns is not None:
             self._out.append(ev.WakeAt(wake_ns))

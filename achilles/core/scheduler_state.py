@@ -286,15 +286,15 @@ class NodeState(Record):
             return job.group in self.groups
         return job.python is None or job.python == self.python
 
-    def packets_for(self, job: JobState, sharing_jobs: int, slots: int) -> int:
+    def packets_for(self, job: JobState, cpu_count: int, sharing_jobs: int, slots: int) -> int:
         """How many packets of the job to ask for.
 
         Args:
             job: Whose.
+            cpu_count: How many of its tasks run here at once.
             sharing_jobs: How many jobs want room.
             slots: How many of its tasks all nodes that could run it can run at once.
         """
-        cpu_count = self.task_slots(job.slots)
         packet_tasks = packet_length(cpu_count, job.chunksize)
         # However long tasks are, parts of this will not be what the others wait for in the end.
         even_tasks = (job.tasks - job.tasks_came) * cpu_count / slots

@@ -59,7 +59,7 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
     roomy = node.node in scheduler._roomy._by_python.get(node.python, ())
     require(roomy == (not node.draining and node.has_room()), f"room of a node is misnoted: {roomy}")
     for group in scheduler._groups:
-        require((group in node.groups) == group.may_run_on(node), "a node is not in a group that it belongs to")
+        require((group in node.groups) == group.may_run_on(node), "a node is in the wrong groups")
         require((node.node in group.nodes) == (group in node.groups), "a group misses a node")
         if not group.jobs:
             continue  # it is looked at again when one comes

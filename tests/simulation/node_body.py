@@ -181,7 +181,7 @@ class NodeBody(Machine, Peer):
                 self.world.at(at_ns, lambda: self._hear(ev.TimePassed(self.world.now_ns)))
 
     def _check_order(self, commands: list[ev.Command]) -> None:
-        """Nobody is served before somebody of a higher priority, and no more tasks run than there are slots."""
+        """Nobody is served before who has a higher priority, and tasks take no more slots than there are."""
         waiting = [job for job in self.brain.jobs.values() if job.waiting]
         for command in commands:
             if isinstance(command, ev.RunPiece | ev.RunReduce):

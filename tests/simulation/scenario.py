@@ -157,7 +157,8 @@ def _give_needs(scenario: Scenario) -> None:
     rng = random.Random(~scenario.seed)
     for node in scenario.nodes:
         name = rng.choice(["alice", "Bob", "gpu"])
-        node.names = (f"{name}{node.node}" if rng.random() < 0.7 else name, f"10.0.{node.node % 2}.{node.node}")
+        name = f"{name}{node.node}" if rng.random() < 0.7 else name
+        node.names = (name, f"10.0.{node.node % 2}.{node.node}")
         node.shares_slots = rng.random() < 0.9
     if rng.random() < 0.5:
         return

@@ -144,9 +144,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     # Honest peers.
 
     @precondition(lambda self: len(self.cpu_counts) < MAX_NODES)
-    @rule(
-        cpu_count=st.sampled_from([1, 2, 8]), python=st.sampled_from(PYTHONS), names=st.sampled_from(NAMES)
-    )
+    @rule(cpu_count=st.sampled_from([1, 2, 8]), python=st.sampled_from(PYTHONS), names=st.sampled_from(NAMES))
     def node_joins(self, cpu_count: int, python: tuple[int, int], names: tuple[str, ...]) -> None:
         self.serial += 1
         self.cpu_counts[self.serial] = cpu_count
