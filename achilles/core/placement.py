@@ -1,8 +1,9 @@
 """Which waiting piece goes to which worker next.
 
 A piece whose tasks take several slots runs at one worker and keeps as many others idle. When it is due and
-there are too few, nothing else is begun until there are enough, even if others become due meanwhile: so it
-waits for what runs, and not for ever. Only what has a higher priority comes before it then.
+there are too few, nothing else is begun until there are enough. If none of its job runs, that holds even
+when others become due meanwhile: so it waits for what runs, and not for ever. Only what has a higher
+priority comes before it then.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Placement:
         job = self._jobs[number]
         worker = self._roomy.first_for(job.is_short(job.waiting[0]), job.slots)
         if job.slots > 1:
-            self._gathers = number if worker is None else None
+            self._gathers = number if worker is None and not self._runs(job) else None
         return None if worker is None else (job, worker)
 
     def _next_wide(self) -> int | None:
@@ -71,6 +72,10 @@ class Placement:
         if number is None or gathers is None or gathers not in self._turns or not self._fits(gathers):
             return number
         return gathers if self._jobs[gathers].priority >= self._jobs[number].priority else number
+
+    def _runs(self, job: JobState) -> bool:
+        """Whether a worker runs something of a job whose tasks take several slots."""
+        return any(self._workers[number].pieces[0].key[0] == job.job for number in self._roomy.holders)
 
     def _fits(self, number: int) -> bool:
         return self._jobs[number].slots <= len(self._workers)

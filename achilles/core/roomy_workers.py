@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .slots_state import WorkerState
 
@@ -31,6 +31,11 @@ class RoomyWorkers:
     def idle(self) -> int:
         """How many workers have nothing to do, and may get something."""
         return max(len(self._idle) - self._held, 0)
+
+    @property
+    def holders(self) -> Iterable[int]:
+        """The workers for whose tasks others are held."""
+        return self._held_by
 
     def note(self, worker: WorkerState, *, served: bool = False) -> None:
         """Keep the lists true after a worker got something (``served``) or changed otherwise."""
