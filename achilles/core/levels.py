@@ -145,10 +145,9 @@ class Levels(Generic[K]):
         self.is_flat = len(self._from_high) == 1
         level = self._from_high[0]
         # Where there is but one queue, nobody needs to look for the right one.
-        simple = self.is_flat and level.is_plain
-        self.serve, self.charge = (
-            (level.open.serve, level.open.charge) if simple else (self._serve, self._charge)
-        )
+        self._only = only = level.open if self.is_flat and level.is_plain else None
+        self.serve = self._serve if only is None else only.serve
+        self.charge = self._charge if only is None else only.charge
 
     def activate(self, key: K) -> None:
         """Say that the key wants service."""
@@ -189,8 +188,8 @@ class Levels(Generic[K]):
 
     def first_that(self, accepts: Callable[[K], bool], groups: Iterable[Hashable] = ()) -> K | None:
         """The first key in due order, of these groups or of none, for which ``accepts`` is true."""
-        if self.is_flat:
-            return self._from_high[0].first_that(accepts, groups)
+        if self._only is not None:
+            return self._only.first_that(accepts)
         for level in self._from_high:
             if level.active and (key := level.first_that(accepts, groups)) is not None:
                 return key

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from achilles.core import slots_events as ev
@@ -69,7 +67,9 @@ def test_a_long_piece_gives_way_to_a_higher_priority_and_not_to_a_lower() -> Non
 # Slots
 
 
-@pytest.mark.parametrize(("workers", "slots", "at_once"), [(4, 2, 2), (5, 2, 2), (4, 4, 1), (7, 3, 2), (3, 1, 3)])
+@pytest.mark.parametrize(
+    ("workers", "slots", "at_once"), [(4, 2, 2), (5, 2, 2), (4, 4, 1), (7, 3, 2), (3, 1, 3)]
+)
 def test_so_many_tasks_run_at_once_as_their_slots_go_into_the_node(
     workers: int, slots: int, at_once: int
 ) -> None:
@@ -238,8 +238,10 @@ def test_the_slots_are_free_again_after_cancelling(how: str) -> None:
     drive = drive_with(3, 3)
     parcel(drive, WIDE, 2)
     (worker,) = busy(drive, WIDE)
-    event: tuple[Any, ...] = (ev.JobForgotten, WIDE) if how == "forgotten" else (ev.ParcelAbandoned, (WIDE, 0, 1))
-    drive.hear(*event)
+    if how == "forgotten":
+        drive.hear(ev.JobForgotten, WIDE)
+    else:
+        drive.hear(ev.ParcelAbandoned, (WIDE, 0, 1))
     parcel(drive, NARROW, 3)
     assert not busy(drive, NARROW)  # it is busy until it is stopped
     drive.now_ns += CANCEL_GRACE_NS
