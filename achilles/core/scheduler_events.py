@@ -17,13 +17,19 @@ Segment = tuple[int, int, int, int]
 
 
 class NodeJoined(Record):
-    """A node is connected and proved its right. ``alone``: there will never be another."""
+    """A node is connected and proved its right.
+
+    ``alone``: there will never be another. ``names``: what jobs may ask for it by, addresses among them.
+    ``shares_slots``: it can keep several slots for one task.
+    """
 
     now_ns: int
     node: int
     cpu_count: int
     python: PythonVersion
     alone: bool = False
+    names: tuple[str, ...] = ()
+    shares_slots: bool = True
 
 
 class NodeDraining(Record):
@@ -46,6 +52,8 @@ class JobSubmitted(Record):
     Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
     ``speculate``: a parcel that runs unusually long may run a second time on an idle node.
     ``tasks``: how many there are in all, where that is known and they can be drawn at once; else 0.
+    ``priority``: jobs of a higher one get room first. ``nodes``: patterns of the names of those that may run
+    it (`NamePatterns`); none: all. ``slots``: how many a task takes of its node.
     """
 
     now_ns: int
@@ -57,6 +65,9 @@ class JobSubmitted(Record):
     most_bytes: int = MAX_JOB_BYTES
     speculate: bool = False
     tasks: int = 0
+    priority: int = 0
+    nodes: tuple[str, ...] = ()
+    slots: int = 1
 
 
 class ParcelArrived(Record):
@@ -119,7 +130,10 @@ class TimePassed(Record):
 
 
 class Demand(Record):
-    """Ask the job's controller for one parcel of up to so many packets, cut for the node."""
+    """Ask the job's controller for one parcel of up to so many packets, cut for the node.
+
+    ``cpu_count``: how many of the job's tasks the node runs at once.
+    """
 
     controller: int
     job: int
@@ -209,7 +223,10 @@ class FailParcel(Record):
 
 
 class FailJob(Record):
-    """Tell the controller that the job cannot run; it is dropped."""
+    """Tell the controller that the job cannot run; it is dropped.
+
+    Codes: version, nodes (none has what it needs).
+    """
 
     controller: int
     job: int

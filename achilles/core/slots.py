@@ -5,8 +5,8 @@ of their results are in. What it must never know: processes, sockets, clocks, pa
 
 Rules:
 
-1. Jobs take turns by the time they have used (`FairQueue`); within a job, pieces run in the order
-   in which they came.
+1. Jobs of a higher priority come first; equal ones take turns by the time they have used, that of a task
+   of several slots once for each (`Levels`). Within a job, pieces run in the order in which they came.
 2. A worker has one piece at hand, and more only while they are short (or, in a job whose tasks take
    about as long as each other, not very long): up to `QUEUE_NS` of work, so that it does not wait for
    the next one, and nothing waits behind something much longer. Workers with room are served in turn.
@@ -27,6 +27,7 @@ Rules:
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
 9. A worker that is at a piece for too long gives back the rest of it, and what waits behind it.
+10. While a worker runs tasks that take several slots, so many others less one stay idle (`Placement`).
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from itertools import count
 
 from . import slots_events as ev
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
-from .fairness import FairQueue
-from .late_results import PATIENCE_NS as FLUSH_NS
-from .late_results import LateResults
+from .late_results import FLUSH_NS, LateResults
+from .levels import Levels
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
+from .placement import Placement
 from .roomy_workers import RoomyWorkers
 from .slots_events import ParcelKey
 from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
@@ -63,11 +64,12 @@ class Slots:
         self.jobs: dict[int, JobState] = {}
         self.parcels: dict[ParcelKey, ParcelState] = {}
         self.pieces: dict[int, Piece] = {}
-        self._turns: FairQueue[int] = FairQueue()
+        self._turns: Levels[int] = Levels()
         self._roomy = RoomyWorkers(self.workers)
+        self._placement = Placement(self.jobs, self.workers, self._turns, self._roomy)
         self._cancelled = CancelledPieces()
         self._long = LongPieces()
-        self._late = LateResults()
+        self._late = LateResults(self.parcels)
         self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
@@ -83,9 +85,7 @@ class Slots:
             case ev.ParcelReceived():
                 self._parcel_received(event)
             case ev.JobIntroduced():
-                self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
-                self._limits.jobs += event.limit_ns > 0
-                self._turns.add(event.job)
+                self._job_introduced(event)
             case ev.ParcelAskedBack():
                 self._give_back(event.key)
             case ev.DrainBegan():
@@ -106,6 +106,12 @@ class Slots:
                 self._time_passed(event.now_ns)
         self._assign()
         return self._out
+
+    def _job_introduced(self, event: ev.JobIntroduced) -> None:
+        job = self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
+        job.priority, job.slots = event.priority, event.slots
+        self._limits.jobs += event.limit_ns > 0
+        self._placement.job_came(job)
 
     def _parcel_received(self, event: ev.ParcelReceived) -> None:
         job = self.jobs.get(event.job)
@@ -169,21 +175,19 @@ class Slots:
 
     def _assign(self) -> None:
         """Give waiting pieces to workers with room."""
-        while (number := self._turns.first()) is not None:
-            job = self.jobs[number]
-            worker = self._roomy.first_for(job.is_short(job.waiting[0]))
-            if worker is None:
-                return
+        while (found := self._placement.next()) is not None:
+            job, worker = found
             piece = job.waiting.popleft()
             if not job.waiting:
-                self._turns.deactivate(number)
+                self._turns.deactivate(job.job)
             self._run(worker, job, piece)
 
     def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
         self.parcels[piece.key].begun = True
         piece.work_ns = job.work_of(piece.tasks)
         piece.is_short = job.is_short(piece)
-        self._turns.serve(job.job, piece.work_ns)
+        self._turns.serve(job.job, piece.work_ns * job.slots)
+        worker.slots = job.slots
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns
         if job.job not in worker.jobs:
@@ -227,7 +231,7 @@ class Slots:
             # Forgotten while it ran.
             self._drop_piece(piece)
             return
-        self._turns.charge(job.job, event.busy_ns - piece.work_ns)
+        self._turns.charge(job.job, (event.busy_ns - piece.work_ns) * job.slots)
         if event.tasks is not None and event.tasks < piece.tasks:
             piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
             if not event.tasks:
@@ -248,7 +252,7 @@ class Slots:
         """Now that a job's tasks were measured, see what its pieces at workers are worth."""
         for number in sorted(job.workers):
             worker = self.workers[number]
-            self._turns.charge(job.job, worker.judge_anew(job))
+            self._turns.charge(job.job, worker.judge_anew(job) * job.slots)
             self._roomy.note(worker)
 
     def _came_back(self, job: JobState, parcel: ParcelState) -> None:
@@ -259,7 +263,7 @@ class Slots:
 
     def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
         """Rule 9: share out what a worker gave back."""
-        shares = 1 if job.waiting else self._roomy.idle
+        shares = 1 if job.waiting else self._roomy.idle // job.slots
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
 
@@ -383,7 +387,7 @@ class Slots:
         job = self.jobs.pop(event.job, None)
         if job is None:
             return
-        self._turns.remove(event.job)
+        self._placement.job_gone(job)
         self._limits.jobs -= job.limit_ns > 0
         waiting = list(job.waiting)
         for key in job.parcels:
@@ -414,19 +418,15 @@ class Slots:
                 self._stop(worker)
             self._wake_at(again_ns)
         self._out += map(ev.LookAt, self._limits.due(self.workers.values(), now_ns))
-        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
+        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._placement.is_pressed)
         for late, piece in found:
             self._roomy.note(late)
             self._out.append(ev.HandBack(late.worker, piece.piece))
         self._wake_at(look_at_ns)
-        keys, send_at_ns = self._late.take_due(now_ns)
-        for key in keys:
-            if key in self.parcels and self.parcels[key].done:
-                self._send(self.parcels[key])
+        late_parcels, send_at_ns = self._late.take_due(now_ns)
+        for parcel in late_parcels:
+            self._send(parcel)
         self._wake_at(send_at_ns)
-
-    def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
-        return self._roomy.idle > 0 or len(self._turns) > (job in self._turns)
 
     def _stop(self, worker: WorkerState) -> None:
         if not worker.stopping:

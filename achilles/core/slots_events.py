@@ -35,12 +35,15 @@ class JobIntroduced(Record):
     """A job's function is here.
 
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
+    ``priority``: pieces of a higher one run first. ``slots``: how many a task takes.
     """
 
     now_ns: int
     job: int
     reduces: bool = False
     limit_ns: int = 0
+    priority: int = 0
+    slots: int = 1
 
 
 class ParcelReceived(Record):

@@ -210,6 +210,8 @@ class JobState(Record):
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
     limit_ns: int = 0
+    priority: int = 0
+    slots: int = 1  # that a task takes
     _task: Mean = made_by(default_factory=Mean)
 
     def work_of(self, tasks: int) -> float:
@@ -217,7 +219,9 @@ class JobState(Record):
         return tasks * (UNKNOWN_TASK_NS if self.task_ns is None else self.task_ns)
 
     def is_short(self, piece: Piece) -> bool:
-        """Whether a piece may be queued behind another."""
+        """Whether a piece may be queued behind another, or another behind it."""
+        if self.slots > 1:
+            return False
         return self.work_of(piece.tasks) <= (REGULAR_PIECE_NS if self.is_regular else SHORT_PIECE_NS)
 
     @property
@@ -247,6 +251,7 @@ class WorkerState(Record):
     look_at_ns: int = 0  # when to see how long its item runs already
     began_ns: int = 0  # when it came to its first piece
     asked_back: bool = False  # whether it was asked to give back the rest of that piece
+    slots: int = 1  # that each task takes which it runs
     is_late: bool = False  # whether that piece runs for so long that nothing should wait behind it
 
     def may_queue(self) -> bool:

@@ -19,21 +19,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..config import Settings
-from ..core.packets import MAX_PACKET_TASKS
-from ..errors import ClusterError, ServerUnreachable, VersionMismatch
+from ..errors import ClusterError, ServerUnreachable
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
-from ..lineReceiver.shared_payloads import parts, share_units
+from ..lineReceiver.shared_payloads import share_units
 from ..lineReceiver.wire import Buffer, gather
-from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .outcomes import Segment
+from .job_frames import failure_from, segments_from, submission_of, too_old_for
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
@@ -80,6 +78,7 @@ class ClusterEngine:
         self._answered = True  # whether the server has said anything since a call took this over
         self._released = threading.Event()
         self._controller: Controller | None = None
+        self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
             link = dial(settings)
@@ -91,6 +90,7 @@ class ClusterEngine:
         with self._lock:
             if not self._released.is_set():
                 self._nodes = link.welcome.nodes
+                self._welcome = link.welcome
                 self._controller = controller
                 controller.start()
                 return
@@ -123,32 +123,18 @@ class ClusterEngine:
     def _announce(self, job: Job, *, whole: bool = False) -> None:
         with self._lock:
             self._unannounced.discard(job.number)
-            controller = self._controller
+            controller, welcome = self._controller, self._welcome
             # Whoever made the connection anew may be about to do the same.
             if controller is None or self._announced.get(job.number) is controller:
                 return
             self._announced[job.number] = controller
             self._whole[job.number] = whole
         job.nodes_changed(self._nodes)
-        function = job.function
-        controller.send(
-            wire.Submit(
-                job.number,
-                content_hash(function.segments),
-                _session,
-                min(job.spec.slice_tasks, MAX_PACKET_TASKS),
-                job.reduces,
-                python_required(join(function)) if function.by_value else None,
-                printable(getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__))[:200],
-                not job.spec.output,
-                job.spec.limit_ms,
-                job.spec.speculate,
-                whole,
-                job.tasks_left,
-            ),
-            function.segments,
-            more=whole,
-        )
+        too_old = too_old_for(job.spec, welcome, self._settings.endpoint)
+        if too_old is not None:
+            job.failed(too_old)
+            return
+        controller.send(submission_of(job, _session, whole=whole), job.function.segments, more=whole)
 
     def _send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
         """Send a frame; what is sent without a connection is sent again after it was made anew."""
@@ -279,7 +265,7 @@ class ClusterEngine:
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         match message:
             case wire.Results():
-                job.results(message.parcel, message.attempt, _segments(message, chunks))
+                job.results(message.parcel, message.attempt, segments_from(message, chunks))
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():
@@ -288,8 +274,7 @@ class ClusterEngine:
                 if message.parcel is not None:
                     job.parcel_failed(message.parcel, printable(message.message))
                 else:
-                    kind = VersionMismatch if message.code == "version" else ClusterError
-                    job.failed(kind(f"the job cannot run on this cluster: {printable(message.message)}"))
+                    job.failed(failure_from(message))
             case wire.Output():
                 job.output(message.stream, bytes(gather(chunks)))
             case wire.Finished():
@@ -421,19 +406,6 @@ def close_idle_connections() -> None:
 def _at_exit() -> None:
     close_idle_connections()
     _idle.close()
-
-
-def _segments(results: wire.Results, chunks: list[Buffer]) -> list[Segment]:
-    if results.shared is not None:
-        places = zip(results.segments, parts(results), strict=True)
-        return [(*segment[:4], part.view()) for segment, part in places]
-    payload = memoryview(gather(chunks))
-    segments: list[Segment] = []
-    start = 0
-    for first, tasks, status, busy_us, size in results.segments:
-        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
-        start += size
-    return segments
 
 
 def _after_fork() -> None:

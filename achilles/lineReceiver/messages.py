@@ -18,7 +18,20 @@ import msgspec
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
-from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
+from achilles.lineReceiver.fields import (
+    JOB_OPTIONS,
+    MAX_SLOTS,
+    Count,
+    Digest,
+    Patterns,
+    Priority,
+    Role,
+    ScramText,
+    Short,
+    Slots,
+    TaskSlots,
+    Version,
+)
 from achilles.lineReceiver.hot_frames import (
     MAX_SEGMENTS,
     MAX_UNITS,
@@ -37,6 +50,7 @@ from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, 
 __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
+    "JOB_OPTIONS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",
@@ -111,6 +125,7 @@ class Hello(Control):
     mechanism: Short = ""
     client_first: ScramText | None = None
     descriptors: bool = False
+    job_options: Count = 0
 
 
 class Challenge(Control):
@@ -136,6 +151,7 @@ class Welcome(Control):
     slots: Count = 0
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     descriptors: bool = False
+    job_options: Count = 0
 
 
 class Error(Control):
@@ -171,6 +187,9 @@ class Submit(Control):
     speculate: bool = False
     whole: bool = False
     tasks: Count = 0
+    priority: Priority = 0
+    nodes: Patterns = ()
+    slots: TaskSlots = 1
 
 
 class Job(Control):
@@ -183,6 +202,8 @@ class Job(Control):
     reduces: bool = False
     quiet: bool = False
     timeout_ms: Count = 0
+    priority: Priority = 0
+    slots: TaskSlots = 1
 
 
 class Demand(Control):

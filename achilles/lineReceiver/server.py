@@ -18,6 +18,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ..core import scheduler_events as ev
+from ..core.node_names import NamePatterns
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
@@ -116,7 +117,10 @@ class AchillesServer:
     def ready(self, connection: ServerConnection, number: int, hello: wire.Hello) -> None:
         """The welcome has been sent; work may follow."""
         if hello.role == "node":
-            self._tell(ev.NodeJoined(time.monotonic_ns(), number, max(hello.cpu_count, 1), hello.python))
+            now_ns, cpu_count = time.monotonic_ns(), max(hello.cpu_count, 1)
+            joined = ev.NodeJoined(now_ns, number, cpu_count, hello.python, names=connection.names)
+            joined.shares_slots = hello.job_options >= wire.JOB_OPTIONS
+            self._tell(joined)
             self._announce_capacity()
             if (hello.host, hello.pid) in self._not_told:
                 self._not_told.remove((hello.host, hello.pid))
@@ -240,6 +244,7 @@ class AchillesServer:
             raise ProtocolError("chunksize is at least 1")
         if len(self.jobs.of_controller(connection.number)) >= MAX_JOBS:
             raise ProtocolError(f"a controller has at most {MAX_JOBS} live jobs")
+        nodes = _patterns(submit)
         job = self.jobs.add(connection.number, submit, chunks, time.time())
         self._tell(
             ev.JobSubmitted(
@@ -251,6 +256,9 @@ class AchillesServer:
                 most_bytes=self.budget_bytes,
                 speculate=submit.speculate,
                 tasks=submit.tasks,
+                priority=submit.priority,
+                nodes=nodes,
+                slots=submit.slots,
             )
         )
 
@@ -375,7 +383,14 @@ class AchillesServer:
             case ev.IntroduceJob():
                 job = self.jobs.live[command.job]
                 introduction = wire.Job(
-                    job.number, job.function, job.session, job.reduces, job.quiet, job.timeout_ms
+                    job.number,
+                    job.function,
+                    job.session,
+                    job.reduces,
+                    job.quiet,
+                    job.timeout_ms,
+                    job.priority,
+                    job.slots,
                 )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():
@@ -422,3 +437,13 @@ class AchillesServer:
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))
+
+
+def _patterns(submit: wire.Submit) -> tuple[str, ...]:
+    """The names that a job's nodes may have, as its controller wants them."""
+    if not submit.nodes:
+        return ()
+    try:
+        return NamePatterns(submit.nodes).patterns
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None

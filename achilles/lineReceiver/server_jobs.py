@@ -58,6 +58,8 @@ class RoutedJob:
     submitted_s: float
     quiet: bool = False
     timeout_ms: int = 0
+    priority: int = 0
+    slots: int = 1
     whole: WholeInput | None = None
 
 
@@ -102,6 +104,8 @@ class Jobs:
             now_s,
             submit.quiet,
             submit.timeout_ms,
+            submit.priority,
+            submit.slots,
             whole=WholeInput() if submit.whole else None,
         )
         self.live[job.number] = job

@@ -130,6 +130,8 @@ class Crew:
         *,
         quiet: bool = False,
         limit_ms: int = 0,
+        priority: int = 0,
+        slots: int = 1,
     ) -> None:
         """Make a job's function known.
 
@@ -140,6 +142,8 @@ class Crew:
             reduces: Whether it has a reducer.
             quiet: Nobody wants to see what it prints.
             limit_ms: How long an item may run, 0 for ever.
+            priority: Jobs of a higher one run first.
+            slots: How many an item takes.
         """
         if limit_ms:
             self._timed.add(job)
@@ -147,7 +151,8 @@ class Crew:
         if not quiet:
             self._forwarding.want(job)
         self._sessions.use(session, {of for _, of in self._functions.values()})
-        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ms * 1_000_000))
+        limit_ns = limit_ms * 1_000_000
+        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots))
 
     def receive(
         self,

@@ -86,7 +86,8 @@ class NodeBody(Machine, Peer):
         """A job's function comes."""
         assert job not in self.plans, "a job was introduced twice"
         self.plans[job] = plan
-        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns))
+        needs = (plan.priority, plan.slots)
+        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs))
 
     def parcel(self, job: int, parcel: Parcel) -> None:
         """Work comes."""
@@ -121,8 +122,10 @@ class NodeBody(Machine, Peer):
         self.world.touch(self)
         if isinstance(event, ev.WorkerDied) and event.running is None:
             self._count_death_before_begin(event.worker)
-        for command in self.brain.handle(event):
+        commands = self.brain.handle(event)
+        for command in commands:
             self._do(command)
+        self._check_order(commands)
         if isinstance(event, ev.PieceFinished) and event.piece not in self.brain.pieces:
             self.kept.pop(event.piece, None)
         if self.draining and not self.brain.parcels:
@@ -176,6 +179,18 @@ class NodeBody(Machine, Peer):
                 self.world.after(0, self._look_at, self.workers[worker])
             case ev.WakeAt(at_ns):
                 self.world.at(at_ns, lambda: self._hear(ev.TimePassed(self.world.now_ns)))
+
+    def _check_order(self, commands: list[ev.Command]) -> None:
+        """Nobody is served before who has a higher priority, and tasks take no more slots than there are."""
+        waiting = [job for job in self.brain.jobs.values() if job.waiting]
+        for command in commands:
+            if isinstance(command, ev.RunPiece | ev.RunReduce):
+                priority = self.plans[command.key[0]].priority
+                for job in waiting:
+                    fits = job.slots <= len(self.brain.workers)
+                    assert job.priority <= priority or not fits, "somebody is served before his turn"
+        taken = sum(worker.queue[0][1].slots for worker in self.workers.values() if worker.queue)
+        assert taken <= self.plan.cpu_count, f"tasks take {taken} slots of {self.plan.cpu_count}"
 
     def _stop(self, worker: Worker) -> None:
         if self.brain.workers[worker.number].overdue is not None:

@@ -47,6 +47,7 @@ class Worker:
     orphans: set[int] = field(default_factory=set)  # pieces of jobs that were forgotten since
     jobs: set[int] = field(default_factory=set)
     told_to_stop: bool = False
+    slots: int = 1  # that what it runs takes
     asked: set[int] = field(
         default_factory=set
     )  # pieces that it is to give back, as far as they were not begun
@@ -62,6 +63,7 @@ class SlotsMachine(RuleBasedStateMachine):
         self.serial = 0
         self.workers: dict[int, Worker] = {}
         self.jobs: dict[int, tuple[bool, int]] = {}  # whether it reduces, time limit
+        self.needs: dict[int, tuple[int, int]] = {}  # priority, slots
         self.parcels: dict[ev.ParcelKey, Parcel] = {}
         self.kept: dict[int, int] = {}  # piece -> status of the result that is kept
         self.deaths: dict[tuple[int, int], int] = {}
@@ -73,6 +75,12 @@ class SlotsMachine(RuleBasedStateMachine):
         commands = self.brain.handle(kind(self.now_ns, *args))
         for command in commands:
             self.obey(command)
+        waiting = [job for job in self.brain.jobs.values() if job.waiting]
+        for command in commands:
+            if isinstance(command, ev.RunPiece | ev.RunReduce):
+                priority = self.needs[command.key[0]][0]
+                fitting = [job for job in waiting if job.slots <= len(self.workers)]
+                assert all(job.priority <= priority for job in fitting), "served before his turn"
         return commands
 
     def obey(self, command: ev.Command) -> None:
@@ -135,6 +143,9 @@ class SlotsMachine(RuleBasedStateMachine):
         assert command.key[0] in self.workers[worker].jobs, "a worker gets work of a job it does not know"
         assert not self.workers[worker].told_to_stop
         self.workers[worker].pieces.append(command)
+        self.workers[worker].slots = self.needs[command.key[0]][1]
+        taken = sum(other.slots for other in self.workers.values() if other.pieces)
+        assert taken <= MAX_WORKERS, "more tasks run than there are slots for them"
 
     def check_answers(self, key: ev.ParcelKey) -> None:
         """No item is answered twice; once all are, the parcel is gone."""
@@ -278,11 +289,20 @@ class SlotsMachine(RuleBasedStateMachine):
     # The server.
 
     @precondition(lambda self: len(self.jobs) < JOBS)
-    @rule(data=st.data(), reduces=st.booleans(), limited=st.booleans())
-    def job_is_introduced(self, data: st.DataObject, reduces: bool, limited: bool) -> None:
+    @rule(
+        data=st.data(),
+        reduces=st.booleans(),
+        limited=st.booleans(),
+        priority=st.sampled_from([0, 0, 7, -7]),
+        slots=st.sampled_from([1, 1, 2, 3]),
+    )
+    def job_is_introduced(
+        self, data: st.DataObject, reduces: bool, limited: bool, priority: int, slots: int
+    ) -> None:
         job = data.draw(st.sampled_from(sorted(set(range(JOBS)) - self.jobs.keys())))
         self.jobs[job] = (reduces, LIMIT_NS * limited)
-        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited)
+        self.needs[job] = (priority, slots)
+        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited, priority, slots)
 
     @precondition(lambda self: self.jobs)
     @rule(
@@ -385,7 +405,8 @@ class SlotsMachine(RuleBasedStateMachine):
                 del self.workers[number]
                 self.dying = number
                 self.hear(ev.WorkerDied, number, self.overdue.get(number))
-        self.worker_starts()
+        while len(self.workers) < MAX_WORKERS:
+            self.worker_starts()
         while busy := self.busy():
             for number in busy:
                 self.answer(number, 0, 1_000, 100)
@@ -394,7 +415,7 @@ class SlotsMachine(RuleBasedStateMachine):
         for job in list(self.jobs):
             self.forget(job)
         assert not (self.brain.jobs or self.brain.parcels or self.brain.pieces or len(self.brain._turns))
-        assert not self.brain._limits.jobs
+        assert not self.brain._limits.jobs and not self.brain._roomy._held
         assert not any(worker.pieces or worker.jobs for worker in self.brain.workers.values())
 
 
