@@ -51,7 +51,8 @@ class Executor(concurrent.futures.Executor):
         address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server. Default: as configured.
         **more: ``host``, ``port``, ``username``, ``secret_key``, ``memory_budget`` and ``startup_timeout`` as
             of `Pool`; and the fields of `achilles.pool.options.Options` that concern single calls, for all
-            calls: ``timeout``, ``retries``, ``retry_on``, ``output``, ``speculate``.
+            calls: ``timeout``, ``retries``, ``retry_on``, ``output``, ``speculate``, ``priority``, ``nodes``,
+            ``slots``.
     """
 
     def __init__(
@@ -66,8 +67,7 @@ class Executor(concurrent.futures.Executor):
         **more: Any,
     ) -> None:
         fields = {name: more.pop(name) for name in Options.__match_args__ if name in more}
-        self._options = Options(**fields)
-        self._options.check()
+        self._options = Options.of(fields)
         self._options.check_for_one()
         self._pool = Pool(
             max_workers, initializer, initargs, max_tasks_per_child, mp_context, address=address, **more

@@ -159,7 +159,7 @@ class Pool:
         self._check_running()
         _check_callable(func)
         result = AsyncResult(callback, error_callback, keep=self)
-        chosen = Options(**options)
+        chosen = Options.of(options)
         chosen.check_for_one()
         self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
         return result
@@ -187,7 +187,7 @@ class Pool:
         _check_callable(func)
         result = MapResult(callback, error_callback, keep=self)
         arguments = iterable if isinstance(iterable, list | tuple | range) else list(iterate(iterable))
-        chosen = Options(**options)
+        chosen = Options.of(options)
         held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
         self._jobs.background.run(
             result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments))
@@ -339,7 +339,7 @@ class Pool:
         options: dict[str, Any],
     ) -> list[Any]:
         self._check_running()
-        chosen = Options(**options)
+        chosen = Options.of(options)
         held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
         return all_values(held, chosen, bar_for(chosen.progress, iterable))
 
@@ -360,7 +360,7 @@ class Pool:
             if buffersize < 1:
                 raise ValueError(f"buffersize must be at least 1, not {buffersize}")
             buffersize *= chunksize or 1
-        chosen = Options(**options)
+        chosen = Options.of(options)
         held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
         return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)
 
