@@ -66,7 +66,7 @@ class Executor(concurrent.futures.Executor):
         address: str | None = None,
         **more: Any,
     ) -> None:
-        fields = {name: more.pop(name) for name in Options.__match_args__ if name in more}
+        fields: dict[str, Any] = {name: more.pop(name) for name in Options.__match_args__ if name in more}
         self._options = Options.of(fields)
         self._options.check_for_one()
         self._pool = Pool(
