@@ -32,6 +32,7 @@ from ..engines.startup import WaitForNodes
 from ..workers.process import available_cores
 from .executor import Future
 from .inner_threads import WithThreads
+from .joblib_errors import as_loky_raises
 from .jobs import Jobs
 from .kept_places import borrow, give_back
 from .options import Options
@@ -166,8 +167,13 @@ class AchillesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
 
         Raises:
             Exception: Whatever a call of the batch raised, as itself, with the remote traceback as its cause.
+            BatchWorkerDiedError: A worker died of it, which is loky's ``TerminatedWorkerError`` too.
+            BatchNotSentError: It cannot be pickled, which is a ``PicklingError`` too.
             AchillesError: See `achilles.errors`.
         """
+        error = future.exception()
+        if error is not None:
+            raise as_loky_raises(error)
         return future.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:

@@ -6,6 +6,8 @@ import gc
 import inspect
 import math
 import os
+import pickle
+import signal
 import threading
 import warnings
 from collections.abc import Iterator
@@ -112,14 +114,19 @@ def test_what_the_iterable_raises() -> None:
 
 
 def test_a_dead_worker_is_an_error_of_its_item_and_nothing_hangs() -> None:
-    with pytest.raises(achilles.WorkerDiedError):
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    with pytest.raises(TerminatedWorkerError, match="killed by SIGKILL") as caught:
         Parallel(n_jobs=2)([delayed(calls.die)(0), delayed(calls.square)(1)])
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert isinstance(error, achilles.WorkerDiedError) and error.exit_code == -signal.SIGKILL
     assert Parallel(n_jobs=2)(delayed(calls.square)(number) for number in range(3)) == [0, 1, 4]
 
 
 def test_what_cannot_travel() -> None:
-    with pytest.raises(achilles.SerializationError):
+    with pytest.raises(pickle.PicklingError, match="lock") as caught:
         Parallel(n_jobs=2)(delayed(calls.square)(each) for each in [1, threading.Lock()])
+    assert isinstance(caught.value, achilles.SerializationError)
     with pytest.raises(achilles.SerializationError):
         Parallel(n_jobs=2)(delayed(threading.Lock)() for _ in range(2))
 
