@@ -57,6 +57,10 @@ def variable(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def cores_of_joblib(n_jobs: int) -> int:
+    return int(joblib.effective_n_jobs(n_jobs))
+
+
 def nested(depth: int) -> list[tuple[str, int]]:
     """The backends of joblib within a task and the tasks below it, and how many processes there are below."""
     backend, _ = get_active_backend()

@@ -185,6 +185,12 @@ def test_calls_within_tasks_start_no_processes() -> None:
     assert found == [[("ThreadingBackend", 0), ("SequentialBackend", 0), ("SequentialBackend", 0)]] * 2
 
 
+def test_all_cores_are_within_a_task_the_workers_share_of_them(pool: Any, where: dict[str, Any]) -> None:
+    # Whatever started the task: as many processes for each worker as there are cores would be a crowd.
+    workers = 2 if where == {"address": "local"} else 1  # of each node
+    assert set(pool.map(calls.cores_of_joblib, [-1] * 4)) == {max(available_cores() // workers, 1)}
+
+
 def test_inner_threads(where: dict[str, Any]) -> None:
     name = "OPENBLAS_NUM_THREADS"
 
