@@ -15,6 +15,7 @@ from multiprocessing import TimeoutError
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 joblib = pytest.importorskip("joblib")
@@ -91,16 +92,16 @@ def test_an_exception_stops_what_runs(tmp_path: Path) -> None:
 
 
 def _nothing_runs_of(directory: Path) -> None:
-    import psutil
+    def runs(pid: int) -> bool:
+        try:
+            return is_running(psutil.Process(pid))
+        except psutil.NoSuchProcess:
+            return False
 
-    def running() -> list[int]:
-        return [
-            pid
-            for path in directory.iterdir()
-            if psutil.pid_exists(pid := int(path.name.partition("-")[2])) and is_running(psutil.Process(pid))
-        ]
+    def none_run() -> bool:
+        return not any(runs(int(path.name.partition("-")[2])) for path in directory.iterdir())
 
-    wait_until(lambda: not running(), what="for tasks of a call that came to an early end")
+    wait_until(none_run, what="for tasks of a call that came to an early end")
 
 
 def test_what_the_iterable_raises() -> None:
