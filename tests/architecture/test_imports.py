@@ -36,7 +36,7 @@ LINES = [
     {"launch", "lineReceiver", "workers"},
     {"engines"},
     FEATURES,
-    {"compat"},
+    {"compat", "joblib"},
     {"cli", "dashboard"},
     {"__main__"},
 ]
