@@ -27,15 +27,22 @@ Rules:
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
 9. A worker that is at a piece for too long gives back the rest of it, and what waits behind it.
+10. What waits at a worker that ends by itself runs elsewhere, and nobody is charged.
+11. An item that is cancelled fails, unless it is done: one that waits is not run, and the worker that
+   runs one is stopped (`CancelledItems`). Everything else is run as if it had never been there.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from functools import partial
 from itertools import count
 
 from . import slots_events as ev
+from .cancelled_items import CancelledItems
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
+from .failing_items import FailingItems
 from .fairness import FairQueue
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
 from .roomy_workers import RoomyWorkers
@@ -69,6 +76,11 @@ class Slots:
         self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
+        self._unwanted = CancelledItems(self.workers, self.parcels)
+        queue_ahead = partial(self._queue, ahead=True)
+        self._failing = FailingItems(
+            self.parcels, self.pieces, self._next, queue_ahead, self._give_up, max_attempts
+        )
         self._out: list[ev.Command] = []
 
     def handle(self, event: ev.Event) -> list[ev.Command]:
@@ -98,6 +110,10 @@ class Slots:
                 self._roomy.note(self.workers[event.worker])
             case ev.WorkerDied():
                 self._worker_died(event)
+            case ev.WorkerLeaving():
+                self._worker_leaving(event.worker)
+            case ev.ItemCancelled():
+                self._item_cancelled(event)
             case ev.WorkerSeen():
                 self._worker_seen(event)
             case ev.TimePassed():
@@ -158,6 +174,8 @@ class Slots:
             self._turns.deactivate(job.job)
 
     def _queue(self, job: JobState, piece: Piece, ahead: bool = False) -> None:
+        if ahead and self.parcels[piece.key].cancelled and self._failing.fail_cancelled(job, piece):
+            return
         self.pieces[piece.piece] = piece
         if ahead:
             job.waiting.appendleft(piece)
@@ -320,53 +338,43 @@ class Slots:
             job = self.jobs.get(piece.key[0])
             if job is None or piece.key not in self.parcels:
                 self._drop_piece(piece)
-            elif worker.overdue is not None and worker.overdue[0] == piece.piece:
-                self._charge_time(job, piece, worker.overdue[1])
-            elif position or worker.stopping:
-                self._queue(job, piece, ahead=True)
-            elif event.exact or piece.singly:
-                self._charge_death(job, piece, event.worker, event.running)
             else:
-                # Some item of it. Next time it will be known which; until then it is known to have run.
-                piece.singly = True
-                job.deaths.setdefault(piece.first + piece.skip, 0)
-                self._queue(job, piece, ahead=True)
-        for key in {piece.key: None for piece in worker.pieces}:
+                self._failing.lost(job, piece, worker, event, ran=not position)
+        self._all_came_back(worker.pieces)
+
+    def _all_came_back(self, pieces: Iterable[Piece]) -> None:
+        for key in {piece.key: None for piece in pieces}:
             if key in self.parcels:
                 self._came_back(self.jobs[key[0]], self.parcels[key])
 
-    def _charge_death(self, job: JobState, piece: Piece, worker: int, running: int | None) -> None:
-        """Rule 5: blame the item that ran, run the others again."""
-        start = piece.first + piece.skip
-        if running is None or piece.parts is not None or not start <= running < start + piece.tasks:
-            running = start
-        deaths = job.deaths.get(running, 0) + 1
-        job.deaths[running] = deaths
-        for part in self._cut_out(job, piece, running):
-            if deaths >= self.max_attempts and part.first + part.skip == running:
-                del job.deaths[running]
-                self._give_up(job, part, ev.ReportDeath(part.piece, worker, running, deaths, job.job))
+    def _worker_leaving(self, number: int) -> None:
+        """Rule 10: the first piece was run, the others were not begun."""
+        worker = self.workers.get(number)
+        if worker is None:
+            return
+        worker.stopping = True
+        self._roomy.note(worker)
+        behind = [worker.pieces.pop() for _ in range(len(worker.pieces) - 1)]
+        for piece in behind:
+            worker.work_ns -= piece.work_ns
+            if piece.key in self.parcels:
+                self._queue(self.jobs[piece.key[0]], piece, ahead=True)
             else:
-                self._queue(job, part, ahead=True)
+                self._drop_piece(piece)
+        self._all_came_back(behind)
 
-    def _charge_time(self, job: JobState, piece: Piece, index: int) -> None:
-        """Rule 7: the item that ran too long has failed, the others run again."""
-        for part in self._cut_out(job, piece, index):
-            if part.first + part.skip == index:
-                self._give_up(job, part, ev.ReportTimeout(part.piece, index, job.limit_ns))
-            else:
-                self._queue(job, part, ahead=True)
+    def _item_cancelled(self, event: ev.ItemCancelled) -> None:
+        """Rule 11: fail an item that waits; find out about one that is at a worker."""
+        parcel = self.parcels.get(event.key)
+        if parcel is None:
+            return
+        job = self.jobs[event.key[0]]
+        if not self._failing.cancel(job, event.key, event.index):
+            self._out += self._unwanted.look_for(event.key, event.index, job.workers, self._now_ns)
+        elif not job.waiting:
+            self._turns.deactivate(job.job)
 
-    def _cut_out(self, job: JobState, piece: Piece, index: int) -> list[Piece]:
-        """What replaces a piece so that one of its items stands alone; the last part first."""
-        del self.pieces[piece.piece]
-        if piece.parts is not None or piece.tasks <= 1:
-            piece.piece = self._next()
-            return [piece]
-        edges = self.parcels[piece.key].spread_packet(index) if job.reduces else ()
-        return piece.cut_around(index, edges, self._next)[::-1]
-
-    def _give_up(self, job: JobState, part: Piece, report: ev.ReportDeath | ev.ReportTimeout) -> None:
+    def _give_up(self, job: JobState, part: Piece, report: ev.Report) -> None:
         part.status = 2
         self.pieces[part.piece] = part
         self._out.append(report)
@@ -412,6 +420,7 @@ class Slots:
             self._roomy.note(late)
             self._out.append(ev.HandBack(late.worker, piece.piece))
         self._wake_at(look_at_ns)
+        self._out += self._unwanted.due(now_ns)
 
     def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
         return self._roomy.idle > 0 or len(self._turns) > (job in self._turns)
@@ -430,6 +439,8 @@ class Slots:
         worker = self.workers.get(event.worker)
         if worker is None:
             return
+        if self._unwanted.is_at(worker, event):
+            self._stop(worker)
         since_ns = self._limits.begun_at(worker, event)
         if since_ns is None or not self._limits.is_over(worker, since_ns, event.now_ns):
             self._watch(worker, since_ns)

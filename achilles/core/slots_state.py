@@ -52,6 +52,18 @@ class Piece(Record):
         """Whether its worker could give back some of it."""
         return self.parts is None and self.tasks > max(self.packet_tasks, 1)
 
+    def holds(self, index: int) -> bool:
+        """Whether it is to run this item."""
+        return 0 <= index - self.first - self.skip < self.tasks and self.parts is None
+
+    def is_for(self, key: ParcelKey, index: int) -> bool:
+        """Whether it is to run this item of this parcel."""
+        return self.key == key and self.holds(index)
+
+    def packet_at(self, index: int) -> int:
+        """A number that those items have in common that its worker gives back together."""
+        return (index - self.first - self.skip) // max(self.packet_tasks, 1)
+
     def run_at(self, worker: int) -> RunPiece | RunReduce:
         """The command that gives it to a worker."""
         if self.parts is not None:
@@ -116,6 +128,7 @@ class ParcelState(Record):
     wanted_back: bool = False  # whether the server asked for it when it was begun
     done: list[Piece] = made_by(default_factory=list)
     spread: dict[int, PacketState] = made_by(default_factory=dict)
+    cancelled: frozenset[int] = frozenset()  # items that are to fail, and did not yet
 
     def __post_init__(self) -> None:
         self.tasks = self.missing_tasks

@@ -33,6 +33,7 @@ class Parcel:
     at_workers: int = 0  # pieces that lie at one
     begun: bool = False
     refused: bool = False
+    cancelled: set[int] = field(default_factory=set)
 
     @property
     def tasks(self) -> int:
@@ -72,8 +73,22 @@ class SlotsMachine(RuleBasedStateMachine):
     def hear(self, kind: Any, *args: Any) -> list[ev.Command]:
         commands = self.brain.handle(kind(self.now_ns, *args))
         for command in commands:
+            if isinstance(command, ev.ReportCancelled):
+                # Before anything is done about its parcel: that has an answer now.
+                parcel = self.parcels[self.key_of(command.piece, commands)]
+                assert command.index in parcel.cancelled, "an item that is wanted fails as cancelled"
+                parcel.touched = parcel.begun = True
+        for command in commands:
             self.obey(command)
         return commands
+
+    def key_of(self, piece: int, commands: list[ev.Command]) -> ev.ParcelKey:
+        """Whose a piece is, or was before it was sent."""
+        if piece in self.brain.pieces:
+            return self.brain.pieces[piece].key
+        sent = [command for command in commands if isinstance(command, ev.SendResults)]
+        (key,) = [command.key for command in sent if piece in [part[0] for part in command.segments]]
+        return key
 
     def obey(self, command: ev.Command) -> None:
         match command:
@@ -88,6 +103,8 @@ class SlotsMachine(RuleBasedStateMachine):
                 assert skip >= 0 and skip + tasks <= parcel.units[unit]
                 assert packet_tasks in (0, max(parcel.packet_tasks, 1))
                 assert self.jobs[key[0]][0] or not packet_tasks
+                items = range(first + skip, first + skip + tasks)
+                assert parcel.cancelled.isdisjoint(items), "an item is run that was cancelled before"
                 parcel.at_workers += 1
                 parcel.begun = True
                 self.give(worker, command)
@@ -101,6 +118,8 @@ class SlotsMachine(RuleBasedStateMachine):
             case ev.ReportTimeout(piece, index, limit_ns):
                 assert self.dying is not None and self.overdue[self.dying] == index
                 assert limit_ns == LIMIT_NS
+                self.kept[piece] = 2
+            case ev.ReportCancelled(piece, _):
                 self.kept[piece] = 2
             case ev.HandBack(worker, piece):
                 front, *behind = self.workers[worker].pieces
@@ -187,6 +206,23 @@ class SlotsMachine(RuleBasedStateMachine):
         self.leaves(worker, command, touched=False)
         self.hear(ev.PieceFinished, number, piece, 0, 0, 0, 0)
 
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), status=st.integers(0, 2), size_bytes=st.sampled_from([0, 100, FLUSH_BYTES]))
+    def worker_leaves(self, data: st.DataObject, status: int, size_bytes: int) -> None:
+        number = data.draw(st.sampled_from(self.busy()))
+        worker = self.workers[number]
+        front, *behind = worker.pieces
+        worker.pieces, worker.told_to_stop = [front], True
+        worker.asked &= {front.piece}
+        for command in behind:
+            self.leaves(worker, command, touched=False)
+        self.hear(ev.WorkerLeaving, number)
+        done = None
+        if isinstance(front, ev.RunPiece) and front.tasks:
+            step = max(front.packet_tasks, 1)
+            done = min(data.draw(st.integers(1, -(-front.tasks // step))) * step, front.tasks)
+        self.answer(number, status, 1_000, size_bytes, done)
+
     def answer(
         self, number: int, status: int, busy_ns: int, size_bytes: int, done: int | None = None
     ) -> None:
@@ -246,8 +282,8 @@ class SlotsMachine(RuleBasedStateMachine):
         self.overdue.pop(number, None)
 
     @precondition(lambda self: self.looks)
-    @rule(data=st.data(), ran=st.sampled_from([0, LIMIT_NS // 2, LIMIT_NS, None]))
-    def worker_is_seen(self, data: st.DataObject, ran: int | None) -> None:
+    @rule(data=st.data(), ran=st.sampled_from([0, LIMIT_NS // 2, LIMIT_NS, None]), exact=st.booleans())
+    def worker_is_seen(self, data: st.DataObject, ran: int | None, exact: bool) -> None:
         number = self.looks.pop()
         worker = self.workers.get(number)
         if worker is None or not worker.pieces:
@@ -258,10 +294,11 @@ class SlotsMachine(RuleBasedStateMachine):
         running = data.draw(st.integers(start, start + max(command.tasks, 1) - 1))
         since_ns = 0 if ran is None else self.now_ns - ran
         limited = command.piece not in worker.orphans and self.jobs[command.key[0]][1]
+        exact = exact or bool(limited)
         over = limited and isinstance(command, ev.RunPiece) and command.tasks and ran == LIMIT_NS
         if over and since_ns > 0 and not worker.told_to_stop:
             self.overdue[number] = running
-        commands = self.hear(ev.WorkerSeen, number, command.key[0], running, since_ns)
+        commands = self.hear(ev.WorkerSeen, number, command.key[0], running, since_ns, exact)
         assert (ev.StopWorker(number) in commands) == (number in self.overdue and worker.told_to_stop) or (
             worker.told_to_stop
         )
@@ -329,6 +366,17 @@ class SlotsMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.parcels)))
         begun = self.parcels[key].begun
         assert ev.ReturnParcel(key, not begun) in self.hear(ev.ParcelAskedBack, key)
+
+    @precondition(lambda self: any(parcel.tasks for parcel in self.parcels.values()))
+    @rule(data=st.data())
+    def item_is_cancelled(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(key for key, parcel in self.parcels.items() if parcel.tasks)))
+        parcel = self.parcels[key]
+        index = data.draw(st.integers(parcel.first, parcel.first + parcel.tasks - 1))
+        waits = any(piece.is_for(key, index) for piece in self.brain.jobs[key[0]].waiting)
+        parcel.cancelled.add(index)
+        commands = self.hear(ev.ItemCancelled, key, index)
+        assert waits == any(isinstance(command, ev.ReportCancelled) for command in commands)
 
     @rule(job=st.integers(0, JOBS), parcel=st.integers(10, 12))
     def parcel_that_is_not_here_is_asked_back(self, job: int, parcel: int) -> None:
