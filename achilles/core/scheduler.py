@@ -96,9 +96,10 @@ class Scheduler:
                 self._input_ended(event.job)
             case ev.JobSubmitted():
                 self._job_submitted(event)
-            case ev.JobCancelled():
-                if event.job in self.jobs:
-                    self._drop(self.jobs[event.job])
+            case ev.JobCancelled() if event.job in self.jobs:
+                self._drop(self.jobs[event.job])
+            case ev.ItemCancelled() if event.job in self.jobs:
+                self._out += self.jobs[event.job].cancelled_at(event)
             case ev.NodeJoined():
                 self._node_joined(event)
             case ev.NodeDraining():
@@ -344,8 +345,7 @@ class Scheduler:
 
     def _take_back_for(self, node: NodeState) -> None:
         """Rule 7: ask another node for a parcel that this one could run at once."""
-        found = self._stragglers.to_take_back(node)
-        if found is not None:
+        if (found := self._stragglers.to_take_back(node)) is not None:
             job, parcel = found
             parcel.asked_back_for = node.node
             self._out.append(ev.TakeBack(parcel.node, job, parcel.parcel, parcel.attempt))

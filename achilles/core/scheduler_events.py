@@ -112,6 +112,16 @@ class JobCancelled(Record):
     job: int
 
 
+class ItemCancelled(Record):
+    """A controller wants no result of one item of a parcel; it says so of each attempt."""
+
+    now_ns: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class TimePassed(Record):
     """Nothing happened, but a time asked for by `WakeAt` has come."""
 
@@ -185,6 +195,16 @@ class Abandon(Record):
     attempt: int
 
 
+class CancelItem(Record):
+    """Tell the node that has this attempt of a parcel to have an item of it fail, unless it is done."""
+
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class ForgetJob(Record):
     """Tell the node to drop whatever it has of the job."""
 
@@ -233,6 +253,7 @@ Event = (
     | ParcelReturned
     | InputEnded
     | JobCancelled
+    | ItemCancelled
     | TimePassed
 )
 Command = (
@@ -243,6 +264,7 @@ Command = (
     | ForwardResults
     | TakeBack
     | Abandon
+    | CancelItem
     | ForgetJob
     | FinishJob
     | FailParcel

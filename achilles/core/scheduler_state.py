@@ -13,7 +13,7 @@ from .means import Mean
 from .packets import packet_length
 from .ranges import Ranges
 from .record import Record, made_by
-from .scheduler_events import MAX_JOB_BYTES, PythonVersion, Segment
+from .scheduler_events import MAX_JOB_BYTES, CancelItem, ItemCancelled, PythonVersion, Segment
 
 __all__ = ["MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
 
@@ -171,6 +171,19 @@ class JobState(Record):
         if parcel is not None and parcel.twin is not None and parcel.twin.attempt == attempt:
             return parcel.twin
         return parcel
+
+    def cancelled_at(self, event: ItemCancelled) -> list[CancelItem]:
+        """Where an item was cancelled: at one node, or none while that attempt is not at any.
+
+        Raises:
+            ProtocolError: The parcel does not hold the item.
+        """
+        parcel = self.find(event.parcel, event.attempt)
+        if parcel is None or parcel.attempt != event.attempt or not parcel.sent:
+            return []
+        if not parcel.ranges.first <= event.index < parcel.ranges.end:
+            raise ProtocolError(f"item {event.index} was cancelled, and is not in parcel {event.parcel}")
+        return [CancelItem(parcel.node, self.job, event.parcel, event.attempt, event.index)]
 
     def count(self, parcel: ParcelState, tasks: int, failed: int) -> None:
         """Count what was done; of two attempts, only what the older one does."""

@@ -25,7 +25,7 @@ from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
-from ..lineReceiver.shared_payloads import parts, share_units
+from ..lineReceiver.shared_payloads import segments_of, share_units
 from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
@@ -33,7 +33,6 @@ from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .outcomes import Segment
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
@@ -193,6 +192,10 @@ class ClusterEngine:
         if known:
             self._send(wire.Cancel(job.number))
 
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        self._send(wire.CancelItem(job.number, parcel, attempt, index))
+
     def release(self) -> None:
         """The call is over: keep the connection for the next one, if it is still good."""
         with self._lock:
@@ -279,7 +282,7 @@ class ClusterEngine:
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         match message:
             case wire.Results():
-                job.results(message.parcel, message.attempt, _segments(message, chunks))
+                job.results(message.parcel, message.attempt, segments_of(message, chunks))
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():
@@ -421,19 +424,6 @@ def close_idle_connections() -> None:
 def _at_exit() -> None:
     close_idle_connections()
     _idle.close()
-
-
-def _segments(results: wire.Results, chunks: list[Buffer]) -> list[Segment]:
-    if results.shared is not None:
-        places = zip(results.segments, parts(results), strict=True)
-        return [(*segment[:4], part.view()) for segment, part in places]
-    payload = memoryview(gather(chunks))
-    segments: list[Segment] = []
-    start = 0
-    for first, tasks, status, busy_us, size in results.segments:
-        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
-        start += size
-    return segments
 
 
 def _after_fork() -> None:

@@ -16,13 +16,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..core import submission_events as ev
 from ..core.submission import DrawPlan, Submission
 from ..errors import NoNodesError, ProtocolError, WorkerDiedError
+from .cancelled_items import CancelledItems
 from .changes import Changes
 from .drawing import Draw, Drawer, iterate
+from .engine import Engine
 from .interrupts import opened
 from .outcomes import ParcelResults, Segment
 from .printing import Printing, show
@@ -35,34 +37,6 @@ __all__ = ["Engine", "Job"]
 SLOW_DRAW_S = 0.02
 # How long a waiting caller looks itself for what comes, before it leaves that to the engine's thread.
 PUMP_S = 0.01
-
-
-class Engine(Protocol):
-    """Where packets run. Thread-safe; results come back through the job's methods."""
-
-    def submit(self, job: Job) -> None:
-        """Take the job on; demands follow."""
-
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
-        """Send a parcel of the job."""
-
-    def end_input(self, job: Job) -> None:
-        """No more parcels will come."""
-
-    def cancel(self, job: Job) -> None:
-        """Stop the job; nothing more is heard of it."""
-
-    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
-        """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
-
-    def lead(self) -> None:
-        """This thread will pump next. It holds no lock."""
-
-    def let_go(self) -> None:
-        """It will not, and may hold the job's lock; the engine hears all itself."""
-
-    def no_nodes_reason(self) -> str:
-        """What to tell a caller who waits for nodes: the address and what to do."""
 
 
 class Job:
@@ -97,6 +71,7 @@ class Job:
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
+        self._cancelled_items = CancelledItems(self._brain)
         self._printing = Printing()
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
         self._pumps = True  # whether the caller's thread looks for what comes itself
@@ -334,6 +309,17 @@ class Job:
         if not over:
             self._engine.cancel(self)
 
+    def cancel_item(self, index: int) -> None:
+        """Have one item fail with `TaskCancelled`, drawn or not, unless it is done. From any thread.
+
+        Args:
+            index: Counted over all items of the job, from 0.
+        """
+        with self._changed:
+            for parcel, attempt in self._cancelled_items.add(index):
+                self._to_engine.append((self._engine.cancel_item, (self, parcel, attempt, index)))
+        self._pass_on()
+
     def _feed(self) -> None:
         try:
             while self.feed_once():
@@ -395,11 +381,15 @@ class Job:
                     if draw is not None:
                         arguments = (self, command.parcel, command.attempt, command.node, draw)
                         self._to_engine.append((engine.send_parcel, arguments))
+                        for index in self._cancelled_items.of_parcel(command.parcel):
+                            item = (self, command.parcel, command.attempt, index)
+                            self._to_engine.append((engine.cancel_item, item))
                 case ev.Deliver():
                     self._ready.append((command.parcel, self._take(command)))
                     self._changed.notify_all()
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
+                    self._cancelled_items.done(command.parcel)
                 case ev.DropResults():
                     self._segments.pop((command.parcel, command.attempt), None)
                 case ev.EndInput():

@@ -103,6 +103,11 @@ class LocalEngine:
             self._jobs.pop(job.number, None)
             self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
 
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        with self._lock:
+            self._tell(ev.ItemCancelled(time.monotonic_ns(), job.number, parcel, attempt, index))
+
     def release(self) -> None:
         """The workers stay for the next call."""
         self._loop.let_go()
@@ -219,6 +224,8 @@ class LocalEngine:
                     quiet=not job.spec.output,
                     limit_ms=job.spec.limit_ms,
                 )
+            case ev.CancelItem():
+                self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)
             case ev.ForgetJob():
                 self._crew.forget(command.job)
             case ev.FinishJob():

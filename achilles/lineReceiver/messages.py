@@ -49,6 +49,7 @@ __all__ = [
     "PROTOCOL",
     "Abandon",
     "Cancel",
+    "CancelItem",
     "Capacity",
     "Challenge",
     "Control",
@@ -220,6 +221,15 @@ class Cancel(Control):
     job: Count
 
 
+class CancelItem(Control):
+    """Controller -> server -> node: this item of a parcel is to fail, unless it is done."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+    index: Count
+
+
 class Finished(Control):
     """Server -> controller: every parcel is accounted for."""
 
@@ -314,8 +324,9 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
-    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Exit},
+    ("server", "controller"): _EITHER_WAY
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Status, Kill},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
 }

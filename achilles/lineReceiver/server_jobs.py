@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
 from .hot_frames import Parcel
-from .messages import MAX_WHOLE_BYTES, Submit
+from .messages import MAX_WHOLE_BYTES, CancelItem, Submit
 from .wire import Buffer
 
 __all__ = ["Jobs", "RoutedJob"]
@@ -26,12 +26,21 @@ class WholeInput:
     parcel: tuple[Parcel, list[Buffer]] | None = None
     node: int | None = None
     placed: bool = False
+    cancelled: dict[int, CancelItem] = field(default_factory=dict)  # what was said of its items meanwhile
 
     def came(self, parcel: Parcel, chunks: list[Buffer]) -> None:
         """The parcel is here; it is kept until a node has room."""
         if parcel.size > MAX_WHOLE_BYTES or self.parcel is not None:
             raise ProtocolError(f"a whole input is one parcel of at most {MAX_WHOLE_BYTES} bytes")
         self.parcel = parcel, chunks
+
+    def cancel(self, message: CancelItem) -> None:
+        """An item of it is not wanted; its node will be told."""
+        # So many arguments are not in so few bytes, whatever was said of them.
+        tasks = min(self.parcel[0].tasks, MAX_WHOLE_BYTES) if self.parcel is not None else 0
+        if self.parcel is None or not 0 <= message.index - self.parcel[0].first < tasks:
+            raise ProtocolError(f"item {message.index} was cancelled, and is not in this whole input")
+        self.cancelled[message.index] = message
 
     def place(self) -> tuple[Parcel, list[Buffer]] | None:
         """The parcel, addressed to its node, once both are known; only once."""

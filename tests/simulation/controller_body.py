@@ -68,6 +68,18 @@ class ControllerBody(Peer):
         self._hear(call, ev.InputStarted(plan.lists is not None, tasks, plan.task_bytes if tasks else None))
         if plan.cancel_ns is not None:
             self.world.at(plan.cancel_ns, self._leave, call)
+        for after_ns, index in plan.cancels:
+            self.world.after(after_ns, self._cancel_item, call, index)
+
+    def _cancel_item(self, call: Call, index: int) -> None:
+        if call.state == "runs":
+            for parcel, attempt in call.cancelled.add(index):
+                self._tell_cancelled(call, parcel, attempt, index)
+
+    def _tell_cancelled(self, call: Call, parcel: int, attempt: int, index: int) -> None:
+        if (connection := self.connection) is not None:
+            server = connection.server
+            connection.up.post(server.item_cancelled, connection, call.plan.job, parcel, attempt, index)
 
     def _leave(self, call: Call) -> None:
         if call.state == "runs":
@@ -89,10 +101,13 @@ class ControllerBody(Peer):
                 assert connection is not None, "a parcel is sent to nobody"
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
                 connection.up.post(connection.server.parcel_arrived, connection, parcel)
+                for index in call.cancelled.of_parcel(number):
+                    self._tell_cancelled(call, number, attempt, index)
             case ev.DropResults(number, attempt):
                 del call.results[number, attempt]
             case ev.DropUnits(number):
                 del call.parcels[number]
+                call.cancelled.done(number)
             case ev.Deliver():
                 self._deliver(call, command)
             case ev.EndInput():

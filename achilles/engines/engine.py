@@ -1,0 +1,44 @@
+"""What a job asks of the place where its packets run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .drawing import Draw
+
+if TYPE_CHECKING:
+    from .job import Job
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Where packets run. Thread-safe; results come back through the job's methods."""
+
+    def submit(self, job: Job) -> None:
+        """Take the job on; demands follow."""
+
+    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+        """Send a parcel of the job."""
+
+    def end_input(self, job: Job) -> None:
+        """No more parcels will come."""
+
+    def cancel(self, job: Job) -> None:
+        """Stop the job; nothing more is heard of it."""
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail as cancelled, unless it is done. The parcel was sent as this attempt."""
+
+    def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
+        """Take in this thread what comes within so long, while it is wanted; False when nothing came."""
+
+    def lead(self) -> None:
+        """This thread will pump next. It holds no lock."""
+
+    def let_go(self) -> None:
+        """It will not, and may hold the job's lock; the engine hears all itself."""
+
+    def no_nodes_reason(self) -> str:
+        """What to tell a caller who waits for nodes: the address and what to do."""
