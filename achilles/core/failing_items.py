@@ -6,7 +6,7 @@ are pieces of their own then, and run (again).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from . import slots_events as ev
 from .slots_state import JobState, ParcelState, Piece, WorkerState
@@ -66,7 +66,7 @@ class FailingItems:
             running = start
         deaths = job.deaths.get(running, 0) + 1
         job.deaths[running] = deaths
-        for part in self._cut_out(job, piece, running):
+        for part in self._cut_out(job, piece, [running]):
             if deaths >= self._max_attempts and part.first + part.skip == running:
                 del job.deaths[running]
                 self._give_up(job, part, ev.ReportDeath(part.piece, worker, running, deaths, job.job))
@@ -77,29 +77,50 @@ class FailingItems:
         self, job: JobState, piece: Piece, index: int, report: ev.ReportTimeout | ev.ReportCancelled
     ) -> None:
         """Have an item fail for this reason, run the others."""
+        self._fail_all(job, piece, {index: report})
+
+    def fail_cancelled(self, job: JobState, piece: Piece) -> bool:
+        """Have the items fail that were cancelled of a piece, and run the others; False if none was."""
+        unwanted = self._parcels[piece.key].cancelled
+        if piece.parts is not None or not unwanted:
+            return False
+        start = piece.first + piece.skip
+        if len(unwanted) > piece.tasks:
+            here = filter(unwanted.__contains__, range(start, start + piece.tasks))
+        else:
+            here = filter(piece.holds, unwanted)
+        reports = {index: ev.ReportCancelled(0, index) for index in here}
+        if reports:
+            self._fail_all(job, piece, reports)
+        return bool(reports)
+
+    def _fail_all(
+        self, job: JobState, piece: Piece, reports: Mapping[int, ev.ReportTimeout | ev.ReportCancelled]
+    ) -> None:
         parcel = self._parcels[piece.key]
-        parcel.cancelled -= {index}
         parcel.begun = True  # what has an answer does not go back
-        for part in self._cut_out(job, piece, index):
-            if part.first + part.skip == index:
+        for part in self._cut_out(job, piece, reports):
+            report = reports.get(part.first + part.skip)
+            if report is not None:
+                if parcel.cancelled:
+                    parcel.cancelled -= {report.index}
                 report.piece = part.piece
                 self._give_up(job, part, report)
             else:
                 part.singly = piece.singly
                 self._queue_ahead(job, part)
 
-    def fail_cancelled(self, job: JobState, piece: Piece) -> bool:
-        """Have the items fail that were cancelled of a piece, and run the others; False if none was."""
-        index = next(filter(piece.holds, self._parcels[piece.key].cancelled), None)
-        if index is None:
-            return False
-        # Of its parts, those are queued that are to be run: so the next one is found there.
-        self.fail(job, piece, index, ev.ReportCancelled(0, index))
-        return True
-
     def cancel(self, job: JobState, key: ev.ParcelKey, index: int) -> bool:
-        """Note that an item was cancelled, and have it fail if it waits; False if it does not."""
-        self._parcels[key].cancelled |= {index}
+        """Note that an item was cancelled; True if it waited, and has failed."""
+        parcel = self._parcels.get(key)
+        if parcel is None:
+            if job.early is None or job.early[0] != key:
+                job.early = key, set()
+            job.early[1].add(index)
+            return False
+        if not parcel.cancelled:
+            parcel.cancelled = set()
+        parcel.cancelled |= {index}
         place = next((place for place, piece in enumerate(job.waiting) if piece.is_for(key, index)), None)
         if place is None:
             return False
@@ -108,11 +129,28 @@ class FailingItems:
         job.waiting.rotate(place)
         return True
 
-    def _cut_out(self, job: JobState, piece: Piece, index: int) -> Iterator[Piece]:
-        """What replaces a piece so that one of its items stands alone; the last part first."""
+    def cancel_early(self, job: JobState, key: ev.ParcelKey, units: int) -> None:
+        """A parcel came, whose units wait behind all others: what was cancelled of it before has failed."""
+        assert job.early is not None
+        (of, indices), job.early = job.early, None
+        if of != key:
+            return
+        self._parcels[key].cancelled = indices
+        before = len(job.waiting) - units
+        pieces = [job.waiting.pop() for _ in range(units)]  # the last one first
+        for piece in pieces:
+            self._queue_ahead(job, piece)
+        job.waiting.rotate(-(len(job.waiting) - before))
+
+    def _cut_out(self, job: JobState, piece: Piece, indices: Iterable[int]) -> Iterator[Piece]:
+        """What replaces a piece so that some of its items stand alone; the last part first."""
         self._pieces.pop(piece.piece, None)
         if piece.parts is not None or piece.tasks <= 1:
             piece.piece = self._number()
             return iter([piece])
-        edges = self._parcels[piece.key].spread_packet(index) if job.reduces else ()
-        return reversed(piece.cut_around(index, edges, self._number))
+        edges: set[int] = set()
+        for index in indices:
+            edges |= {index, index + 1}
+            if job.reduces:
+                edges.update(self._parcels[piece.key].spread_packet(index))
+        return reversed(piece.cut_at(edges, self._number))

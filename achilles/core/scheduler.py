@@ -114,16 +114,14 @@ class Scheduler:
         return self._out
 
     def _node_joined(self, event: ev.NodeJoined) -> None:
-        node = NodeState(event.node, event.cpu_count, event.python, event.alone)
-        self.nodes[event.node] = node
+        node = self.nodes[event.node] = NodeState(event.node, event.cpu_count, event.python, event.alone)
         first = self._pythons.joined(event.python, event.cpu_count, event.now_ns)
         self._feed(node)
         if first:
             self._watch_pythons()
 
     def _node_draining(self, number: int) -> None:
-        node = self.nodes.get(number)
-        if node is not None:
+        if (node := self.nodes.get(number)) is not None:
             node.draining = True
             self._note_room(node)
 
@@ -254,6 +252,7 @@ class Scheduler:
             node.jobs.add(job.job)
             job.nodes.add(node.node)
             self._out.append(ev.IntroduceJob(node.node, job.job))
+        self._out += job.cancelled_before(parcel)
         self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
         self._feed(node)

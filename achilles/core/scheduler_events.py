@@ -11,6 +11,8 @@ from __future__ import annotations
 from .record import Record
 
 MAX_JOB_BYTES = 256 * 1024 * 1024
+# Items of a parcel that may be cancelled before it is sent to a node.
+MAX_EARLY_CANCELS = 65_536
 PythonVersion = tuple[int, int]
 # (first index, tasks, status, busy_us); the payload stays with the body.
 Segment = tuple[int, int, int, int]
@@ -113,7 +115,10 @@ class JobCancelled(Record):
 
 
 class ItemCancelled(Record):
-    """A controller wants no result of one item of a parcel; it says so of each attempt."""
+    """A controller wants no result of one item of a parcel; it says so of each attempt.
+
+    What it says before the attempt comes is kept until then, for one attempt of each job.
+    """
 
     now_ns: int
     job: int

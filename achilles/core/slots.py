@@ -139,6 +139,9 @@ class Slots:
         for number, length in enumerate(event.units):
             self._queue(job, Piece(self._next(), key, number, first, 0, length, loading_ns=loading_ns))
             first += length
+        if job.early is not None:
+            self._failing.cancel_early(job, key, len(event.units))
+            self._note_waiting(job)
 
     def _give_back(self, key: ParcelKey, silent: bool = False) -> None:
         parcel = self.parcels.get(key)
@@ -170,6 +173,9 @@ class Slots:
             if piece.key == key:
                 self._drop_piece(piece)
         job.waiting = deque(piece for piece in job.waiting if piece.key != key)
+        self._note_waiting(job)
+
+    def _note_waiting(self, job: JobState) -> None:
         if not job.waiting:
             self._turns.deactivate(job.job)
 
@@ -352,11 +358,9 @@ class Slots:
         worker = self.workers.get(number)
         if worker is None:
             return
-        worker.stopping = True
+        behind = worker.leave()
         self._roomy.note(worker)
-        behind = [worker.pieces.pop() for _ in range(len(worker.pieces) - 1)]
         for piece in behind:
-            worker.work_ns -= piece.work_ns
             if piece.key in self.parcels:
                 self._queue(self.jobs[piece.key[0]], piece, ahead=True)
             else:
@@ -365,14 +369,11 @@ class Slots:
 
     def _item_cancelled(self, event: ev.ItemCancelled) -> None:
         """Rule 11: fail an item that waits; find out about one that is at a worker."""
-        parcel = self.parcels.get(event.key)
-        if parcel is None:
-            return
-        job = self.jobs[event.key[0]]
-        if not self._failing.cancel(job, event.key, event.index):
+        job = self.jobs.get(event.key[0])
+        if job is not None and not self._failing.cancel(job, event.key, event.index):
             self._out += self._unwanted.look_for(event.key, event.index, job.workers, self._now_ns)
-        elif not job.waiting:
-            self._turns.deactivate(job.job)
+        elif job is not None:
+            self._note_waiting(job)
 
     def _give_up(self, job: JobState, part: Piece, report: ev.Report) -> None:
         part.status = 2

@@ -99,7 +99,7 @@ class ParcelAbandoned(Record):
 
 
 class ItemCancelled(Record):
-    """Nobody wants a result of this item of a parcel any more."""
+    """Nobody wants a result of this item of a parcel any more, which is here, or is the next to come."""
 
     now_ns: int
     key: ParcelKey

@@ -93,11 +93,11 @@ class Piece(Record):
             for start, stop in pairwise(cuts)
         ]
 
-    def cut_around(self, index: int, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
-        """The pieces before, at and after one item, cut at these indices as well."""
+    def cut_at(self, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
+        """The pieces between these indices, as far as it has them."""
         start = self.first + self.skip
         end = start + self.tasks
-        cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
+        cuts = sorted({start, end, *(edge for edge in edges if start < edge < end)})
         return [
             self.replaced(piece=number(), skip=low - self.first, tasks=high - low, singly=False)
             for low, high in pairwise(cuts)
@@ -128,7 +128,7 @@ class ParcelState(Record):
     wanted_back: bool = False  # whether the server asked for it when it was begun
     done: list[Piece] = made_by(default_factory=list)
     spread: dict[int, PacketState] = made_by(default_factory=dict)
-    cancelled: frozenset[int] = frozenset()  # items that are to fail, and did not yet
+    cancelled: set[int] | frozenset[int] = frozenset()  # items that are to fail, and did not yet
 
     def __post_init__(self) -> None:
         self.tasks = self.missing_tasks
@@ -223,6 +223,7 @@ class JobState(Record):
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
     limit_ns: int = 0
+    early: tuple[ParcelKey, set[int]] | None = None  # cancelled items of the next parcel to come
     _task: Mean = made_by(default_factory=Mean)
 
     def work_of(self, tasks: int) -> float:
@@ -278,6 +279,13 @@ class WorkerState(Record):
                 more_ns += piece.work_ns
         self.work_ns += more_ns
         return more_ns
+
+    def leave(self) -> list[Piece]:
+        """Keep the first piece, which was run, and get no more; the others, the last first."""
+        self.stopping = True
+        behind = [self.pieces.pop() for _ in range(len(self.pieces) - 1)]
+        self.work_ns -= sum(piece.work_ns for piece in behind)
+        return behind
 
     def take(self, piece: Piece) -> None:
         """Remove a finished piece; workers answer in order, so it is nearly always the first."""

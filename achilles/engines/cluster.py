@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..config import Settings
@@ -155,7 +155,9 @@ class ClusterEngine:
         if controller is not None:
             controller.send(message, segments)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Send a parcel."""
         if job.number in self._unannounced:
             if draw.size_bytes > wire.MAX_WHOLE_BYTES:
@@ -165,6 +167,8 @@ class ClusterEngine:
                 job.connected()
                 return
             self._announce(job, whole=True)
+        for index in cancelled[: wire.MAX_EARLY_CANCELS]:
+            self.cancel_item(job, parcel, attempt, index)
         units = [
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
@@ -178,6 +182,8 @@ class ClusterEngine:
         self._send(
             frame, [segment for unit in draw.units for segment in unit] if frame.shared is None else ()
         )
+        for index in cancelled[wire.MAX_EARLY_CANCELS :]:
+            self.cancel_item(job, parcel, attempt, index)
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""

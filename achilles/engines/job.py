@@ -379,11 +379,9 @@ class Job:
                 case ev.SendParcel():
                     draw = self._draws.get(command.parcel)
                     if draw is not None:
-                        arguments = (self, command.parcel, command.attempt, command.node, draw)
+                        cancelled = self._cancelled_items.of_parcel(command.parcel)
+                        arguments = (self, command.parcel, command.attempt, command.node, draw, cancelled)
                         self._to_engine.append((engine.send_parcel, arguments))
-                        for index in self._cancelled_items.of_parcel(command.parcel):
-                            item = (self, command.parcel, command.attempt, index)
-                            self._to_engine.append((engine.cancel_item, item))
                 case ev.Deliver():
                     self._ready.append((command.parcel, self._take(command)))
                     self._changed.notify_all()

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
@@ -83,10 +83,14 @@ class LocalEngine:
             submitted.most_bytes, submitted.tasks = spec.budget_bytes, job.tasks_left
             self._tell(submitted)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Give a parcel to the workers."""
         with self._lock:
             now_ns = time.monotonic_ns()
+            for index in cancelled:
+                self._tell(ev.ItemCancelled(now_ns, job.number, parcel, attempt, index))
             place = (job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, draw.first)
             self._tell(ev.ParcelArrived(now_ns, *place, last=draw.ended), draw)
 

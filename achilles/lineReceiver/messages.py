@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal, Union, cast
 
 import msgspec
 
+from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
 from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
@@ -37,6 +38,7 @@ from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, 
 __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
+    "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",

@@ -210,9 +210,9 @@ class AchillesServer:
         """Send a job's only parcel to its node, if both are known now."""
         placed = whole.place()
         if placed is not None:
-            self._parcel_arrived(job, *placed, last=True)
             for message in whole.cancelled.values():
                 self._item_cancelled(job, message)
+            self._parcel_arrived(job, *placed, last=True)
 
     def _parcel_arrived(
         self, job: int, parcel: wire.Parcel, chunks: list[Buffer], *, last: bool = False

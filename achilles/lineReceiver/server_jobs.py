@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
 from .hot_frames import Parcel
-from .messages import MAX_WHOLE_BYTES, CancelItem, Submit
+from .messages import MAX_EARLY_CANCELS, MAX_WHOLE_BYTES, CancelItem, Submit
 from .wire import Buffer
 
 __all__ = ["Jobs", "RoutedJob"]
@@ -36,10 +36,8 @@ class WholeInput:
 
     def cancel(self, message: CancelItem) -> None:
         """An item of it is not wanted; its node will be told."""
-        # So many arguments are not in so few bytes, whatever was said of them.
-        tasks = min(self.parcel[0].tasks, MAX_WHOLE_BYTES) if self.parcel is not None else 0
-        if self.parcel is None or not 0 <= message.index - self.parcel[0].first < tasks:
-            raise ProtocolError(f"item {message.index} was cancelled, and is not in this whole input")
+        if len(self.cancelled) >= MAX_EARLY_CANCELS:
+            raise ProtocolError(f"more than {MAX_EARLY_CANCELS} items of a whole input were cancelled")
         self.cancelled[message.index] = message
 
     def place(self) -> tuple[Parcel, list[Buffer]] | None:

@@ -44,6 +44,7 @@ class Call:
         self.plan = plan
         self.brain = Submission(plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes)
         self.cancelled = CancelledItems(self.brain)
+        self.never: set[int] = set()  # items that were cancelled before they were drawn
         self.parcels: dict[int, Parcel] = {}
         self.results: dict[tuple[int, int], list[Results]] = {}  # by parcel and attempt
         self.failed: set[int] = set()

@@ -73,6 +73,8 @@ class ControllerBody(Peer):
 
     def _cancel_item(self, call: Call, index: int) -> None:
         if call.state == "runs":
+            if index >= call.brain.tasks_drawn:
+                call.never.add(index)
             for parcel, attempt in call.cancelled.add(index):
                 self._tell_cancelled(call, parcel, attempt, index)
 
@@ -100,9 +102,9 @@ class ControllerBody(Peer):
             case ev.SendParcel(number, node, attempt):
                 assert connection is not None, "a parcel is sent to nobody"
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
-                connection.up.post(connection.server.parcel_arrived, connection, parcel)
                 for index in call.cancelled.of_parcel(number):
                     self._tell_cancelled(call, number, attempt, index)
+                connection.up.post(connection.server.parcel_arrived, connection, parcel)
             case ev.DropResults(number, attempt):
                 del call.results[number, attempt]
             case ev.DropUnits(number):
@@ -234,9 +236,8 @@ class ControllerBody(Peer):
             for part in results
             if (part.first < end and part.first + part.tasks > first) or not parcel_tasks
         ]
-        check_parcel(
-            call.plan, (first, command.tasks, packet_tasks), parts, complete and number in call.failed
-        )
+        shape = (first, command.tasks, packet_tasks)
+        check_parcel(call.plan, shape, parts, complete and number in call.failed, call.never)
         call.unread.append((number, command.tasks))
         self._read(call)
 

@@ -40,8 +40,13 @@ def within(part: Results, first: int, end: int, packet_tasks: int) -> Results:
     return replace(part, first=start, tasks=stop - start)
 
 
-def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool) -> None:
-    """Every task of the parcel exactly once; every packet reduced, or failed for a stated cause."""
+def check_parcel(
+    job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool, never: set[int]
+) -> None:
+    """Every task of the parcel exactly once; every packet reduced, or failed for a stated cause.
+
+    Items that were ``never`` to be run were not.
+    """
     first, tasks, packet_tasks = shape
     if failed:
         return
@@ -67,6 +72,8 @@ def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Result
                 f"item {index} must fail, and is not the one that did"
             )
     for part in ordered:
+        here = range(part.first, part.first + part.tasks)
+        assert part.cancelled_of is not None or never.isdisjoint(here), "an item was run in spite of all"
         if part.timeout_of is not None:
             assert part.timeout_of in job.hangs and part.tasks == 1, "an item in time was stopped"
         if part.cancelled_of is not None:

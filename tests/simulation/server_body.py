@@ -201,7 +201,7 @@ class ServerBody:
             case ev.Abandon(node, job, parcel, attempt):
                 self._tell_node(node, "abandon", (job, parcel, attempt))
             case ev.CancelItem(node, job, parcel, attempt, index):
-                assert self.sent[job, parcel][attempt] == node
+                assert self.sent.get((job, parcel), {}).get(attempt, node) == node
                 self._tell_node(node, "cancel_item", (job, parcel, attempt), index)
             case ev.IntroduceJob(node, job):
                 self._tell_node(node, "introduce", job, self.calls[job][0].plan)

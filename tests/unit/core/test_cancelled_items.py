@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from achilles.core import scheduler_events as server_ev
+from achilles.core import scheduler_state
 from achilles.core import slots_events as ev
 from achilles.core.cancelled_items import LOOK_NS, MOST_NOT_NOTED
 from achilles.errors import ProtocolError
@@ -273,3 +274,78 @@ def test_nobody_is_told_of_what_no_node_has() -> None:
 def test_an_item_that_is_not_in_the_parcel_is_a_lie(index: int) -> None:
     with pytest.raises(ProtocolError, match="is not in parcel"):
         placed().hear(server_ev.ItemCancelled, 1, 0, 1, index)
+
+
+# Before the parcel comes.
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+def test_what_was_cancelled_before_its_parcel_came_is_never_run(reduces: bool) -> None:
+    drive = taught(2, reduces=reduces)
+    drive.parcel(1, [1], 1, parcel=9, first=50)  # something runs, and something waits
+    drive.parcel(1, [1, 1], 2, parcel=8, first=60)
+    for index in (0, 3, 4, 7, 99):
+        cancel(drive, index)
+    drive.parcel(1, [2, 2, 2, 2], 4 if reduces else 8)
+    assert [piece.key[1] for piece in drive.brain.jobs[1].waiting] == [8] + [0] * 4
+    ran: list[int] = []
+    while busy := [worker for worker, pieces in drive.running.items() if pieces]:
+        ran += (
+            [] if isinstance(drive.running[busy[0]][0], ev.RunReduce) else items(drive.running[busy[0]][:1])
+        )
+        drive.finish(busy[0], busy_ns=100_000_000)
+    assert sorted(ran) == [1, 2, 5, 6, 50, 60, 61]
+    assert {index for index, _, status in drive.sent if status == CANCELLED} == {0, 3, 4, 7}
+    assert not drive.brain.parcels and not drive.brain.pieces
+
+
+def test_a_parcel_all_of_which_was_cancelled_before_it_came() -> None:
+    drive = taught(1)
+    for index in range(1500):
+        cancel(drive, index)
+    drive.parcel(1, [700, 800], 1500)
+    assert finish_all(drive) == dict.fromkeys(range(1500), CANCELLED)
+    assert not len(drive.brain._turns)
+
+
+def test_what_was_said_of_another_attempt_counts_for_nothing() -> None:
+    drive = taught(1)
+    drive.hear(ev.ItemCancelled, (1, 0, 2), 0)
+    drive.parcel(1, [2], 2)
+    assert finish_all(drive) == {0: 0, 1: 0}
+
+
+def test_many_items_of_a_piece_that_comes_back_at_once() -> None:
+    drive = taught(1)
+    drive.parcel(1, [4000], 4000)
+    for index in range(0, 4000, 2):
+        cancel(drive, index)
+    drive.hear(ev.WorkerDied, 0, None)
+    drive.running = {}
+    drive.worker(1)
+    assert finish_all(drive) == {index: CANCELLED * (index % 2 == 0) for index in range(4000)}
+
+
+def test_the_server_passes_on_what_came_before_the_parcel_with_the_parcel() -> None:
+    drive = scheduler_driver.Driver()
+    drive.node(0)
+    drive.job(1)
+    for index in (1, 0, 2, -1):
+        assert not drive.hear(server_ev.ItemCancelled, 1, 0, 1, index)
+    said = drive.parcel(1, 0, 0)
+    told = [server_ev.CancelItem(0, 1, 0, 1, index) for index in (0, 1)]
+    place = said.index(server_ev.SendParcel(0, 1, 0, 1))
+    assert said[place - 2 : place] == told
+    assert drive.brain.jobs[1].early is None
+
+
+def test_what_the_server_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler_state, "MAX_EARLY_CANCELS", 3)
+    drive = scheduler_driver.Driver()
+    drive.job(1)
+    for parcel in range(5):
+        for index in range(3):
+            drive.hear(server_ev.ItemCancelled, 1, parcel, 1, index)
+    assert drive.brain.jobs[1].early == ((4, 1), {0, 1, 2})
+    with pytest.raises(ProtocolError, match="more than 3 items"):
+        drive.hear(server_ev.ItemCancelled, 1, 4, 1, 3)
