@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from .slots_events import ParcelKey
 from .slots_state import ParcelState
 
-__all__ = ["FLUSH_NS", "LateResults"]
+__all__ = ["FLUSH_BYTES", "FLUSH_NS", "LateResults"]
 
-# How long results wait for others.
+# How much waits for others at most, and how long.
+FLUSH_BYTES = 256 * 1024
 FLUSH_NS = 50_000_000
 
 
@@ -31,6 +32,14 @@ class LateResults:
         self._waiting: dict[ParcelKey, None] = {}
         self._due: deque[tuple[int, ParcelKey]] = deque()
         self._wakes = False
+
+    def to_send(self, parcel: ParcelState, size_bytes: int, now_ns: int) -> tuple[bool, int | None]:
+        """More results of a parcel are there: whether to send what it has; else when to look at it."""
+        parcel.kept_bytes += size_bytes
+        late = now_ns - parcel.sent_ns >= FLUSH_NS
+        if parcel.is_complete or late or parcel.kept_bytes >= FLUSH_BYTES:
+            return True, None
+        return False, self.note(parcel.key, parcel.sent_ns)
 
     def note(self, key: ParcelKey, now_ns: int) -> int | None:
         """A parcel has results that wait; returns when to look at it, if nobody has said yet."""

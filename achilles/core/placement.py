@@ -53,6 +53,13 @@ class Placement:
         if self._gathers == job.job:
             self._gathers = None
 
+    def judge_anew(self, job: JobState) -> None:
+        """Now that a job's tasks were measured, see what its pieces at workers are worth."""
+        for number in sorted(job.workers):
+            worker = self._workers[number]
+            self._turns.charge(job.job, worker.judge_anew(job) * job.slots)
+            self._roomy.note(worker)
+
     def next(self) -> tuple[JobState, WorkerState] | None:
         """A job whose first waiting piece goes to a worker now, and that worker."""
         number = self._next_wide() if self._wide_jobs else self._turns.first()

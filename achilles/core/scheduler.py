@@ -96,9 +96,10 @@ class Scheduler:
                 self._input_ended(event.job)
             case ev.JobSubmitted():
                 self._job_submitted(event)
-            case ev.JobCancelled():
-                if event.job in self.jobs:
-                    self._drop(self.jobs[event.job])
+            case ev.JobCancelled() if event.job in self.jobs:
+                self._drop(self.jobs[event.job])
+            case ev.ItemCancelled() if event.job in self.jobs:
+                self._out += self.jobs[event.job].cancelled_at(event)
             case ev.NodeJoined():
                 self._node_joined(event)
             case ev.NodeDraining():
@@ -113,17 +114,15 @@ class Scheduler:
         return self._out
 
     def _node_joined(self, event: ev.NodeJoined) -> None:
-        node = NodeState(event.node, event.cpu_count, event.python, event.alone)
+        node = self.nodes[event.node] = NodeState(event.node, event.cpu_count, event.python, event.alone)
         node.names, node.shares_slots = event.names, event.shares_slots
-        self.nodes[event.node] = node
         first = self._pythons.joined(event.python, event.cpu_count, event.now_ns)
         if self._groups.node_joined(node) or first:
             self._watch_unrunnable()
         self._feed(node)
 
     def _node_draining(self, number: int) -> None:
-        node = self.nodes.get(number)
-        if node is not None:
+        if (node := self.nodes.get(number)) is not None:
             node.draining = True
             self._note_room(node)
 
@@ -259,6 +258,7 @@ class Scheduler:
             node.jobs.add(job.job)
             job.nodes.add(node.node)
             self._out.append(ev.IntroduceJob(node.node, job.job))
+        self._out += job.cancelled_before(parcel)
         self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
         self._feed(node)
@@ -347,8 +347,7 @@ class Scheduler:
 
     def _take_back_for(self, node: NodeState) -> None:
         """Rule 7: ask another node for a parcel that this one could run at once."""
-        found = self._stragglers.to_take_back(node)
-        if found is not None:
+        if (found := self._stragglers.to_take_back(node)) is not None:
             job, parcel = found
             parcel.asked_back_for = node.node
             self._out.append(ev.TakeBack(parcel.node, job, parcel.parcel, parcel.attempt))

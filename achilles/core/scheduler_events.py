@@ -11,6 +11,8 @@ from __future__ import annotations
 from .record import Record
 
 MAX_JOB_BYTES = 256 * 1024 * 1024
+# Items of a parcel that may be cancelled before it is sent to a node.
+MAX_EARLY_CANCELS = 65_536
 PythonVersion = tuple[int, int]
 # (first index, tasks, status, busy_us); the payload stays with the body.
 Segment = tuple[int, int, int, int]
@@ -123,6 +125,19 @@ class JobCancelled(Record):
     job: int
 
 
+class ItemCancelled(Record):
+    """A controller wants no result of one item of a parcel; it says so of each attempt.
+
+    What it says before the attempt comes is kept until then, for one attempt of each job.
+    """
+
+    now_ns: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class TimePassed(Record):
     """Nothing happened, but a time asked for by `WakeAt` has come."""
 
@@ -199,6 +214,16 @@ class Abandon(Record):
     attempt: int
 
 
+class CancelItem(Record):
+    """Tell the node that has this attempt of a parcel to have an item of it fail, unless it is done."""
+
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class ForgetJob(Record):
     """Tell the node to drop whatever it has of the job."""
 
@@ -250,6 +275,7 @@ Event = (
     | ParcelReturned
     | InputEnded
     | JobCancelled
+    | ItemCancelled
     | TimePassed
 )
 Command = (
@@ -260,6 +286,7 @@ Command = (
     | ForwardResults
     | TakeBack
     | Abandon
+    | CancelItem
     | ForgetJob
     | FinishJob
     | FailParcel

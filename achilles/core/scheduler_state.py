@@ -14,7 +14,14 @@ from .means import Mean
 from .packets import packet_length
 from .ranges import Ranges
 from .record import Record, made_by
-from .scheduler_events import MAX_JOB_BYTES, PythonVersion, Segment
+from .scheduler_events import (
+    MAX_EARLY_CANCELS,
+    MAX_JOB_BYTES,
+    CancelItem,
+    ItemCancelled,
+    PythonVersion,
+    Segment,
+)
 
 if TYPE_CHECKING:
     from .groups import Group
@@ -156,6 +163,7 @@ class JobState(Record):
     tasks_failed: int = 0
     tasks: int = 0  # in all, where that was said
     tasks_came: int = 0  # in parcels, each counted once
+    early: tuple[tuple[int, int], set[int]] | None = None  # cancelled items of an attempt that is to come
     _task: Mean = made_by(default_factory=Mean)
 
     def wants_node(self) -> bool:
@@ -179,6 +187,40 @@ class JobState(Record):
         if parcel is not None and parcel.twin is not None and parcel.twin.attempt == attempt:
             return parcel.twin
         return parcel
+
+    def cancelled_at(self, event: ItemCancelled) -> list[CancelItem]:
+        """Where an item was cancelled: at one node, or none yet.
+
+        Raises:
+            ProtocolError: The parcel does not hold the item, or too many are to be kept.
+        """
+        parcel = self.find(event.parcel, event.attempt)
+        if parcel is None or not parcel.sent:
+            self._keep(event)
+        elif parcel.attempt == event.attempt:
+            if not parcel.ranges.first <= event.index < parcel.ranges.end:
+                raise ProtocolError(f"item {event.index} was cancelled, and is not in parcel {event.parcel}")
+            return [CancelItem(parcel.node, self.job, event.parcel, event.attempt, event.index)]
+        return []
+
+    def _keep(self, event: ItemCancelled) -> None:
+        attempt = event.parcel, event.attempt
+        if self.early is None or self.early[0] != attempt:
+            self.early = attempt, {event.index}
+            return
+        if len(self.early[1]) >= MAX_EARLY_CANCELS:
+            raise ProtocolError(
+                f"more than {MAX_EARLY_CANCELS} items of parcel {event.parcel} were cancelled"
+            )
+        self.early[1].add(event.index)
+
+    def cancelled_before(self, parcel: ParcelState) -> list[CancelItem]:
+        """What its node is told before it gets a parcel: the items that it need not run."""
+        if self.early is None or self.early[0] != (parcel.parcel, parcel.attempt):
+            return []
+        indices, self.early = self.early[1], None
+        here = sorted(index for index in indices if parcel.ranges.first <= index < parcel.ranges.end)
+        return [CancelItem(parcel.node, self.job, parcel.parcel, parcel.attempt, index) for index in here]
 
     def count(self, parcel: ParcelState, tasks: int, failed: int) -> None:
         """Count what was done; of two attempts, only what the older one does."""

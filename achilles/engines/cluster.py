@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..config import Settings
@@ -24,14 +24,14 @@ from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
-from ..lineReceiver.shared_payloads import share_units
+from ..lineReceiver.shared_payloads import segments_of, share_units
 from ..lineReceiver.wire import Buffer, gather
 from ..workers.module_source import find_source
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .job_frames import failure_from, segments_from, submission_of, too_old_for
+from .job_frames import failure_from, submission_of, too_old_for
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
@@ -142,7 +142,9 @@ class ClusterEngine:
         if controller is not None:
             controller.send(message, segments)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Send a parcel."""
         if job.number in self._unannounced:
             if draw.size_bytes > wire.MAX_WHOLE_BYTES:
@@ -152,6 +154,8 @@ class ClusterEngine:
                 job.connected()
                 return
             self._announce(job, whole=True)
+        for index in cancelled[: wire.MAX_EARLY_CANCELS]:
+            self.cancel_item(job, parcel, attempt, index)
         units = [
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
@@ -165,6 +169,8 @@ class ClusterEngine:
         self._send(
             frame, [segment for unit in draw.units for segment in unit] if frame.shared is None else ()
         )
+        for index in cancelled[wire.MAX_EARLY_CANCELS :]:
+            self.cancel_item(job, parcel, attempt, index)
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
@@ -178,6 +184,10 @@ class ClusterEngine:
             known = self._jobs.pop(job.number, None) is not None and job.number not in self._unannounced
         if known:
             self._send(wire.Cancel(job.number))
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        self._send(wire.CancelItem(job.number, parcel, attempt, index))
 
     def release(self) -> None:
         """The call is over: keep the connection for the next one, if it is still good."""
@@ -265,7 +275,7 @@ class ClusterEngine:
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         match message:
             case wire.Results():
-                job.results(message.parcel, message.attempt, segments_from(message, chunks))
+                job.results(message.parcel, message.attempt, segments_of(message, chunks))
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():

@@ -257,6 +257,17 @@ class Job(Progress):
         if not over:
             self._engine.cancel(self)
 
+    def cancel_item(self, index: int) -> None:
+        """Have one item fail with `TaskCancelled`, drawn or not, unless it is done. From any thread.
+
+        Args:
+            index: Counted over all items of the job, from 0.
+        """
+        with self._changed:
+            for parcel, attempt in self._cancelled_items.add(index):
+                self._errands.add(self._engine.cancel_item, self, parcel, attempt, index)
+        self._errands.run()
+
     def _feed(self) -> None:
         try:
             while self.feed_once():

@@ -6,14 +6,11 @@ from ..core.packets import MAX_PACKET_TASKS
 from ..errors import ClusterError, NoNodesError, VersionMismatch
 from ..lineReceiver import messages as wire
 from ..lineReceiver.handshake import printable
-from ..lineReceiver.shared_payloads import parts
-from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from .job import Job
-from .outcomes import Segment
 from .spec import JobSpec
 
-__all__ = ["failure_from", "segments_from", "submission_of", "too_old_for"]
+__all__ = ["failure_from", "submission_of", "too_old_for"]
 
 
 def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
@@ -52,20 +49,6 @@ def too_old_for(spec: JobSpec, welcome: wire.Welcome, endpoint: str) -> ClusterE
         f"the achilles_server at {endpoint} (version {printable(welcome.version)[:50] or 'unknown'}) does "
         f"not know the options nodes and slots: update it, or leave them out"
     )
-
-
-def segments_from(results: wire.Results, chunks: list[Buffer]) -> list[Segment]:
-    """The results of a frame, each with its part of the payload."""
-    if results.shared is not None:
-        places = zip(results.segments, parts(results), strict=True)
-        return [(*segment[:4], part.view()) for segment, part in places]
-    payload = memoryview(gather(chunks))
-    segments: list[Segment] = []
-    start = 0
-    for first, tasks, status, busy_us, size in results.segments:
-        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
-        start += size
-    return segments
 
 
 def failure_from(failed: wire.Failed) -> ClusterError:

@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..core import scheduler_events as ev
 from ..core.node_names import NamePatterns, listed
@@ -111,10 +111,14 @@ class LocalEngine:
                 f"give the address of a server with larger nodes"
             )
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Give a parcel to the workers."""
         with self._lock:
             now_ns = time.monotonic_ns()
+            for index in cancelled:
+                self._tell(ev.ItemCancelled(now_ns, job.number, parcel, attempt, index))
             place = (job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, draw.first)
             self._tell(ev.ParcelArrived(now_ns, *place, last=draw.ended), draw)
 
@@ -130,6 +134,11 @@ class LocalEngine:
         with self._lock:
             self._jobs.pop(job.number, None)
             self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        with self._lock:
+            self._tell(ev.ItemCancelled(time.monotonic_ns(), job.number, parcel, attempt, index))
 
     def release(self) -> None:
         """The workers stay for the next call."""
@@ -253,6 +262,8 @@ class LocalEngine:
                     priority=job.spec.priority,
                     slots=job.spec.slots,
                 )
+            case ev.CancelItem():
+                self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)
             case ev.ForgetJob():
                 self._crew.forget(command.job)
             case ev.FinishJob():

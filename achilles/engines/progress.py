@@ -13,6 +13,7 @@ from ..core import submission_events as ev
 from ..core.submission import Submission
 from ..core.tally import Tally
 from ..errors import ProtocolError, WorkerDiedError
+from .cancelled_items import CancelledItems
 from .changes import Changes
 from .drawing import Draw, Drawer, Source, iterate
 from .engine import Engine
@@ -73,6 +74,7 @@ class Progress:
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
+        self._cancelled_items = CancelledItems(self._brain)
         self._printing = Printing()
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
         self._pumps = True  # whether the caller's thread looks for what comes itself
@@ -217,13 +219,15 @@ class Progress:
                 case ev.SendParcel():
                     draw = self._draws.get(command.parcel)
                     if draw is not None:
-                        to = (command.parcel, command.attempt, command.node, draw)
+                        cancelled = self._cancelled_items.of_parcel(command.parcel)
+                        to = (command.parcel, command.attempt, command.node, draw, cancelled)
                         self._errands.add(engine.send_parcel, self, *to)
                 case ev.Deliver():
                     self._ready.append((command.parcel, self._take(command)))
                     self._changed.notify_all()
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
+                    self._cancelled_items.done(command.parcel)
                 case ev.DropResults():
                     self._segments.pop((command.parcel, command.attempt), None)
                 case ev.EndInput():

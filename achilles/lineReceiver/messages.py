@@ -16,6 +16,7 @@ from typing import Annotated, ClassVar, Literal, Union, cast
 
 import msgspec
 
+from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
 from achilles.lineReceiver.fields import (
@@ -51,6 +52,7 @@ __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
     "JOB_OPTIONS",
+    "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",
@@ -63,6 +65,7 @@ __all__ = [
     "PROTOCOL",
     "Abandon",
     "Cancel",
+    "CancelItem",
     "Capacity",
     "Challenge",
     "Control",
@@ -241,6 +244,15 @@ class Cancel(Control):
     job: Count
 
 
+class CancelItem(Control):
+    """Controller -> server -> node: this item of a parcel is to fail, unless it is done."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+    index: Count
+
+
 class Finished(Control):
     """Server -> controller: every parcel is accounted for."""
 
@@ -335,8 +347,9 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
-    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Exit},
+    ("server", "controller"): _EITHER_WAY
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Status, Kill},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
 }

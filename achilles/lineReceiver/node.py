@@ -242,6 +242,8 @@ class AchillesNode:
             case wire.TakeBack() | wire.Abandon():
                 parcel = message.job, message.parcel, message.attempt
                 self._crew.give_up(parcel, begun=isinstance(message, wire.Abandon))
+            case wire.CancelItem():
+                self._crew.cancel_item((message.job, message.parcel, message.attempt), message.index)
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():

@@ -93,6 +93,7 @@ class AchillesServer:
             wire.Submit: self._submit,
             wire.Exhausted: self._exhausted,
             wire.Cancel: self._cancel,
+            wire.CancelItem: self._cancel_item,
             wire.Fetch: self._fetch,
             wire.Fetched: self._fetched,
             wire.Output: self._output,
@@ -213,6 +214,8 @@ class AchillesServer:
         """Send a job's only parcel to its node, if both are known now."""
         placed = whole.place()
         if placed is not None:
+            for message in whole.cancelled.values():
+                self._item_cancelled(job, message)
             self._parcel_arrived(job, *placed, last=True)
 
     def _parcel_arrived(
@@ -272,6 +275,20 @@ class AchillesServer:
         if job is not None:
             self._tell(ev.JobCancelled(time.monotonic_ns(), job))
             self._forget_job(job)
+
+    def _cancel_item(self, connection: ServerConnection, message: wire.CancelItem, _: list[Buffer]) -> None:
+        job = self.jobs.number_of(connection.number, message.job)
+        if job is None:
+            return
+        whole = self.jobs.live[job].whole
+        if whole is not None and not whole.placed:
+            whole.cancel(message)
+        else:
+            self._item_cancelled(job, message)
+
+    def _item_cancelled(self, job: int, message: wire.CancelItem) -> None:
+        item = (job, message.parcel, message.attempt, message.index)
+        self._tell(ev.ItemCancelled(time.monotonic_ns(), *item))
 
     def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
         self._tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
@@ -377,6 +394,10 @@ class AchillesServer:
                 kind = wire.TakeBack if isinstance(command, ev.TakeBack) else wire.Abandon
                 if command.node in self.nodes:
                     self.nodes[command.node].send(kind(command.job, command.parcel, command.attempt))
+            case ev.CancelItem():
+                if command.node in self.nodes:
+                    item = (command.job, command.parcel, command.attempt, command.index)
+                    self.nodes[command.node].send(wire.CancelItem(*item))
             case ev.WakeAt():
                 delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
                 self.reactor.callLater(delay_s, self._wake)

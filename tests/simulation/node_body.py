@@ -110,6 +110,10 @@ class NodeBody(Machine, Peer):
         """Another node was faster."""
         self._hear(ev.ParcelAbandoned(self.world.now_ns, key))
 
+    def cancel_item(self, key: tuple[int, int, int], index: int) -> None:
+        """An item is not wanted any more."""
+        self._hear(ev.ItemCancelled(self.world.now_ns, key, index))
+
     def forget(self, job: int) -> None:
         """A job is over."""
         if self.plans.pop(job, None) is not None:
@@ -169,6 +173,9 @@ class NodeBody(Machine, Peer):
                 plan = self.last_died.queue[0][1]
                 assert plan.limit_ns == limit_ns
                 self.kept[piece] = Results(plan, index, -1, 2, 0, 100, timeout_of=index)
+            case ev.ReportCancelled(piece, index):
+                # Nor does this one say whose it is.
+                self.kept[piece] = Results(None, index, -1, 2, 0, 100, cancelled_of=index)
             case ev.DropParcel(key):
                 del self.parcels[key]
             case ev.DropPiece(piece):
@@ -204,6 +211,7 @@ class NodeBody(Machine, Peer):
             kept = self.kept[piece]
             if kept.tasks < 0:
                 kept.first, kept.tasks = first, tasks
+                kept.of = kept.of or self.plans[key[0]]
             assert (kept.first, kept.tasks, kept.status) == (first, tasks, status)
             kept.busy_us = busy_us
             results.append(kept)

@@ -96,6 +96,14 @@ class JobPlan:
         fits = self.slots == 1 or (node.shares_slots and self.slots <= node.cpu_count)
         return named and fits and self.python in (None, node.python)
 
+    leave_every: int = 0  # a worker that has run so many of its items leaves
+    cancels: list[tuple[int, int]] = field(default_factory=list)  # when, which item
+
+    @property
+    def cancelled(self) -> set[int]:
+        """The items that are cancelled at some time."""
+        return {index for _, index in self.cancels}
+
 
 @dataclass
 class ControllerPlan:
@@ -141,6 +149,9 @@ def small(seed: int) -> Scenario:
         _job(rng, number, rng.choice(controllers).controller, pythons, calm)
         for number in range(rng.choice([1, 1, 2, 3]))
     ]
+    extra = random.Random(-1 - seed)
+    for job in jobs:
+        _leave_and_cancel(extra, job)
     restarts = []
     if not calm and rng.random() < 0.25:
         restarts = [
@@ -257,6 +268,17 @@ def _job(
     return job
 
 
+def _leave_and_cancel(rng: random.Random, job: JobPlan) -> None:
+    """Workers that leave, and items that nobody wants any more; some of these would never end."""
+    if rng.random() < 0.3:
+        job.leave_every = rng.choice([1, 3, 10])
+    if job.tasks and rng.random() < 0.3:
+        indices = {rng.randrange(job.tasks) for _ in range(rng.choice([1, 3, 20]))}
+        job.cancels = [(rng.choice([0, rng.randrange(200 * MS)]), index) for index in sorted(indices)]
+        if not job.limit_ns and rng.random() < 0.6:
+            job.hangs |= indices - job.killers
+
+
 def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> Scenario:
     """Many machines at once, some lost, some late; the server is lost in every third."""
     rng = random.Random(seed)
@@ -302,6 +324,9 @@ def crowd(seed: int, job_count: int = 300) -> Scenario:
         _job(rng, number, rng.randrange(20), [(3, 11)], calm=rng.random() < 0.7)
         for number in range(job_count)
     ]
+    extra = random.Random(-1 - seed)
+    for job in jobs:
+        _leave_and_cancel(extra, job)
     restarts = [Restart(rng.randrange(20 * MS, 300 * MS), 50 * MS)] if rng.random() < 0.5 else []
     scenario = Scenario(seed, nodes, controllers, jobs, restarts=restarts)
     _give_needs(scenario)

@@ -147,6 +147,12 @@ class ServerBody:
         if number is not None:
             self.hear(ev.JobCancelled(self.world.now_ns, number))
 
+    def item_cancelled(self, connection: Connection, job: int, parcel: int, attempt: int, index: int) -> None:
+        """Nobody wants an item any more."""
+        number = self.numbers.get((connection.number, job))
+        if number is not None:
+            self.hear(ev.ItemCancelled(self.world.now_ns, number, parcel, attempt, index))
+
     # What the brain decides.
 
     def hear(self, event: ev.Event, carried: Any = None) -> None:
@@ -201,6 +207,9 @@ class ServerBody:
                     self._tell_node(node, "ask_back", (job, parcel, attempt))
             case ev.Abandon(node, job, parcel, attempt):
                 self._tell_node(node, "abandon", (job, parcel, attempt))
+            case ev.CancelItem(node, job, parcel, attempt, index):
+                assert self.sent.get((job, parcel), {}).get(attempt, node) == node
+                self._tell_node(node, "cancel_item", (job, parcel, attempt), index)
             case ev.IntroduceJob(node, job):
                 self._tell_node(node, "introduce", job, self.calls[job][0].plan)
             case ev.ForgetJob(node, job):

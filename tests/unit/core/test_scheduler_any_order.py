@@ -175,6 +175,21 @@ class SchedulerMachine(World, RuleBasedStateMachine):
         )
         assert ev.ForwardResults(0, number, parcel, attempt) in commands
 
+    @precondition(lambda self: any(job.parcels for job in self.jobs.values()))
+    @rule(data=st.data(), attempt=st.integers(1, 4), place=st.integers(-1, 3))
+    def item_is_cancelled(self, data: st.DataObject, attempt: int, place: int) -> None:
+        number = self.pick(data, {number for number, job in self.jobs.items() if job.parcels})
+        parcel = self.pick(data, self.jobs[number].parcels)
+        known = self.jobs[number].parcels[parcel]
+        item = (number, parcel, attempt, known.first + place)
+        if known.current == attempt and not 0 <= place < known.tasks:
+            self.is_refused(ev.ItemCancelled, *item)
+            return
+        commands = self.hear(ev.ItemCancelled, *item)
+        told = [command for command in commands if isinstance(command, ev.CancelItem)]
+        nodes = [known.attempts[attempt]] if known.current == attempt else []
+        assert told == [ev.CancelItem(node, *item) for node in nodes]
+
     @precondition(lambda self: self.asked_back)
     @rule(data=st.data(), willing=st.booleans())
     def parcel_is_returned(self, data: st.DataObject, willing: bool) -> None:
