@@ -368,10 +368,9 @@ class Slots:
 
     def _item_cancelled(self, event: ev.ItemCancelled) -> None:
         """Rule 11: fail an item that waits; find out about one that is at a worker."""
-        job = self.jobs.get(event.key[0])
-        if job is not None and not self._failing.cancel(job, event.key, event.index):
-            self._out += self._unwanted.look_for(event.key, event.index, job.workers, self._now_ns)
-        elif job is not None:
+        if (job := self.jobs.get(event.key[0])) is not None:
+            if not self._failing.cancel(job, event.key, event.index):
+                self._out += self._unwanted.look_for(event.key, event.index, job.workers, self._now_ns)
             self._note_waiting(job)
 
     def _give_up(self, job: JobState, part: Piece, report: ev.Report) -> None:

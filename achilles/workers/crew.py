@@ -318,6 +318,7 @@ class Crew:
         with self._lock:
             self._forwarding.unit_over(worker.slot)
             del self._workers[worker.slot], self._at_worker[worker.slot]
+            self._fetching.worker_gone(worker.slot)
             self._dead[worker.slot] = worker
             noted = worker.progress()
             running = abs(noted) - 1 if noted else None
@@ -407,15 +408,8 @@ class Crew:
                 parts = [plain(self._kept[piece]) for piece in command.parts]
                 sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
                 self._at_worker[command.worker].add(command.piece, command.key[0], command.first)
-                self._workers[command.worker].send(
-                    channel.REDUCE,
-                    0,
-                    command.key[0],
-                    command.first,
-                    command.tasks,
-                    len(parts),
-                    [sizes, *parts],
-                )
+                what = (command.key[0], command.first, command.tasks, len(parts))
+                self._workers[command.worker].send(channel.REDUCE, 0, *what, [sizes, *parts])
             case ev.ReturnParcel():
                 self._listener.parcel_returned(*command.key, command.given)
             case ev.ReportDeath() | ev.ReportTimeout() | ev.ReportCancelled():

@@ -49,6 +49,11 @@ class Fetching:
         fetch = self._open.pop(request, None)
         return ("", "", []) if fetch is None else (fetch.session, fetch.name, fetch.waiting)
 
+    def worker_gone(self, slot: int) -> None:
+        """Who comes after a worker in its slot numbers its own questions anew."""
+        for fetch in self._open.values():
+            fetch.waiting[:] = [waiter for waiter in fetch.waiting if waiter[0] != slot]
+
     def forget(self, job: int) -> None:
         """No answer comes to what was asked for a job that is gone: others who wait ask for themselves."""
         for request in [request for request, fetch in self._open.items() if fetch.asker == job]:

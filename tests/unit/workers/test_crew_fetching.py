@@ -68,3 +68,13 @@ def test_another_job_that_waits_for_the_same_module_gets_it_all_the_same() -> No
     assert job == 2
     waiting.crew.module_arrived(request, MODULE)
     assert waiting.answers == [(2, 7)]
+
+
+def test_the_next_worker_in_a_slot_gets_no_answer_to_a_question_of_the_last() -> None:
+    waiting = Waiting()
+    waiting.crew.introduce(1, [b"f"], "session", False)
+    waiting.import_in(1, 5)
+    waiting.crew._fetching.worker_gone(0)
+    ((_, request, _),) = waiting.listener.wanted
+    waiting.crew.module_arrived(request, MODULE)
+    assert not waiting.answers
