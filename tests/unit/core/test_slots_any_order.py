@@ -12,7 +12,7 @@ from achilles.core import slots_events as ev
 from achilles.core.long_pieces import PATIENCE_NS
 from achilles.core.packets import cut_units
 from achilles.core.slots import CANCEL_GRACE_NS, FLUSH_BYTES, Slots
-from tests.simulation.books import check_slots, require
+from tests.simulation.books import check_slots, check_turn, require
 from tests.unit.core.any_order import ANY_ORDER
 
 MS = 1_000_000
@@ -75,12 +75,9 @@ class SlotsMachine(RuleBasedStateMachine):
         commands = self.brain.handle(kind(self.now_ns, *args))
         for command in commands:
             self.obey(command)
-        waiting = [job for job in self.brain.jobs.values() if job.waiting]
         for command in commands:
             if isinstance(command, ev.RunPiece | ev.RunReduce):
-                priority = self.needs[command.key[0]][0]
-                fitting = [job for job in waiting if job.slots <= len(self.workers)]
-                assert all(job.priority <= priority for job in fitting), "served before his turn"
+                check_turn(self.brain, self.needs[command.key[0]][0])
         return commands
 
     def obey(self, command: ev.Command) -> None:
