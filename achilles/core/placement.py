@@ -3,7 +3,7 @@
 A piece whose tasks take several slots runs at one worker and keeps as many others idle. When it is due and
 there are too few, nothing else is begun until there are enough. If none of its job runs, that holds even
 when others become due meanwhile: so it waits for what runs, and not for ever. Only what has a higher
-priority comes before it then.
+priority comes before it then; and others get the slots that its tasks would leave over, were there no others.
 """
 
 from __future__ import annotations
@@ -67,9 +67,23 @@ class Placement:
             return None
         job = self._jobs[number]
         worker = self._roomy.first_for(job.is_short(job.waiting[0]), job.slots)
-        if job.slots > 1:
-            self._gathers = number if worker is None and not self._runs(job) else None
-        return None if worker is None else (job, worker)
+        if worker is not None or job.slots == 1:
+            self._gathers = None if number == self._gathers else self._gathers
+            return None if worker is None else (job, worker)
+        tasks = self._tasks_running(job)
+        self._gathers = None if tasks else number
+        return self._next_beside(job, tasks)
+
+    def _next_beside(self, wide: JobState, tasks: int) -> tuple[JobState, WorkerState] | None:
+        """What can begin while a job waits for slots, of whose tasks so many run, without delaying it."""
+        idle = self._roomy.idle
+        others = len(self._workers) - idle - tasks * wide.slots
+        left = min(idle, len(self._workers) % wide.slots - others)
+        if left <= 0:
+            return None
+        number = self._turns.first_that(lambda key: self._jobs[key].slots <= left)
+        worker = None if number is None else self._roomy.first_for(False, self._jobs[number].slots)
+        return None if number is None or worker is None else (self._jobs[number], worker)
 
     def _next_wide(self) -> int | None:
         """The job that is due, where tasks may take several slots."""
@@ -80,9 +94,9 @@ class Placement:
             return number
         return gathers if self._jobs[gathers].priority >= self._jobs[number].priority else number
 
-    def _runs(self, job: JobState) -> bool:
-        """Whether a worker runs something of a job whose tasks take several slots."""
-        return any(self._workers[number].pieces[0].key[0] == job.job for number in self._roomy.holders)
+    def _tasks_running(self, job: JobState) -> int:
+        """How many workers run something of a job whose tasks take several slots."""
+        return sum(self._workers[number].pieces[0].key[0] == job.job for number in self._roomy.holders)
 
     def _fits(self, number: int) -> bool:
         return self._jobs[number].slots <= len(self._workers)

@@ -140,7 +140,15 @@ class RoomyNodes:
         """Whether a job of this priority that has nothing here may add one parcel though there is no room."""
         if self._due.is_flat:
             return node.has_room_for_another()
-        here = [self._jobs[job].priority for job in (*node.parcels_of, *node.reserved)]
-        # What others come before has to wait for them anyway, and might begin to run in a gap between them.
-        beside = sum(other >= priority for other in here)
-        return beside < MAX_JOBS_PER_NODE and not any(other > priority for other in here)
+        beside = sum(self._jobs[job].priority >= priority for job in (*node.parcels_of, *node.reserved))
+        # What waits for others anyway might begin something long in a gap between their parcels.
+        return beside < MAX_JOBS_PER_NODE and self._slots_above(node, priority) < node.cpu_count
+
+    def _slots_above(self, node: NodeState, priority: int) -> int:
+        """How many slots the jobs of a higher priority can fill with what lies here or is on its way."""
+        tasks = {job: node.cpu_count for job in node.reserved if self._jobs[job].priority > priority}
+        for (job, _), parcel in node.parcels.items():
+            if self._jobs[job].priority > priority:
+                tasks[job] = tasks.get(job, 0) + parcel.missing_tasks
+        slots = {job: self._jobs[job].slots for job in tasks}
+        return sum(min(tasks[job], node.task_slots(slots[job])) * slots[job] for job in tasks)

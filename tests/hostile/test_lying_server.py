@@ -195,6 +195,7 @@ NODE_LIES: list[tuple[Callable[[Speaker], None], str]] = [
     (lambda speaker: speaker.send(job()), "without its function"),
     (lambda speaker: speaker.send(job(2**40), b"not a function"), "too large"),
     (twice, "introduced before"),
+    (lambda speaker: speaker.send(wire.Job(1, "0" * 64, "s", slots=2), b"not a function"), "takes 2 slots"),
     (lambda speaker: speaker.raw(b"P 1 0 1 0 9223372036854775807 1 1 1:1 1\r\nx"), "counted"),
     (lambda speaker: speaker.raw(b"P 1 0 1 0 0 4294967296 1 4294967296:1 1\r\nx"), "counted"),
     (lambda speaker: speaker.send(wire.Capacity(nodes=1, slots=1)), "not allowed here"),

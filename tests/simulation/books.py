@@ -136,6 +136,21 @@ def check_submission(brain: Submission) -> None:
     require(brain._undelivered >= 0, "more was delivered than was drawn")
 
 
+def check_turn(slots: Slots, priority: int) -> None:
+    """Something of this priority was just begun: nobody who waits should have come before it."""
+    workers = len(slots.workers)
+    for job in slots.jobs.values():
+        if not job.waiting or job.priority <= priority or job.slots > workers:
+            continue
+        # Who needs several workers at once leaves to others what is over.
+        taken = sum(
+            worker.slots
+            for worker in slots.workers.values()
+            if (worker.pieces and worker.pieces[0].key[0] != job.job) or worker.stopping
+        )
+        require(taken <= workers % job.slots, "somebody is served before his turn")
+
+
 def check_slots(slots: Slots) -> None:
     """Every task of every parcel is waiting, at a worker, kept, or sent; workers are used."""
     where: dict[int, int] = {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from achilles.core import scheduler_events as server_ev
 from achilles.core import slots_events as ev
 from achilles.core.slots import Slots
+from tests.simulation.books import check_turn
 from tests.simulation.calls import Parcel
 from tests.simulation.connections import Connection, Peer
 from tests.simulation.machine import Machine, Worker
@@ -189,13 +190,9 @@ class NodeBody(Machine, Peer):
 
     def _check_order(self, commands: list[ev.Command]) -> None:
         """Nobody is served before who has a higher priority, and tasks take no more slots than there are."""
-        waiting = [job for job in self.brain.jobs.values() if job.waiting]
         for command in commands:
             if isinstance(command, ev.RunPiece | ev.RunReduce):
-                priority = self.plans[command.key[0]].priority
-                for job in waiting:
-                    fits = job.slots <= len(self.brain.workers)
-                    assert job.priority <= priority or not fits, "somebody is served before his turn"
+                check_turn(self.brain, self.plans[command.key[0]].priority)
         taken = sum(worker.queue[0][1].slots for worker in self.workers.values() if worker.queue)
         assert taken <= self.plan.cpu_count, f"tasks take {taken} slots of {self.plan.cpu_count}"
 

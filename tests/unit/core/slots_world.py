@@ -7,7 +7,7 @@ from typing import Any
 
 from achilles.core import slots_events as ev
 from achilles.core.slots import Slots
-from tests.simulation.books import require
+from tests.simulation.books import check_turn, require
 
 MS = 1_000_000
 LIMIT_NS = 1_000 * MS
@@ -74,12 +74,9 @@ class World:
                 parcel.touched = parcel.begun = True
         for command in commands:
             self.obey(command)
-        waiting = [job for job in self.brain.jobs.values() if job.waiting]
         for command in commands:
             if isinstance(command, ev.RunPiece | ev.RunReduce):
-                priority = self.needs[command.key[0]][0]
-                fitting = [job for job in waiting if job.slots <= len(self.workers)]
-                assert all(job.priority <= priority for job in fitting), "served before his turn"
+                check_turn(self.brain, self.needs[command.key[0]][0])
         return commands
 
     def key_of(self, piece: int, commands: list[ev.Command]) -> ev.ParcelKey:

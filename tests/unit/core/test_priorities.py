@@ -58,6 +58,17 @@ def test_what_has_a_lower_priority_waits_while_the_higher_wants(drive: Driver) -
     assert asked(drive.job(3, priority=1)) == [(3, 0)]
 
 
+def test_slots_that_a_higher_priority_cannot_fill_are_left_to_others(drive: Driver) -> None:
+    drive.node(0, cpu_count=8)
+    drive.job(1, priority=1, slots=5)
+    drive.parcel(1, 0, 0, tasks=1)
+    drive.results(0, 1, 0, tasks=1, busy_us=10_000_000)
+    for number in (1, 2):
+        drive.parcel(1, number, 0, tasks=1)
+    assert not drive.brain.nodes[0].has_room()
+    assert asked(drive.job(2)) == [(2, 0)]
+
+
 def test_the_lower_priority_takes_what_the_higher_leaves(drive: Driver) -> None:
     drive.node(0)
     drive.job(1, priority=1)

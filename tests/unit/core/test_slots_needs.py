@@ -92,6 +92,36 @@ def test_what_is_left_beside_goes_to_others() -> None:
     assert (len(busy(drive, WIDE)), len(busy(drive, NARROW))) == (2, 1)
 
 
+@pytest.mark.parametrize(("workers", "beside"), [(8, 3), (7, 2), (10, 0)])
+def test_what_a_higher_priority_leaves_over_goes_to_others_at_no_cost_to_it(
+    workers: int, beside: int
+) -> None:
+    drive = Driver(workers)
+    drive.hear(ev.JobIntroduced, NARROW)
+    drive.hear(ev.JobIntroduced, WIDE, priority=1, slots=5)
+    parcel(drive, WIDE, 6)
+    parcel(drive, NARROW, 20)
+    for _ in range(3):
+        assert (len(busy(drive, WIDE)), len(busy(drive, NARROW))) == (workers // 5, beside)
+        drive.finish(busy(drive, WIDE)[0], busy_ns=20 * MS)
+        for worker in busy(drive, NARROW):
+            drive.finish(worker, busy_ns=20 * MS)
+
+
+def test_what_is_left_over_is_not_taken_while_it_is_needed() -> None:
+    """Three ordinary tasks run when the wide job comes, which leaves one worker of five over."""
+    drive = Driver(5)
+    drive.hear(ev.JobIntroduced, NARROW)
+    drive.hear(ev.JobIntroduced, WIDE, priority=1, slots=4)
+    parcel(drive, NARROW, 3)
+    parcel(drive, WIDE, 1)
+    parcel(drive, NARROW, 5, number=1)
+    for left in (2, 1):
+        drive.finish(busy(drive, NARROW)[0], busy_ns=20 * MS)
+        assert len(busy(drive, NARROW)) == left
+    assert len(busy(drive, WIDE)) == 1
+
+
 def test_a_task_of_several_slots_gets_them_beside_an_endless_job_of_one() -> None:
     drive = drive_with(4, 4)
     number = 0

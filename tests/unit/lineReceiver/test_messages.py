@@ -49,12 +49,20 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
 }
 
+patterns = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
+OF_JOBS: dict[str, st.SearchStrategy[Any]] = {
+    "priority": st.integers(-1000, 1000),
+    "nodes": st.lists(patterns, max_size=64).map(tuple),
+    "slots": st.integers(1, m.MAX_SLOTS),
+}
+
 
 @st.composite
 def controls(draw: st.DrawFn) -> m.Control:
     kind = draw(st.sampled_from(m.Control.__subclasses__()))
     names = [name for name in kind.__struct_fields__ if name != "size"]
-    return kind(**{name: draw(FIELDS.get(name, counts)) for name in names})
+    fields = FIELDS | OF_JOBS if kind in (m.Submit, m.Job) else FIELDS
+    return kind(**{name: draw(fields.get(name, counts)) for name in names})
 
 
 @st.composite
@@ -185,6 +193,23 @@ def test_hot_headers_are_written_as_documented() -> None:
         b'{"type":"status_reply","size":1e400}',
         b'{"type":"hello","protocol":1,"role":"server"}',
         b'{"type":"hello","protocol":1,"role":"node","host":"' + b"x" * 256 + b'"}',
+        *(
+            b'{"type":"submit","job":1,"function":"","session":"","chunksize":1,' + wrong + b"}"
+            for wrong in (
+                b'"priority":1001',
+                b'"priority":-1001',
+                b'"priority":0.5',
+                b'"slots":0',
+                b'"slots":4097',
+                b'"nodes":"gpu*"',
+                b'"nodes":[""]',
+                b'"nodes":["a\\n"]',
+                b'"nodes":["\\u00fc"]',
+                b'"nodes":["' + b"x" * 256 + b'"]',
+                b'"nodes":[' + b",".join([b'"x"'] * 65) + b"]",
+            )
+        ),
+        b'{"type":"job","job":1,"function":"","session":"","slots":0}',
         b'{"type":"fetched","job":1,"request":1,"found":true,"sha256":"../../etc"}',
         '{"type":"error","code":"é","message":""}'.encode(),
         b'{"type":"error","code":"\\ud800","message":""}',

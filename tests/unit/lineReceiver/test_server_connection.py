@@ -45,3 +45,21 @@ def test_a_frame_that_is_not_allowed_is_named_in_good_english() -> None:
     connection, transport, _, _ = connected()
     connection.dataReceived(wire.encode(wire.Exhausted(job=1)))
     assert b"an exhausted frame is not allowed here" in transport.value()
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("10.0.0.7", ("lab7", "10.0.0.7")),
+        ("::ffff:10.0.0.7", ("lab7", "10.0.0.7")),
+        ("fd00::7", ("lab7", "fd00::7")),
+        ("127.0.0.1", ("lab7", "127.0.0.1", "localhost")),
+        ("::1", ("lab7", "::1", "localhost")),
+        ("", ("lab7", "127.0.0.1", "localhost")),  # the local socket
+    ],
+)
+def test_a_node_is_known_by_its_name_and_address(address: str, names: tuple[str, ...]) -> None:
+    connection, _, _, _ = connected()
+    connection.hello = wire.Hello(1, "node", host="lab7")
+    connection._address = address
+    assert connection.names == names
