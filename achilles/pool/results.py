@@ -109,5 +109,5 @@ def tell(callback: Callable[[Any], Any] | None, value: Any) -> None:
         return
     try:
         callback(value)
-    except Exception:  # noqa: BLE001 - the caller's code, in a thread of ours
+    except BaseException:  # noqa: BLE001 - the caller's code, in a thread of ours that others need
         _log.exception("a callback of a pool raised")
