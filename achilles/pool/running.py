@@ -21,7 +21,7 @@ from ..progress_bar import Bar
 from .options import Options
 from .place import Place
 
-__all__ = ["Held", "Items", "as_local", "values_of"]
+__all__ = ["Held", "Items", "as_local", "tasks_of", "values_of"]
 
 # The values of a part of a job in order, and failures by their places in it.
 Items = tuple[list[Any], dict[int, BaseException]]
@@ -76,8 +76,9 @@ class Held:
 
     def _drain(self) -> None:
         try:
-            while self.job.next_parcel() is not None:
-                pass
+            while (parcel := self.job.next_parcel()) is not None:
+                if self.job.spec.most_ahead is not None:
+                    self.job.taken(parcel.number, parcel.tasks)
         except Exception:  # noqa: BLE001 - nobody is there to be told
             pass
         finally:
@@ -99,6 +100,14 @@ def values_of(parcel: ParcelResults, spec: JobSpec) -> Items:
             failures[len(values)] = packet.failures[0]
         values.append(packet.result)
     return values, failures
+
+
+def tasks_of(parcel: ParcelResults, spec: JobSpec) -> list[int] | None:
+    """For how many items each of a parcel's values stands, last first; None when each stands for one."""
+    if spec.reducer is None:
+        return None
+    length = parcel.packet_tasks
+    return [min(length, parcel.tasks - start) for start in range(0, parcel.tasks, length)][::-1]
 
 
 def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
@@ -166,12 +175,15 @@ def as_local(error: BaseException) -> BaseException:
     """
     if not isinstance(error, SerializationError) or type(error) is not SerializationError:
         return error
+    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
+
     cause = error.__cause__
     if str(error.subject).startswith("result"):
         from .encoding_error import ResultEncodingError
 
         return ResultEncodingError.of(error)
-    own = (PicklingError, TypeError, AttributeError, RecursionError, ImportError)
+    # A remote traceback is no exception of anybody's.
+    own = (PicklingError, TypeError, AttributeError, RecursionError, ImportError, RemoteTraceback)
     if isinstance(cause, Exception) and not isinstance(cause, own):
         cause.add_note(str(error))
         return cause
