@@ -123,6 +123,8 @@ class Job(Progress):
                 return  # stopped in the meantime
             if draw.error is not None:
                 self._input_error = draw.error
+            if draw.refused:
+                self._refused.update(draw.refused)
             if draw.units:
                 self._draws[self._brain.next_parcel()[0]] = draw
                 event = ev.ParcelDrawn(
