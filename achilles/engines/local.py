@@ -103,7 +103,8 @@ class LocalEngine:
     def cancel(self, job: Job) -> None:
         """Drop a job."""
         with self._lock:
-            self._jobs.pop(job.number, None)
+            if self._jobs.pop(job.number, None) is None:
+                return  # it is done, or the parent's of this forked process
             self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
 
     def release(self) -> None:
@@ -166,7 +167,10 @@ class LocalEngine:
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited without touching the parent's workers."""
+        # A thread of the parent may have held the lock, and will never give it back here.
+        self._lock = threading.RLock()
         self._closed = True
+        self._jobs = {}
 
     @property
     def pids(self) -> list[int]:

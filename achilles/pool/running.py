@@ -47,6 +47,7 @@ class Held:
     ) -> None:
         self._open = False
         self._on_close = on_close
+        self._place = place
         spec.budget_bytes = place.budget_bytes
         with shielded():
             self._engine = place.engine()
@@ -61,17 +62,25 @@ class Held:
             if feed:
                 self.job.start_feeder()
 
+    def check_inherited(self) -> None:
+        """Raise RuntimeError in a forked child of the process that made the pool."""
+        self._place.check_inherited()
+
     def close(self) -> None:
         """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
         with shielded():
             if self._open:
                 self._open = False
+                if self._place.is_inherited:
+                    return  # the parent's, and so may its locks be
                 self.job.cancel()
                 self._engine.release()
                 self._on_close(self)
 
     def discard(self) -> None:
         """Let it run to its end though nobody reads it."""
+        if self._place.is_inherited:
+            return
         threading.Thread(target=self._drain, name="achilles-pool-drain", daemon=True).start()
 
     def _drain(self) -> None:
