@@ -12,6 +12,7 @@ from ..engines.interrupts import opened, shielded
 from ..engines.job import NotYetError
 from ..errors import SerializationError
 from ..progress_bar import Bar
+from .checks import check_seconds
 from .options import Options
 from .results import NotInTime
 from .running import Held, as_local, tasks_of, values_of
@@ -56,7 +57,10 @@ class ResultIterator(Iterator[Any]):
             TimeoutError: It is not there in time (`multiprocessing.TimeoutError`). It can be asked for again.
             BaseException: What the function raised for this item, or the iterable at its end.
         """
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = None
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+            until_s = time.monotonic() + timeout
         with self._reading:
             self._begun = True
             while True:
@@ -89,6 +93,7 @@ class ResultIterator(Iterator[Any]):
         """Take the next parcel that holds anything; False at the end."""
         while self._held is not None:
             job = self._held.job
+            self._held.check_inherited()
             try:
                 with shielded():
                     parcel = job.next_parcel(until_s=until_s)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.record import Record
-from ..engines.spec import JobSpec
+from ..engines.spec import JobSpec, check_limit
 from ..progress_bar import ProgressChoice, check_progress
 
 __all__ = ["MOST_RETRIES", "Options"]
@@ -36,6 +36,8 @@ class Options(Record):
     def check(self) -> None:
         """Raise a clear error for what cannot work; the rest is checked with the job (`JobSpec.check`)."""
         check_progress(self.progress)
+        if self.timeout is not None:
+            check_limit(self.timeout)
         if isinstance(self.retries, bool) or not isinstance(self.retries, int):
             raise TypeError(f"retries must be an int, not {type(self.retries).__name__}")
         if not 0 <= self.retries <= MOST_RETRIES:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from multiprocessing import TimeoutError as PoolTimeoutError
 from typing import Any
 
+from .checks import check_callback, check_seconds
+
 __all__ = ["AsyncResult", "MapResult", "NotInTime", "tell"]
 
 _log = logging.getLogger("achilles.pool")
@@ -33,6 +35,8 @@ class AsyncResult:
         *,
         keep: object = None,
     ) -> None:
+        check_callback("callback", callback)
+        check_callback("error_callback", error_callback)
         self._kept = keep
         self._done = threading.Event()
         self._settling = threading.Lock()
@@ -71,6 +75,8 @@ class AsyncResult:
             TimeoutError: It is not there after so many seconds (`multiprocessing.TimeoutError`).
             BaseException: What the function raised.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         if not self._done.wait(timeout):
             raise NotInTime(f"the result was not ready within {timeout} s")
         if self._error is not None:
