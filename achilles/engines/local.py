@@ -24,6 +24,7 @@ from collections.abc import Callable
 from ..core import scheduler_events as ev
 from ..core.scheduler import Scheduler
 from ..sealed import mapped
+from ..workers import loading
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loop import SelectorLoop
 from ..workers.module_source import find_source
@@ -75,6 +76,7 @@ class LocalEngine:
 
     def submit(self, job: Job) -> None:
         """Take a job on."""
+        loading.check()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the engine is closed, or this process is ending: no new job can start")
@@ -251,8 +253,13 @@ _closes_at_exit = False
 
 
 def local_engine() -> LocalEngine:
-    """This process's embedded engine, started at the first call."""
+    """This process's embedded engine, started at the first call.
+
+    Raises:
+        RuntimeError: A worker calls it while it imports what its own work needs.
+    """
     global _engine
+    loading.check()
     with _engine_lock:
         if _engine is None:
             _engine = LocalEngine()

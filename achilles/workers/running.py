@@ -24,6 +24,7 @@ from typing import Any
 from achilles.errors import SerializationError
 from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
+from achilles.workers import loading
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
 from achilles.workers.importing import explain
 
@@ -159,10 +160,13 @@ class Job:
         if self._loaded:
             return
         self._loaded = True
+        loading.begin()
         try:
             self.function, self.callback, self.reducer, self.on_error = deserialize(self._payload, "function")
         except BaseException as error:  # noqa: BLE001
             self.failure = _failure(error, index)
+        finally:
+            loading.end()
         self._payload = bytearray()
 
 
@@ -190,6 +194,7 @@ def answer_unit(
         return ALL_FAILED, [job.failure], limit
     try:
         function = job.function
+        loading.begin()
         try:
             items = deserialize(payload, numbered("argument", begin, limit))
         except SerializationError:
@@ -199,6 +204,8 @@ def answer_unit(
             if items is None or len(items) < max(skip + limit, 2):
                 raise
             function = refusing(function)
+        finally:
+            loading.end()
         if skip or limit != len(items):
             items = items[skip : skip + limit]
         reduces = packet_tasks > 0 and job.reducer is not None

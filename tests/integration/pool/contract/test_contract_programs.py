@@ -185,6 +185,36 @@ eager.executor.shutdown()
 """
 
 
+BUSY = """
+import achilles
+
+def square(number):
+    return number * number
+
+if __name__ == "busy":
+    if {how!r} == "map":
+        found = achilles.map(square, range(3), address="local")
+    else:
+        with achilles.Pool(2, address="local") as pool:
+            found = pool.map(square, range(3))
+"""
+
+STARTING_BUSY = """
+try:
+    import busy
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("how", ["map", "pool"])
+def test_work_begun_where_workers_import(place: Place, how: str) -> None:
+    place.write("busy.py", BUSY.format(how=how))
+    lines = run_program(place, "starting_busy.py", STARTING_BUSY)
+    # As the standard library: that can only be refused, with what to do about it.
+    assert "__main__" in lines[-1] and "worker imported a module" in lines[-1], lines
+
+
 def test_pools_made_where_workers_import(where: dict[str, Any], place: Place) -> None:
     place.write("eager.py", EAGER.format(where=where))
     lines = run_program(place, "importing.py", IMPORTING)
