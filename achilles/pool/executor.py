@@ -16,6 +16,7 @@ from .checks import check_count, check_seconds
 from .iterators import ResultIterator
 from .options import Options
 from .pool import Pool
+from .reading import check_wait
 from .wrapping import Starred
 
 __all__ = ["Executor", "Future"]
@@ -31,6 +32,17 @@ class Future(concurrent.futures.Future[T]):
     def begin(self) -> bool:
         """Whether it is still wanted, now that it is about to be sent."""
         return self.set_running_or_notify_cancel()
+
+    def result(self, timeout: float | None = None) -> T:
+        """The value. Blocks.
+
+        Raises:
+            TimeoutError: It is not there after so many seconds.
+            BaseException: What the function raised.
+        """
+        if not self.done():
+            check_wait(self)
+        return super().result(timeout)
 
     def settle(self, value: T, error: BaseException | None) -> None:
         """Give it its result or what was raised."""

@@ -9,6 +9,7 @@ from multiprocessing import TimeoutError as PoolTimeoutError
 from typing import Any
 
 from .checks import check_callback, check_seconds
+from .reading import check_wait
 
 __all__ = ["AsyncResult", "MapResult", "NotInTime", "tell"]
 
@@ -66,7 +67,9 @@ class AsyncResult:
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it is over, or for so many seconds."""
-        self._done.wait(timeout)
+        if not self._done.is_set():
+            check_wait(self)
+            self._done.wait(timeout)
 
     def get(self, timeout: float | None = None) -> Any:
         """The value. Blocks.
@@ -77,6 +80,8 @@ class AsyncResult:
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
+        if not self._done.is_set():
+            check_wait(self)
         if not self._done.wait(timeout):
             raise NotInTime(f"the result was not ready within {timeout} s")
         if self._error is not None:

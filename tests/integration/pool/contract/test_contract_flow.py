@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -283,6 +283,38 @@ def test_calls_from_callbacks(pool: achilles.Pool) -> None:
     found.clear()
     pool.map_async(tasks.square, [1], callback=lambda values: use(values[0])).wait(PATIENCE_S)
     wait_until(lambda: len(found) == 3)
+
+
+def test_callbacks_that_would_wait_for_themselves(faces: Callable[..., Face], tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def note(use: Callable[[], Any]) -> None:
+        try:
+            use()
+        except RuntimeError as error:
+            told.append(error)
+
+    face = faces()
+    if isinstance(face, PoolFace):
+        pool = face.pool
+
+        def end(_: Any) -> None:
+            pool.close()
+            note(pool.join)
+
+        for callback in (lambda _: note(lambda: pool.apply(tasks.square, (3,))), end):
+            pool.apply_async(tasks.square, (2,), callback=callback).get(PATIENCE_S)
+    else:
+        assert isinstance(face, ExecutorFace)
+        executor = face.executor
+        for number, use in enumerate((lambda: executor.submit(tasks.square, 3).result(), executor.shutdown)):
+            gate = tmp_path / str(number)
+            future = executor.submit(tasks.after_file, (str(gate), 2))
+            future.add_done_callback(lambda _, use=use: note(use))  # type: ignore[misc]
+            gate.touch()  # only now, so that the callback runs where results are read
+            wait_until(lambda number=number: len(told) > number)
+    face.finish()
+    assert [str(error).partition(" cannot")[0] for error in told] == ["a callback"] * 2
 
 
 def test_pools_within_tasks(face: Face) -> None:
