@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import achilles
 from tests.integration.cluster.parties import Cluster
 from tests.integration.pool.conftest import pair, place
 from tests.integration.pool.contract.faces import FACES, Face
@@ -38,3 +39,11 @@ def face(faces: Callable[..., Face]) -> Iterator[Face]:
     made = faces()
     yield made
     made.finish()
+
+
+@pytest.fixture(scope="module")
+def pool(where: dict[str, Any]) -> Iterator[achilles.Pool]:
+    """A pool for what the other faces have no names for."""
+    with achilles.Pool(2, **where) as made:
+        yield made
+    made.join()

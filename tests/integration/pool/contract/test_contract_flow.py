@@ -34,14 +34,6 @@ class Drawn:
             self.ended = True
 
 
-@pytest.fixture
-def pool(face: Face) -> achilles.Pool:
-    """The pool, where that is what is tested."""
-    if not isinstance(face, PoolFace):
-        pytest.skip("a matter of Pool alone")
-    return face.pool
-
-
 def _close(iterator: Any) -> None:
     iterator.close()
 
