@@ -104,10 +104,19 @@ class LocalEngine:
 
     def cancel(self, job: Job) -> None:
         """Drop a job."""
+        # The garbage collector may be at work in the middle of what a brain or the crew does, in this thread.
+        within = self._lock._is_owned()  # type: ignore[attr-defined]
         with self._lock:
             if self._jobs.pop(job.number, None) is None:
                 return  # it is done, or the parent's of this forked process
-            self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
+            if not within:
+                self._drop(job.number)
+        if within:
+            self._loop.callFromThread(self._drop, job.number)
+
+    def _drop(self, number: int) -> None:
+        with self._lock:
+            self._tell(ev.JobCancelled(time.monotonic_ns(), number))
 
     def release(self) -> None:
         """The workers stay for the next call."""

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from pickle import PicklingError
@@ -91,10 +90,6 @@ class Held:
         except Exception:  # noqa: BLE001 - nobody is there to be told
             pass
         finally:
-            self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
             self.close()
 
 

@@ -88,7 +88,8 @@ if __name__ == "__main__":
         pool.apply(quick, (1,))
         for number in range(times):
             try:
-                signal.setitimer(signal.ITIMER_REAL, choose.uniform(0.0001, 0.004))
+                # Again, as one that is raised in a finalizer is lost.
+                signal.setitimer(signal.ITIMER_REAL, choose.uniform(0.0001, 0.004), 0.5)
                 if number % 3 == 0:
                     while True:
                         pool.apply_async(quick, (1,))
@@ -99,8 +100,8 @@ if __name__ == "__main__":
                     while True:
                         next(pool.imap(quick, range(10)))
             except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
                 interrupted += 1
-        signal.setitimer(signal.ITIMER_REAL, 0)
         assert pool.apply(quick, (2,)) == 2
         assert pool.map(quick, range(50)) == list(range(50))
         pool.close()
