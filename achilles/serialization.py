@@ -21,7 +21,7 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
@@ -222,7 +222,7 @@ def _header(payload: Buffer, subject: str) -> tuple[int, int, int, int, int]:
     return flags, major, minor, count, pickle_bytes
 
 
-def deserialize(payload: Buffer, subject: str) -> Any:
+def deserialize(payload: Buffer, subject: str, loads: Callable[..., Any] = pickle.loads) -> Any:
     """Turn a payload back into its object.
 
     Only for payloads of peers that have proved they know the secret: unpickling runs code.
@@ -231,6 +231,7 @@ def deserialize(payload: Buffer, subject: str) -> Any:
         payload: What `serialize` made, as one buffer. Arrays in the result refer to this memory
             and are writable if it is, so hand over a bytearray and let go of it.
         subject: What it is, for error messages.
+        loads: What loads the pickle, for `achilles.salvage`.
 
     Raises:
         VersionMismatch: It holds bytecode of another Python minor version.
@@ -267,7 +268,7 @@ def deserialize(payload: Buffer, subject: str) -> Any:
     if end != total:
         raise _malformed(subject)
     try:
-        return pickle.loads(view[start : start + pickle_bytes], buffers=buffers)
+        return loads(view[start : start + pickle_bytes], buffers=buffers)
     except Exception as error:
         missing = isinstance(error, (ImportError, AttributeError))
         remedy = " Is it installed here, in the same version?" if missing else ""

@@ -46,6 +46,8 @@ class Draw(Record):
     draw_ns: int = 0
     ended: bool = False
     error: BaseException | None = None
+    # By index: why arguments of a flat job could not be sent, which fail alone.
+    refused: dict[int, Exception] = made_by(default_factory=dict)
 
     def split_off(self, tasks: int) -> Draw:
         """Take away the units beyond so many tasks, at the end of a unit; returns them."""
@@ -318,6 +320,11 @@ class Drawer:
             unit = _serialize(items, numbered("argument", start, len(items)))
             check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
+            if self._flat:
+                replaced, draw.refused = _refused(items, start, draw.refused)
+                if replaced is not None:
+                    self._add_unit(replaced, draw)
+                    return
             good, draw.error = _before_bad_item(items, start, error)
             draw.ended = True
             if not good:
@@ -361,6 +368,26 @@ class Drawer:
                 return
             self._put(unit, length, draw)
             start += length
+
+
+def _refused(
+    items: list[Any], start: int, known: dict[int, Exception]
+) -> tuple[list[Any] | None, dict[int, Exception]]:
+    """The items, with something that fails in place of those that cannot be sent; and why, by index.
+
+    None in place of the items when each of them can be sent alone.
+    """
+    from ..salvage import Refused
+
+    errors = dict(known)
+    replaced = list(items)
+    for offset, item in enumerate(items):
+        try:
+            _serialize([item], f"argument {start + offset}")
+        except Exception as error:  # noqa: BLE001 - as above
+            errors[start + offset] = error
+            replaced[offset] = Refused(str(error))
+    return (replaced, errors) if len(errors) > len(known) else (None, known)
 
 
 def _before_bad_item(items: list[Any], start: int, error: Exception) -> tuple[list[Any], Exception]:

@@ -127,6 +127,8 @@ class Job(Progress):
             if draw.error is not None:
                 self._input_error = draw.error
             self._draw_ns += draw.draw_ns
+            if draw.refused:
+                self._refused.update(draw.refused)
             if draw.units:
                 self._draws[self._brain.next_parcel()[0]] = draw
                 event = ev.ParcelDrawn(

@@ -27,6 +27,7 @@ from ..core.node_names import NamePatterns, listed
 from ..core.scheduler import Scheduler
 from ..errors import NoNodesError
 from ..sealed import mapped
+from ..workers import loading
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loop import SelectorLoop
 from ..workers.module_source import find_source
@@ -87,6 +88,7 @@ class LocalEngine:
             NoNodesError: This machine is not among those that it may run on, or too small for a task of it.
         """
         self._check_needs(job.spec)
+        loading.check()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the engine is closed, or this process is ending: no new job can start")
@@ -131,9 +133,19 @@ class LocalEngine:
 
     def cancel(self, job: Job) -> None:
         """Drop a job."""
+        # The garbage collector may be at work in the middle of what a brain or the crew does, in this thread.
+        within = self._lock._is_owned()  # type: ignore[attr-defined]
         with self._lock:
-            self._jobs.pop(job.number, None)
-            self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
+            if self._jobs.pop(job.number, None) is None:
+                return  # it is done, or the parent's of this forked process
+            if not within:
+                self._drop(job.number)
+        if within:
+            self._loop.callFromThread(self._drop, job.number)
+
+    def _drop(self, number: int) -> None:
+        with self._lock:
+            self._tell(ev.JobCancelled(time.monotonic_ns(), number))
 
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item fail, unless it is done."""
@@ -200,7 +212,10 @@ class LocalEngine:
 
     def abandon(self) -> None:
         """In a forked child: close what was inherited without touching the parent's workers."""
+        # A thread of the parent may have held the lock, and will never give it back here.
+        self._lock = threading.RLock()
         self._closed = True
+        self._jobs = {}
 
     @property
     def pids(self) -> list[int]:
@@ -290,8 +305,13 @@ _closes_at_exit = False
 
 
 def local_engine() -> LocalEngine:
-    """This process's embedded engine, started at the first call."""
+    """This process's embedded engine, started at the first call.
+
+    Raises:
+        RuntimeError: A worker calls it while it imports what its own work needs.
+    """
     global _engine
+    loading.check()
     with _engine_lock:
         if _engine is None:
             _engine = LocalEngine()

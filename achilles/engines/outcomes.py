@@ -7,7 +7,7 @@ segment that covers whole packets holds one value for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from ..core.record import Record
@@ -47,6 +47,8 @@ class ParcelResults(Record):
     segments: list[Segment]
     lost: BaseException | None = None
     number: int = 0
+    # Arguments that were not sent, by index: what failed here, which the workers know less well.
+    refused: Mapping[int, BaseException] | None = None
 
 
 def packets_of(parcel: ParcelResults, *, reduces: bool, on_error: OnError) -> Iterator[Packet]:
@@ -94,10 +96,12 @@ def items_of(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]
         values = _values(parcel, failures)
     except (SerializationError, VersionMismatch) as error:
         if len(parcel.segments) == 1:
-            return [None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), error)
+            saved = _saved(parcel.segments[0], first, first + parcel.tasks, parcel.refused)
+            return saved or ([None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), error))
         return _items_by_segment(parcel)
     if not failures:
         return values, failures
+    failures.update(parcel.refused or {})
     return values, {
         index - first: failures[index] for index in sorted(failures) if first <= index < first + parcel.tasks
     }
@@ -110,10 +114,34 @@ def _items_by_segment(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseE
         start = max(segment[0], parcel.first)
         end = min(segment[0] + segment[1], parcel.first + parcel.tasks)
         place = ParcelResults(start, end - start, parcel.packet_tasks, 0, False, [segment])
+        place.refused = parcel.refused
         some, failed = items_of(place)
         failures.update({len(values) + offset: error for offset, error in failed.items()})
         values += some
     return values, failures
+
+
+def _saved(
+    segment: Segment, start: int, end: int, refused: Mapping[int, BaseException] | None
+) -> tuple[list[Any], dict[int, BaseException]] | None:
+    """What can be loaded of a segment that cannot be loaded whole, and what is wrong with the rest."""
+    from ..salvage import Broken, salvage
+
+    first, tasks, status, _, payload = segment
+    failures: dict[int, BaseException] = {}
+    if status == 1:
+        payload, failed = deserialize(payload, "failed items")
+        failures = {index: load_failure(blob) for index, blob in failed}
+    values = salvage(payload, "result", first)
+    if values is None or len(values) != tasks:
+        return None
+    for place, value in enumerate(values):
+        if isinstance(value, Broken):
+            values[place], failures[first + place] = None, value.error
+    failures.update(refused or {})
+    return values[start - first : end - first], {
+        index - start: error for index, error in failures.items() if start <= index < end
+    }
 
 
 def _bounds(parcel: ParcelResults) -> Iterator[tuple[int, int, int]]:
@@ -170,6 +198,8 @@ def _reduced_packets(parcel: ParcelResults, on_error: OnError) -> Iterator[Packe
                 failures[parcel.first + start] = failures[segment[0]]
         else:
             reduced.update(zip(starts, _load(segment, failures), strict=False))
+    if parcel.refused:
+        failures.update({index: parcel.refused[index] for index in parcel.refused if index in failures})
     for counter, start, end in _bounds(parcel):
         low, high = parcel.first + start, parcel.first + max(end, start + 1)
         errors = [failures[index] for index in sorted(failures) if low <= index < high]

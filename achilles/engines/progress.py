@@ -68,6 +68,7 @@ class Progress:
         self._draws: dict[int, Draw] = {}
         self._segments: dict[tuple[int, int], list[Segment]] = {}  # by parcel and attempt
         self._lost: dict[int, BaseException] = {}
+        self._refused: dict[int, Exception] = {}  # by index: why arguments were not sent
         self._ready: deque[tuple[int, ParcelResults]] = deque()
         self._errands = Errands(self._changed)
         self._drawing = False
@@ -246,6 +247,10 @@ class Progress:
             segments = [part for part in segments if part[0] < end and part[0] + part[1] > first]
             if not state.complete:
                 self._segments[number, delivered.attempt] = left
+        refused = None
+        if self._refused:
+            there = range(first, end)
+            refused = {index: self._refused.pop(index) for index in list(self._refused) if index in there}
         return ParcelResults(
             first,
             delivered.tasks,
@@ -255,4 +260,5 @@ class Progress:
             segments,
             self._lost.pop(number, None) if state.complete else None,
             number,
+            refused,
         )

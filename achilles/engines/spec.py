@@ -15,12 +15,20 @@ from ..limits import (
 )
 from ..serialization import Serialized, serialize
 
-__all__ = ["JobSpec"]
+__all__ = ["JobSpec", "check_limit"]
 
 # Payload that may be out or unread for one job before drawing pauses.
 BUDGET_BYTES = 256 * 1024 * 1024
 # Anything longer is no limit.
 LONGEST_TIMEOUT_S = 1e9
+
+
+def check_limit(limit_s: Any) -> None:
+    """Raise a clear error unless a task may have this as its time limit."""
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
+    if not 0 < limit_s < LONGEST_TIMEOUT_S:
+        raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
 
 
 class JobSpec(Record):
@@ -73,13 +81,8 @@ class JobSpec(Record):
             raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
 
         self._check_needs()
-        limit_s = self.timeout_s
-        if limit_s is None:
-            return
-        if isinstance(limit_s, bool) or not isinstance(limit_s, int | float):
-            raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
-        if not 0 < limit_s < LONGEST_TIMEOUT_S:
-            raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
+        if self.timeout_s is not None:
+            check_limit(self.timeout_s)
 
     def _check_needs(self) -> None:
         for name, least, most in (("priority", -MAX_PRIORITY, MAX_PRIORITY), ("slots", 1, MAX_SLOTS)):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .reading import begin
 from .results import AsyncResult
 
 __all__ = ["Background"]
@@ -41,7 +42,12 @@ class Background:
                 # Ctrl-C is seen between two waits.
                 self._changed.wait(0.25)
 
+    def settles(self, promise: object) -> bool:
+        """Other threads are there for it."""
+        return False
+
     def _serve(self) -> None:
+        begin(self)
         while True:
             with self._changed:
                 if not self._waiting:

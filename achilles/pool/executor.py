@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import logging
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from .checks import check_count, check_seconds, options_of
 from .iterators import ResultIterator
 from .options import Options
 from .pool import Pool
+from .reading import check_wait
 from .wrapping import Starred
 
 __all__ = ["Executor", "Future"]
+
+_log = logging.getLogger("achilles.pool")
 
 T = TypeVar("T")
 
@@ -27,6 +33,17 @@ class Future(concurrent.futures.Future[T]):
         """Whether it is still wanted, now that it is about to be sent."""
         return self.set_running_or_notify_cancel()
 
+    def result(self, timeout: float | None = None) -> T:
+        """The value. Blocks.
+
+        Raises:
+            TimeoutError: It is not there after so many seconds.
+            BaseException: What the function raised.
+        """
+        if not self.done():
+            check_wait(self)
+        return super().result(timeout)
+
     def settle(self, value: T, error: BaseException | None) -> None:
         """Give it its result or what was raised."""
         try:
@@ -36,6 +53,8 @@ class Future(concurrent.futures.Future[T]):
                 self.set_exception(error)
         except concurrent.futures.InvalidStateError:
             pass  # it was cancelled
+        except BaseException:  # noqa: BLE001 - of a callback, in a thread of ours that others need
+            _log.exception("a callback of a future raised")
 
 
 class Executor(concurrent.futures.Executor):
@@ -66,16 +85,32 @@ class Executor(concurrent.futures.Executor):
         address: str | None = None,
         **more: Any,
     ) -> None:
+        for name, count in (("max_workers", max_workers), ("max_tasks_per_child", max_tasks_per_child)):
+            if count is not None:
+                check_count(name, count)
         fields: dict[str, Any] = {name: more.pop(name) for name in Options.__match_args__ if name in more}
-        self._options = Options.of(fields)
+        self._options = options_of(fields)
         self._options.check_for_one()
-        self._pool = Pool(
+        pool = Pool(
             max_workers, initializer, initargs, max_tasks_per_child, mp_context, address=address, **more
         )
+        self._begin(pool)
+
+    def _begin(self, pool: Pool, *, shares: bool = False) -> None:
+        self._pool = pool
         self._lock = threading.Lock()
         self._is_shut_down = False
-        # As the standard library's executors, the program waits for its calls at its end.
-        self._at_exit = _finish_later(self)
+        # As the standard library's executors: all calls are run to their end, also when nobody keeps the
+        # executor, and the program waits for them at its own end.
+        self._dropped = weakref.finalize(self, _finish_later, pool)
+        self._dropped.atexit = False
+        if shares:
+            self._dropped.detach()
+            return
+        _executors.add(self)
+        # The last of all, so the first that is called: before engines end.
+        atexit.unregister(_end)
+        atexit.register(_end)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Call ``fn(*args, **kwargs)`` in a worker. Returns at once.
@@ -110,6 +145,7 @@ class Executor(concurrent.futures.Executor):
             chunksize: Calls that a worker gets together.
             buffersize: Chunks that may be drawn whose results were not taken.
         """
+        check_seconds("timeout", timeout)
         until_s = None if timeout is None else time.monotonic() + timeout
         if not callable(fn):
             raise TypeError(f"fn must be callable, not {type(fn).__name__}")
@@ -128,14 +164,17 @@ class Executor(concurrent.futures.Executor):
         """
         with self._lock:
             self._is_shut_down = True
-        atexit.unregister(self._at_exit)
+        self._dropped.detach()
         if cancel_futures:
             self._pool.cancel_waiting()
         self._pool.close()
         if wait:
             self._pool.join()
+        else:
+            _finish_later(self._pool)
 
     def _check_running(self) -> None:
+        self._pool.check_inherited()
         if self._is_shut_down:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
@@ -145,9 +184,8 @@ class Executor(concurrent.futures.Executor):
 
 def _within_task(pool: Pool, options: Options) -> Executor:
     made = Executor.__new__(Executor)
-    made._pool, made._options = pool, options
-    made._lock, made._is_shut_down = threading.Lock(), False
-    made._at_exit = _finish_later(made)
+    made._options = options
+    made._begin(pool, shares=True)
     return made
 
 
@@ -165,13 +203,35 @@ def _in_time(results: ResultIterator, until_s: float | None) -> Iterator[Any]:
         results.close()
 
 
-def _finish_later(executor: Executor) -> Callable[[], None]:
-    known = weakref.ref(executor)
+_executors: weakref.WeakSet[Executor] = weakref.WeakSet()
+# Pools whose executors are gone or shut down, until their calls are done.
+_finishing: set[Pool] = set()
 
-    def finish() -> None:
-        alive = known()
-        if alive is not None:
-            alive.shutdown()
 
-    atexit.register(finish)
-    return finish
+def _finish_later(pool: Pool) -> None:
+    """Have a pool end once its calls are done. Does not wait."""
+    _finishing.add(pool)
+    # The garbage collector may be at work in any thread, with any lock held.
+    threading.Thread(target=_finish, args=(pool,), name="achilles-executor-ending", daemon=True).start()
+
+
+def _finish(pool: Pool) -> None:
+    try:
+        pool.close()
+        pool.join()
+    finally:
+        _finishing.discard(pool)
+
+
+def _end() -> None:
+    """The program ends, once all calls are done."""
+    for executor in list(_executors):
+        executor._is_shut_down = True
+        executor._pool.finish()
+    for pool in list(_finishing):
+        pool.finish()
+
+
+if hasattr(os, "register_at_fork"):
+    # Those are the parent's.
+    os.register_at_fork(after_in_child=_finishing.clear)

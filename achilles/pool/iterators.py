@@ -12,9 +12,10 @@ from ..engines.interrupts import opened, shielded
 from ..engines.job import NotYetError
 from ..errors import SerializationError
 from ..progress_bar import Bar
+from .checks import check_seconds
 from .options import Options
 from .results import NotInTime
-from .running import Held, as_local
+from .running import Held, as_local, tasks_of
 
 __all__ = ["ResultIterator"]
 
@@ -36,6 +37,7 @@ class ResultIterator(Iterator[Any]):
         self._begun = False
         self._counts = held.job.spec.most_ahead is not None
         self._values: list[Any] = []  # of the parcel that is being read, in reverse
+        self._tasks: list[int] | None = None  # for how many items each stands, if not for one
         self._failures: dict[int, BaseException] = {}  # by place from the end of that list
         self._parcel = 0
         # Reentrant: an error_callback may read on.
@@ -55,7 +57,10 @@ class ResultIterator(Iterator[Any]):
             TimeoutError: It is not there in time (`multiprocessing.TimeoutError`). It can be asked for again.
             BaseException: What the function raised for this item, or the iterable at its end.
         """
-        until_s = None if timeout is None else time.monotonic() + timeout
+        until_s = None
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+            until_s = time.monotonic() + timeout
         with self._reading:
             self._begun = True
             while True:
@@ -63,11 +68,12 @@ class ResultIterator(Iterator[Any]):
                     raise StopIteration
                 value = self._values.pop()
                 failure = self._failures.pop(len(self._values), None)
+                tasks = 1 if self._tasks is None else self._tasks[len(self._values)]
                 held = self._held
                 if self._counts and held is not None:
-                    held.job.taken(self._parcel, 1)
+                    held.job.taken(self._parcel, tasks)
                 if self._bar is not None:
-                    self._bar.update(1)
+                    self._bar.update(tasks)
                 if failure is None:
                     return value
                 failure = as_local(failure)
@@ -76,6 +82,9 @@ class ResultIterator(Iterator[Any]):
                 if self._options.on_error == "return":
                     return failure
                 if self._options.on_error == "raise":
+                    if isinstance(failure, StopIteration):
+                        # As in generators (PEP 479): the loop over results must not take it for their end.
+                        raise RuntimeError("a function of the pool raised StopIteration") from failure
                     raise failure
 
     __next__ = next
@@ -84,6 +93,7 @@ class ResultIterator(Iterator[Any]):
         """Take the next parcel that holds anything; False at the end."""
         while (held := self._held) is not None:
             job = held.job
+            held.check_inherited()
             try:
                 with shielded():
                     parcel = job.next_parcel(until_s=until_s)
@@ -105,6 +115,7 @@ class ResultIterator(Iterator[Any]):
                 last = len(values) - 1
                 values.reverse()
                 self._values, self._parcel = values, parcel.number
+                self._tasks = tasks_of(parcel, job.spec)
                 self._failures = {last - place: failure for place, failure in failures.items()}
                 return True
         return False

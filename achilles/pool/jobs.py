@@ -11,6 +11,7 @@ from .background import Background
 from .explaining import Figures
 from .options import Options
 from .place import Place
+from .reading import check_join
 from .running import Held
 from .streams import Streams
 from .wrapping import Counted, Retrying, Setup, prepared, run_call
@@ -110,7 +111,12 @@ class Jobs:
                 held.job.stop_input()
 
     def join(self) -> None:
-        """Wait until all is done, whoever reads it."""
+        """Wait until all is done, whoever reads it.
+
+        Raises:
+            RuntimeError: This is a callback, for which it would wait.
+        """
+        check_join([*self.streams.readers, self.background])
         for held in list(self._held):
             held.job.join()
         self.background.join()

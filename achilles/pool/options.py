@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.record import Record
-from ..engines.spec import JobSpec
+from ..engines.spec import JobSpec, check_limit
 from ..progress_bar import ProgressChoice, check_progress
 
 __all__ = ["MOST_RETRIES", "Options"]
@@ -42,6 +42,8 @@ class Options(Record):
     def check(self) -> None:
         """Raise a clear error for what cannot work; the rest is checked with the job (`JobSpec.check`)."""
         check_progress(self.progress)
+        if self.timeout is not None:
+            check_limit(self.timeout)
         if isinstance(self.retries, bool) or not isinstance(self.retries, int):
             raise TypeError(f"retries must be an int, not {type(self.retries).__name__}")
         if not 0 <= self.retries <= MOST_RETRIES:
@@ -58,22 +60,6 @@ class Options(Record):
             raise TypeError(
                 f"error_callback must be callable or None, not {type(self.error_callback).__name__}"
             )
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> Options:
-        """The options that a caller gave, checked.
-
-        Raises:
-            TypeError: There is no such option, or it has the wrong type.
-            ValueError: It has an impossible value.
-        """
-        for name in given:
-            if name not in cls.__match_args__:
-                known = ", ".join(sorted(cls.__match_args__))
-                raise TypeError(f"unexpected keyword argument {name!r}; there are {known}")
-        options = cls(**given)
-        options.check()
-        return options
 
     def check_for_one(self) -> None:
         """Raise TypeError for what makes no sense for a single call."""

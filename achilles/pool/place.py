@@ -74,26 +74,31 @@ class Place:
         Raises:
             ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
             ValueError: The pool has ended.
-            RuntimeError: This process was forked from the one that made the pool.
         """
         if self._closed:
             raise ValueError("Pool not running: it was closed or terminated")
         own = self._own
-        if own is None:
-            return engine_for(self.settings)
-        if os.getpid() != self._pid:
+        return engine_for(self.settings) if own is None else own
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a forked child of the one that made the pool."""
+        return os.getpid() != self._pid
+
+    def check_inherited(self) -> None:
+        """Raise RuntimeError in such a child."""
+        if self.is_inherited:
             raise RuntimeError(
-                "this pool's workers belong to the process that made it, and this is a child that was forked "
-                "from it: make a pool here"
+                "this pool belongs to the process that made it, and this is a child that was forked from it: "
+                "make a pool here"
             )
-        return own
 
     def close(self, *, at_once: bool) -> None:
         """End this pool's own workers: let them leave, or kill them. Harmless when repeated."""
         with self._lock:
             own, self._own = self._own, None
             self._closed = True
-            if own is not None and os.getpid() == self._pid:
+            if own is not None:
                 own.close(grace_s=0.0 if at_once else None)
 
 

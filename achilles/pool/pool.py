@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..config_values import LOCAL
 from ..engines.drawing import iterate
+from ..engines.interrupts import shielded
 from ..progress_bar import bar_for
+from .checks import arguments_of, check_count, check_pool, checked_iterable, options_of
 from .explaining import Explanation, explain
 from .iterators import ResultIterator
 from .jobs import Jobs
@@ -88,11 +90,9 @@ class Pool:
         memory_budget: int | str | None = None,
         startup_timeout: float | None = 60.0,
     ) -> None:
-        # Before anything can fail: there is a __del__.
-        self._state = TERMINATE
-        _check(processes, initializer, maxtasksperchild)
+        check_pool(processes, initializer, maxtasksperchild, startup_timeout)
         self._initializer = initializer
-        self._initargs = tuple(initargs)
+        self._initargs = tuple(checked_iterable("initargs", initargs))
         self._token = uuid.uuid4().hex
         setup = None if initializer is None else Setup(self._token, initializer, self._initargs)
         self._place = Place(processes, settings_of(host, port, username, secret_key, address, memory_budget))
@@ -100,6 +100,9 @@ class Pool:
         self._ending: threading.Thread | None = None
         self._state = RUN
         _alive[self._token] = self
+
+    # Before anything can fail: there is a __del__.
+    _state = TERMINATE
 
     # -- calls that block
 
@@ -158,16 +161,20 @@ class Pool:
         """As `apply`, without waiting. Callbacks run in a thread of this process."""
         self._check_running()
         _check_callable(func)
+        chosen = options_of(options)
+        if options:
+            chosen.check_for_one()
+        call = (func, *arguments_of(args, kwds))
         result = AsyncResult(callback, error_callback, keep=self)
-        chosen = Options.of(options)
-        chosen.check_for_one()
-        self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
+        self.submit(call, result, chosen)
         return result
 
     def submit(self, call: Call, promise: Promise, options: Options) -> None:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""
         self._check_running()
-        self._jobs.streams.add(options, call, promise)
+        # Ctrl-C in the middle of this would leave a call behind that nobody makes, and all wait for.
+        with shielded():
+            self._jobs.streams.add(options, call, promise)
 
     def cancel_waiting(self) -> None:
         """Cancel the futures of calls that were not sent."""
@@ -187,11 +194,11 @@ class Pool:
         _check_callable(func)
         result = MapResult(callback, error_callback, keep=self)
         arguments = iterable if isinstance(iterable, list | tuple | range) else list(iterate(iterable))
-        chosen = Options.of(options)
-        held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
-        self._jobs.background.run(
-            result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments))
-        )
+        chosen = options_of(options)
+        bar = bar_for(chosen.progress, arguments)
+        with shielded():
+            held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
+            self._jobs.background.run(result, lambda: all_values(held, chosen, bar))
         return result
 
     def starmap_async(
@@ -269,17 +276,30 @@ class Pool:
 
     def close(self) -> None:
         """Take no more calls; what was asked for is done, then the workers leave."""
-        if self._state != RUN:
+        if self._state != RUN or self._place.is_inherited:
             return
         self._state = CLOSE
         self._jobs.stop_buffered()
         self._ending = threading.Thread(target=self._jobs.end, name="achilles-pool-closing", daemon=True)
         self._ending.start()
 
+    def finish(self) -> None:
+        """Close and wait, in this thread alone: at the end of the program no other can be started."""
+        if self._state == RUN and not self._place.is_inherited:
+            self._state = CLOSE
+            self._jobs.stop_buffered()
+            self._jobs.join()
+            self._jobs.end()
+        elif self._state == CLOSE:
+            self.join()
+
     def terminate(self) -> None:
         """End the workers at once; who waits for results is told (`TaskCancelled`)."""
         self._state = TERMINATE
-        self._jobs.terminate()
+        if not self._place.is_inherited:
+            # Ctrl-C in the middle of this would leave workers behind.
+            with shielded():
+                self._jobs.terminate()
 
     def join(self) -> None:
         """Wait until all is done and the workers are gone. What nobody has read yet is kept in memory.
@@ -287,6 +307,8 @@ class Pool:
         Raises:
             ValueError: The pool was neither closed nor terminated.
         """
+        if self._place.is_inherited:
+            return  # the parent's
         if self._state == RUN:
             raise ValueError("Pool is still running: close() or terminate() it before join()")
         self._jobs.join()
@@ -305,7 +327,7 @@ class Pool:
         self.terminate()
 
     def __del__(self) -> None:
-        if self._state == RUN and not sys.is_finalizing():
+        if self._state == RUN and not sys.is_finalizing() and not self._place.is_inherited:
             warnings.warn(
                 f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self, stacklevel=2
             )
@@ -330,6 +352,11 @@ class Pool:
     def _check_running(self) -> None:
         if self._state != RUN:
             raise ValueError("Pool not running: it was closed or terminated")
+        self._place.check_inherited()
+
+    def check_inherited(self) -> None:
+        """Raise RuntimeError in a forked child of the process that made the pool."""
+        self._place.check_inherited()
 
     def _map(
         self,
@@ -339,9 +366,12 @@ class Pool:
         options: dict[str, Any],
     ) -> list[Any]:
         self._check_running()
-        chosen = Options.of(options)
-        held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
-        return all_values(held, chosen, bar_for(chosen.progress, iterable))
+        chosen = options_of(options)
+        bar = bar_for(chosen.progress, iterable)
+        # From here on, so that no job is begun that Ctrl-C keeps from being read.
+        with shielded():
+            held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
+            return all_values(held, chosen, bar)
 
     def _imap(
         self,
@@ -355,14 +385,15 @@ class Pool:
     ) -> ResultIterator:
         self._check_running()
         if buffersize is not None:
-            if isinstance(buffersize, bool) or not isinstance(buffersize, int):
-                raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
-            if buffersize < 1:
-                raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+            check_count("buffersize", buffersize)
+            if chunksize is not None:
+                check_count("chunksize", chunksize)
             buffersize *= chunksize or 1
-        chosen = Options.of(options)
-        held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
-        return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)
+        chosen = options_of(options)
+        bar = bar_for(chosen.progress, iterable)
+        with shielded():
+            held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
+            return ResultIterator(held, chosen, bar, keep=self)
 
 
 def _starred(func: Callable[..., Any]) -> Starred:
@@ -373,16 +404,3 @@ def _starred(func: Callable[..., Any]) -> Starred:
 def _check_callable(func: Any) -> None:
     if not callable(func):
         raise TypeError(f"func must be callable, not {type(func).__name__}")
-
-
-def _check(processes: Any, initializer: Any, maxtasksperchild: Any) -> None:
-    """The standard library's conditions, and its exceptions."""
-    for name, value in (("processes", processes), ("maxtasksperchild", maxtasksperchild)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int or None, not {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"Number of {name} must be at least 1, not {value}")
-    if initializer is not None and not callable(initializer):
-        raise TypeError("initializer must be a callable")

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from multiprocessing import TimeoutError as PoolTimeoutError
 from typing import Any
 
+from .checks import check_callback, check_seconds
+from .reading import check_wait
+
 __all__ = ["AsyncResult", "MapResult", "NotInTime", "tell"]
 
 _log = logging.getLogger("achilles.pool")
@@ -33,6 +36,8 @@ class AsyncResult:
         *,
         keep: object = None,
     ) -> None:
+        check_callback("callback", callback)
+        check_callback("error_callback", error_callback)
         self._kept = keep
         self._done = threading.Event()
         self._settling = threading.Lock()
@@ -62,7 +67,9 @@ class AsyncResult:
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it is over, or for so many seconds."""
-        self._done.wait(timeout)
+        if not self._done.is_set():
+            check_wait(self)
+            self._done.wait(timeout)
 
     def get(self, timeout: float | None = None) -> Any:
         """The value. Blocks.
@@ -71,6 +78,10 @@ class AsyncResult:
             TimeoutError: It is not there after so many seconds (`multiprocessing.TimeoutError`).
             BaseException: What the function raised.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        if not self._done.is_set():
+            check_wait(self)
         if not self._done.wait(timeout):
             raise NotInTime(f"the result was not ready within {timeout} s")
         if self._error is not None:
@@ -109,5 +120,5 @@ def tell(callback: Callable[[Any], Any] | None, value: Any) -> None:
         return
     try:
         callback(value)
-    except Exception:  # noqa: BLE001 - the caller's code, in a thread of ours
+    except BaseException:  # noqa: BLE001 - the caller's code, in a thread of ours that others need
         _log.exception("a callback of a pool raised")

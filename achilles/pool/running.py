@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from .explaining import Figures
 from .options import Options
 from .place import Place
 
-__all__ = ["Held", "Items", "all_values", "as_local", "figures_of", "settled"]
+__all__ = ["Held", "Items", "all_values", "as_local", "figures_of", "settled", "tasks_of"]
 
 # The values of a part of a job in order, and failures by their places in it.
 Items = tuple[list[Any], dict[int, BaseException]]
@@ -51,6 +50,7 @@ class Held:
         self._on_close = on_close
         self._is_local = place.is_local
         self._reading_s = 0.0
+        self._place = place
         spec.budget_bytes = place.budget_bytes
         with shielded():
             self._engine = place.engine()
@@ -77,30 +77,35 @@ class Held:
         """What was measured of the job."""
         return figures_of(self.job, self._reading_s, is_local=self._is_local)
 
+    def check_inherited(self) -> None:
+        """Raise RuntimeError in a forked child of the process that made the pool."""
+        self._place.check_inherited()
+
     def close(self) -> None:
         """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
         with shielded():
             if self._open:
                 self._open = False
+                if self._place.is_inherited:
+                    return  # the parent's, and so may its locks be
                 self.job.cancel()
                 self._engine.release()
                 self._on_close(self)
 
     def discard(self) -> None:
         """Let it run to its end though nobody reads it."""
+        if self._place.is_inherited:
+            return
         threading.Thread(target=self._drain, name="achilles-pool-drain", daemon=True).start()
 
     def _drain(self) -> None:
         try:
-            while self.job.next_parcel() is not None:
-                pass
+            while (parcel := self.job.next_parcel()) is not None:
+                if self.job.spec.most_ahead is not None:
+                    self.job.taken(parcel.number, parcel.tasks)
         except Exception:  # noqa: BLE001 - nobody is there to be told
             pass
         finally:
-            self.close()
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
             self.close()
 
 
@@ -137,6 +142,14 @@ def figures_of(job: Job, reading_s: float, *, is_local: bool, elapsed_s: float |
         is_local=is_local,
         done=job.over,
     )
+
+
+def tasks_of(parcel: ParcelResults, spec: JobSpec) -> list[int] | None:
+    """For how many items each of a parcel's values stands, last first; None when each stands for one."""
+    if spec.reducer is None:
+        return None
+    length = parcel.packet_tasks
+    return [min(length, parcel.tasks - start) for start in range(0, parcel.tasks, length)][::-1]
 
 
 def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
@@ -204,12 +217,15 @@ def as_local(error: BaseException) -> BaseException:
     """
     if not isinstance(error, SerializationError) or type(error) is not SerializationError:
         return error
+    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
+
     cause = error.__cause__
     if str(error.subject).startswith("result"):
         from .encoding_error import ResultEncodingError
 
         return ResultEncodingError.of(error)
-    own = (PicklingError, TypeError, AttributeError, RecursionError, ImportError)
+    # A remote traceback is no exception of anybody's.
+    own = (PicklingError, TypeError, AttributeError, RecursionError, ImportError, RemoteTraceback)
     if isinstance(cause, Exception) and not isinstance(cause, own):
         cause.add_note(str(error))
         return cause

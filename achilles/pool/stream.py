@@ -31,6 +31,7 @@ from ..serialization import Serialized, detach, serialize
 from ..task_cancelled import TaskCancelled
 from .explaining import Figures
 from .place import Place
+from .reading import begin
 from .running import as_local, figures_of
 
 __all__ = ["Call", "CallStream", "Promise"]
@@ -58,7 +59,7 @@ class _Calls:
         self.tasks: int | None = None
         self.task_bytes: float | None = None
         self.waiting: deque[tuple[Call, _Counted]] = deque()
-        self.sent: dict[int, Promise] = {}  # by index
+        self.sent: dict[int, _Counted] = {}  # by index
         self._first = 0
 
     def look(self) -> BaseException | None:
@@ -195,7 +196,13 @@ class CallStream:
         # A thread that draws goes on while anything waits.
         return bool(self._calls.waiting) and not self._drawing.locked() and self._job.wants_input
 
+    def settles(self, promise: object) -> bool:
+        """Whether a promise is one of those that its thread has yet to settle."""
+        waiting = [counted for _, counted in list(self._calls.waiting)]
+        return any(counted.promise is promise for counted in [*self._calls.sent.values(), *waiting])
+
     def _read(self) -> None:
+        begin(self)
         job = self._job
         try:
             while True:

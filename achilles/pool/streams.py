@@ -10,6 +10,7 @@ from ..engines.spec import JobSpec
 from .explaining import Figures
 from .options import Options
 from .place import Place
+from .reading import Reader
 from .stream import Call, CallStream, Promise
 
 __all__ = ["Streams"]
@@ -57,6 +58,12 @@ class Streams:
             if stream.failed or (len(self._streams) >= MOST_STREAMS and not stream.open_calls):
                 del self._streams[key]
                 stream.close()
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Those whose threads run callbacks."""
+        with self._lock:
+            return list(self._streams.values())
 
     def join(self) -> None:
         """Wait until all calls are over."""

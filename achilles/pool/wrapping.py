@@ -150,11 +150,17 @@ def prepared(func: Callable[..., Any], setup: Setup | None) -> Callable[..., Any
 
 def _begin(token: str, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> BaseException | None:
     if token not in _begun:
+        from achilles.workers import loading
+
         _begun[token] = None
+        is_loading = loading.end()  # but an initializer may do what it likes
         try:
             initializer(*initargs)
         except BaseException as error:  # noqa: BLE001 - whatever it is, each item reports it
             _begun[token] = error
+        finally:
+            if is_loading:
+                loading.begin()
     return _begun[token]
 
 

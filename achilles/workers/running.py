@@ -21,8 +21,10 @@ from operator import length_hint
 from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
+from achilles.errors import SerializationError
 from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
+from achilles.workers import loading
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
 from achilles.workers.importing import explain
 
@@ -177,10 +179,13 @@ class Job:
         if self._loaded:
             return
         self._loaded = True
+        loading.begin()
         try:
             self.function, self.callback, self.reducer, self.on_error = deserialize(self._payload, "function")
         except BaseException as error:  # noqa: BLE001
             self.failure = _failure(error, index)
+        finally:
+            loading.end()
         self._payload = bytearray()
 
 
@@ -207,12 +212,25 @@ def answer_unit(
     if job.failure is not None:
         return ALL_FAILED, [job.failure], limit
     try:
-        items = deserialize(payload, numbered("argument", begin, limit))
+        function = job.function
+        loading.begin()
+        try:
+            items = deserialize(payload, numbered("argument", begin, limit))
+        except SerializationError:
+            from achilles.salvage import refusing, salvage
+
+            items = salvage(payload, "argument", first)
+            if items is None or len(items) < max(skip + limit, 2):
+                raise
+            function = refusing(function)
+        finally:
+            loading.end()
         if skip or limit != len(items):
             items = items[skip : skip + limit]
         reduces = packet_tasks > 0 and job.reducer is not None
         keep_errors = reduces and job.on_error == "return"
-        function = _timed(job.function, progress) if job.timed else job.function
+        if job.timed:
+            function = _timed(function, progress)
         remaining = running.begin(items, begin, packet_tasks if reduces else 0)
         most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:

@@ -29,6 +29,7 @@ LINES = [
         "limits",
         "memory_budget",
         "progress_bar",
+        "salvage",
         "sealed",
         "serialization",
     },

@@ -1,0 +1,49 @@
+"""Every face on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+import achilles
+from tests.integration.cluster.parties import Cluster
+from tests.integration.pool.conftest import pair, place
+from tests.integration.pool.contract.faces import FACES, Face
+
+__all__ = ["pair", "place"]
+
+_ENGINES = ("embedded", "cluster")
+
+
+@pytest.fixture(scope="module", params=_ENGINES)
+def where(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments that lead to an engine."""
+    if request.param == "embedded":
+        return {"address": "local"}
+    cluster: Cluster = request.getfixturevalue("pair")
+    return cluster.address
+
+
+@pytest.fixture(scope="module", params=list(FACES))
+def faces(request: pytest.FixtureRequest, where: dict[str, Any]) -> Callable[..., Face]:
+    """Makes faces of one kind, for tests that end them."""
+    return partial(FACES[request.param], where)
+
+
+@pytest.fixture(scope="module")
+def face(faces: Callable[..., Face]) -> Iterator[Face]:
+    """A face for the tests of a module that leave it as it was."""
+    made = faces()
+    yield made
+    made.finish()
+
+
+@pytest.fixture(scope="module")
+def pool(where: dict[str, Any]) -> Iterator[achilles.Pool]:
+    """A pool for what the other faces have no names for."""
+    with achilles.Pool(2, **where) as made:
+        yield made
+    made.join()
