@@ -14,7 +14,7 @@ from ..errors import SerializationError
 from ..progress_bar import Bar
 from .options import Options
 from .results import NotInTime
-from .running import Held, as_local, values_of
+from .running import Held, as_local, tasks_of_value, values_of
 
 __all__ = ["ResultIterator"]
 
@@ -38,6 +38,8 @@ class ResultIterator(Iterator[Any]):
         self._values: list[Any] = []  # of the parcel that is being read, in reverse
         self._failures: dict[int, BaseException] = {}  # by place from the end of that list
         self._parcel = 0
+        self._value_tasks = 1  # how many tasks one of the values stands for: a chunk's, when they are reduced
+        self._untaken_tasks = 0
         # Reentrant: an error_callback may read on.
         self._reading = threading.RLock()
 
@@ -65,7 +67,9 @@ class ResultIterator(Iterator[Any]):
                 failure = self._failures.pop(len(self._values), None)
                 held = self._held
                 if self._counts and held is not None:
-                    held.job.taken(self._parcel, 1)
+                    tasks = min(self._value_tasks, self._untaken_tasks)
+                    self._untaken_tasks -= tasks
+                    held.job.taken(self._parcel, tasks)
                 if self._bar is not None:
                     self._bar.update(1)
                 if failure is None:
@@ -105,6 +109,8 @@ class ResultIterator(Iterator[Any]):
                 last = len(values) - 1
                 values.reverse()
                 self._values, self._parcel = values, parcel.number
+                self._untaken_tasks = parcel.tasks
+                self._value_tasks = tasks_of_value(parcel, job.spec)
                 self._failures = {last - place: failure for place, failure in failures.items()}
                 return True
         return False

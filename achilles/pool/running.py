@@ -101,6 +101,11 @@ def values_of(parcel: ParcelResults, spec: JobSpec) -> Items:
     return values, failures
 
 
+def tasks_of_value(parcel: ParcelResults, spec: JobSpec) -> int:
+    """How many tasks each of `values_of` stands for; the last one perhaps for fewer."""
+    return 1 if spec.reducer is None else max(parcel.packet_tasks, 1)
+
+
 def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
     """Feed a job and read it, in this thread.
 
