@@ -18,8 +18,8 @@ from .jobs import Jobs
 from .options import Options
 from .place import Place, settings_of
 from .results import AsyncResult, MapResult
-from .running import all_values
-from .stream import Call, Promise
+from .running import Held, all_values
+from .stream import Call, CallStream, Promise, Sent
 from .wrapping import Setup, Starred
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Pool:
     ) -> None:
         # Before anything can fail: there is a __del__.
         self._state = TERMINATE
-        _check(processes, initializer, maxtasksperchild)
+        check(processes, initializer, maxtasksperchild)
         self._initializer = initializer
         self._initargs = tuple(initargs)
         self._token = uuid.uuid4().hex
@@ -163,10 +163,28 @@ class Pool:
         self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
         return result
 
-    def submit(self, call: Call, promise: Promise, options: Options) -> None:
+    def submit(self, call: Call, promise: Promise, options: Options) -> tuple[CallStream, Sent]:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""
         self._check_running()
-        self._jobs.streams.add(options, call, promise)
+        return self._jobs.streams.add(options, call, promise)
+
+    def give_up(self, stream: CallStream, call: Sent) -> None:
+        """Nobody waits for a call that was made so; a worker that runs it is stopped when that can be."""
+        self._jobs.streams.give_up(stream, call)
+
+    def start(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        options: Options,
+        *,
+        ordered: bool = True,
+        most_ahead: int | None = None,
+    ) -> Held:
+        """Start a job that its caller reads: what the other faces of a pool are made of."""
+        self._check_running()
+        return self._jobs.start(func, iterable, chunksize, options, ordered=ordered, most_ahead=most_ahead)
 
     def cancel_waiting(self) -> None:
         """Cancel the futures of calls that were not sent."""
@@ -294,8 +312,12 @@ class Pool:
         return pool_within_task, (self._token, self._initializer, self._initargs)
 
     def __repr__(self) -> str:
-        where = "local" if self._place.is_local else self._place.settings.endpoint
-        return f"<{type(self).__module__}.{type(self).__name__} at {where} state={self._state}>"
+        return f"<{type(self).__module__}.{type(self).__name__} at {self.place} state={self._state}>"
+
+    @property
+    def place(self) -> str:
+        """Where it runs: ``local``, or the server's host and port."""
+        return "local" if self._place.is_local else self._place.settings.endpoint
 
     @property
     def _pool(self) -> list[int]:
@@ -329,14 +351,9 @@ class Pool:
         ordered: bool,
     ) -> ResultIterator:
         self._check_running()
-        if buffersize is not None:
-            if isinstance(buffersize, bool) or not isinstance(buffersize, int):
-                raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
-            if buffersize < 1:
-                raise ValueError(f"buffersize must be at least 1, not {buffersize}")
-            buffersize *= chunksize or 1
         chosen = Options(**options)
-        held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
+        most_ahead = tasks_ahead(buffersize, chunksize)
+        held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=most_ahead)
         return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)
 
 
@@ -345,13 +362,28 @@ def _starred(func: Callable[..., Any]) -> Starred:
     return Starred(func)
 
 
+def tasks_ahead(buffersize: Any, chunksize: int | None) -> int | None:
+    """How many tasks may be drawn whose results were not taken.
+
+    Raises:
+        TypeError, ValueError: ``buffersize`` is not a number of chunks.
+    """
+    if buffersize is None:
+        return None
+    if isinstance(buffersize, bool) or not isinstance(buffersize, int):
+        raise TypeError(f"buffersize must be an int or None, not {type(buffersize).__name__}")
+    if buffersize < 1:
+        raise ValueError(f"buffersize must be at least 1, not {buffersize}")
+    return buffersize * (chunksize or 1)
+
+
 def _check_callable(func: Any) -> None:
     if not callable(func):
         raise TypeError(f"func must be callable, not {type(func).__name__}")
 
 
-def _check(processes: Any, initializer: Any, maxtasksperchild: Any) -> None:
-    """The standard library's conditions, and its exceptions."""
+def check(processes: Any, initializer: Any, maxtasksperchild: Any) -> None:
+    """The standard library's conditions for these arguments of a pool, and its exceptions."""
     for name, value in (("processes", processes), ("maxtasksperchild", maxtasksperchild)):
         if value is None:
             continue

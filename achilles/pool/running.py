@@ -45,27 +45,27 @@ class Held:
     def __init__(
         self, spec: JobSpec, place: Place, on_close: Callable[[Held], None], *, feed: bool = True
     ) -> None:
-        self._open = False
+        # Held once it is closed, by whichever thread came first: nobody else may let the engine go again.
+        self._closing = threading.Lock()
+        self._closing.acquire()
         self._on_close = on_close
         spec.budget_bytes = place.budget_bytes
         with shielded():
             self._engine = place.engine()
-            self._open = True
             try:
                 self.job = Job(spec, self._engine)
                 self.job.start()
             except BaseException:
-                self._open = False
                 self._engine.release()
                 raise
+            self._closing.release()
             if feed:
                 self.job.start_feeder()
 
     def close(self) -> None:
         """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
         with shielded():
-            if self._open:
-                self._open = False
+            if self._closing.acquire(blocking=False):
                 self.job.cancel()
                 self._engine.release()
                 self._on_close(self)

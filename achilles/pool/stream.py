@@ -9,7 +9,9 @@ Rules:
 1. Whoever makes a call draws it in its own thread, if work is wanted; else the reading thread does
    when it is.
 2. A call that cannot be pickled fails alone.
-3. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
+3. A call that is given up while it runs cannot be taken back alone: its stream takes no more calls, and
+   ends when nobody waits for any other of its calls, which stops the worker.
+4. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
    which the next call begins a new one.
 """
 
@@ -55,7 +57,7 @@ class _Calls:
         self.lists: bool | None = False
         self.tasks: int | None = None
         self.task_bytes: float | None = None
-        self.waiting: deque[tuple[Call, _Counted]] = deque()
+        self.waiting: deque[tuple[Call, Sent]] = deque()
         self.sent: dict[int, Promise] = {}  # by index
         self._first = 0
 
@@ -86,8 +88,8 @@ class _Calls:
         hand_over(plan, draw)
         return True
 
-    def _take(self, most: int) -> list[tuple[Call, _Counted]]:
-        calls: list[tuple[Call, _Counted]] = []
+    def _take(self, most: int) -> list[tuple[Call, Sent]]:
+        calls: list[tuple[Call, Sent]] = []
         while len(calls) < most:
             try:
                 call = self.waiting.popleft()
@@ -97,7 +99,7 @@ class _Calls:
                 calls.append(call)
         return calls
 
-    def _add(self, calls: list[tuple[Call, _Counted]], draw: Draw) -> None:
+    def _add(self, calls: list[tuple[Call, Sent]], draw: Draw) -> None:
         """Serialize calls as one unit; if that fails, each alone."""
         start = draw.first + draw.tasks
         try:
@@ -118,7 +120,7 @@ class _Calls:
         draw.size_bytes += unit.size_bytes
 
 
-def _serialized(calls: list[tuple[Call, _Counted]]) -> Serialized:
+def _serialized(calls: list[tuple[Call, Sent]]) -> Serialized:
     subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
     # The caller may change them as soon as the call was made.
     return detach(serialize([call for call, _ in calls], subject))
@@ -141,7 +143,9 @@ class CallStream:
         self._engine = place.engine()
         self._drawing = threading.Lock()
         self._changed = threading.Condition()
+        self._closing = threading.Lock()  # held once it is closed
         self._open_calls = 0
+        self._retired = False
         self.failed = False
         try:
             self._job = Job(spec, self._engine, self._calls)
@@ -167,13 +171,15 @@ class CallStream:
         with self._changed:
             self._open_calls += 1
 
-    def add(self, call: Call, promise: Promise) -> None:
+    def add(self, call: Call, promise: Promise) -> Sent:
         """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything."""
-        self._calls.waiting.append((call, _Counted(promise, self._over)))
+        sent = Sent(promise, self)
+        self._calls.waiting.append((call, sent))
         self._send_waiting()
         if self.failed:
             # The reader may have looked before this was there.
             self._fail_all(TaskCancelled("the pool ended before this call was over"))
+        return sent
 
     def _send_waiting(self) -> None:
         """Draw what is wanted, unless another thread is at it, which then sees this as well."""
@@ -228,11 +234,27 @@ class CallStream:
             if promise.begin():
                 promise.settle(None, error)
 
-    def _over(self) -> None:
+    def over(self, call: Sent) -> None:
+        """Nobody waits for this call any more."""
         with self._changed:
+            if not call.is_open:
+                return
+            call.is_open = False
             self._open_calls -= 1
-            if not self._open_calls:
-                self._changed.notify_all()
+            if self._open_calls:
+                return
+            self._changed.notify_all()
+            retired = self._retired
+        if retired:
+            self.close()
+
+    def retire(self) -> None:
+        """End as soon as no call is open, with what is running then. No more calls will be made."""
+        with self._changed:
+            self._retired = True
+            idle = not self._open_calls
+        if idle:
+            self.close()
 
     def join(self) -> None:
         """Wait until all calls are over."""
@@ -242,29 +264,37 @@ class CallStream:
 
     def close(self) -> None:
         """Cancel what is not over; whoever waits is told. Harmless when repeated."""
-        self._job.cancel()
+        first = self._closing.acquire(blocking=False)
+        if first:
+            self._job.cancel()
         if threading.current_thread() is not self._reader:
             self._reader.join()
-        self._engine.release()
+        if first:
+            self._engine.release()
 
 
-class _Counted:
-    """A promise that tells its stream when it is settled, or found unwanted."""
+class Sent:
+    """A promise that tells its stream, once, when it is settled, found unwanted or given up."""
 
-    __slots__ = ("_over", "promise")
+    __slots__ = ("_stream", "is_begun", "is_open", "promise")
 
-    def __init__(self, promise: Promise, over: Callable[[], None]) -> None:
+    def __init__(self, promise: Promise, stream: CallStream) -> None:
         self.promise = promise
-        self._over = over
+        self._stream = stream
+        self.is_open = True
+        self.is_begun = False
 
     def begin(self) -> bool:
+        # Said first: whoever gives it up in this moment has to take it for one that runs.
+        self.is_begun = True
         if self.promise.begin():
             return True
-        self._over()
+        self.is_begun = False
+        self._stream.over(self)
         return False
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         try:
             self.promise.settle(value, error)
         finally:
-            self._over()
+            self._stream.over(self)

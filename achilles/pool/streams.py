@@ -9,12 +9,14 @@ from typing import Any
 from ..engines.spec import JobSpec
 from .options import Options
 from .place import Place
-from .stream import Call, CallStream, Promise
+from .stream import Call, CallStream, Promise, Sent
 
 __all__ = ["Streams"]
 
 # Beyond so many, one that is idle ends when another is wanted.
 MOST_STREAMS = 16
+# So many may be left with calls that were given up while they ran; of any more the worker is not stopped.
+MOST_RETIRED = 16
 
 
 class Streams:
@@ -29,11 +31,15 @@ class Streams:
         self._place = place
         self._spec_of = spec_of
         self._streams: dict[tuple[Any, ...], CallStream] = {}
+        self._retired: set[CallStream] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    def add(self, options: Options, call: Call, promise: Promise) -> None:
+    def add(self, options: Options, call: Call, promise: Promise) -> tuple[CallStream, Sent]:
         """Make a call.
+
+        Returns:
+            What `give_up` needs.
 
         Raises:
             ValueError: The pool has ended.
@@ -49,7 +55,31 @@ class Streams:
                 stream = self._streams[key] = CallStream(self._spec_of(options), self._place)
             stream.expect()  # from here on it is not idle
         # Pickling the call runs the caller's code, which may make calls itself.
-        stream.add(call, promise)
+        return stream, stream.add(call, promise)
+
+    def give_up(self, stream: CallStream, call: Sent) -> None:
+        """Nobody waits for a call any more, whose promise does not begin again. Harmless when repeated."""
+        if not call.is_begun:
+            stream.over(call)  # when it is its turn, it is not sent
+            return
+        if not call.is_open:
+            return
+        with self._lock:
+            self._retired = {each for each in self._retired if each.open_calls}
+            retires = stream in self._retired
+            if not retires and len(self._retired) < MOST_RETIRED:
+                for key, known in list(self._streams.items()):
+                    if known is stream:
+                        del self._streams[key]
+                        self._retired.add(stream)
+                        retires = True
+        stream.over(call)
+        if retires:
+            stream.retire()
+
+    def _all(self) -> list[CallStream]:
+        with self._lock:
+            return [*self._streams.values(), *self._retired]
 
     def _make_room(self) -> None:
         for key, stream in list(self._streams.items()):
@@ -57,18 +87,19 @@ class Streams:
                 del self._streams[key]
                 stream.close()
 
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over; asks nobody."""
+        return sum(stream.open_calls for stream in [*self._streams.values(), *self._retired])
+
     def join(self) -> None:
         """Wait until all calls are over."""
-        with self._lock:
-            streams = list(self._streams.values())
-        for stream in streams:
+        for stream in self._all():
             stream.join()
 
     def cancel_waiting(self, cancel: Callable[[Any], Any]) -> None:
         """Call ``cancel`` with the promise of each call that was not sent."""
-        with self._lock:
-            streams = list(self._streams.values())
-        for stream in streams:
+        for stream in self._all():
             for promise in stream.waiting():
                 cancel(promise)
 
@@ -76,7 +107,8 @@ class Streams:
         """Cancel what is not over. Harmless when repeated."""
         with self._lock:
             self._closed = True
-            streams = list(self._streams.values())
+            streams = [*self._streams.values(), *self._retired]
             self._streams.clear()
+            self._retired.clear()
         for stream in streams:
             stream.close()

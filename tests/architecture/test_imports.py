@@ -1,6 +1,6 @@
 """Imports run one way, down the list of rooms; read from the syntax of every module.
 
-cli, dashboard > compat > calls, pool, jobs, schedule, stateful, batch > engines
+cli, dashboard > compat > aio, deferreds > calls, pool, jobs, schedule, stateful, batch > engines
 > launch, lineReceiver, workers > core > serialization, config, errors
 """
 
@@ -36,6 +36,7 @@ LINES = [
     {"launch", "lineReceiver", "workers"},
     {"engines"},
     FEATURES,
+    {"aio", "deferreds"},
     {"compat"},
     {"cli", "dashboard"},
     {"__main__"},
