@@ -24,6 +24,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from .html_table import html_table
 from .pool.async_results import Results, collect, fire, in_thread, iterate
 from .pool.front import Front, Waiting, one_call, starred, start_alone
 from .pool.pool import CLOSE, TERMINATE
@@ -175,6 +176,9 @@ class Pool:
         return (
             f"<{type(self).__module__}.{type(self).__name__} {self._front.place} state={self._front.state}>"
         )
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self._front.facts)
 
     # -- calls
 

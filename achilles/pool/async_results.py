@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from ..html_table import html_table
 from .async_arguments import AHEAD, AsyncArguments
 from .front import Asked, Front, chosen
 from .options import Options
@@ -45,6 +46,9 @@ class Results(AsyncIterator[Any]):
         self._open = True
         self._values: list[Any] = []  # in reverse
         self._failures: dict[int, BaseException] = {}  # by place from the end of that list
+
+    def _repr_html_(self) -> str:
+        return html_table(self, lambda: {"state": "open" if self._open else "over"})
 
     def __aiter__(self) -> Results:
         return self

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from ..html_table import html_table
 from .iterators import ResultIterator
 from .options import Options
 from .pool import Pool
@@ -134,6 +135,12 @@ class Executor(concurrent.futures.Executor):
         self._pool.close()
         if wait:
             self._pool.join()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} at {self._pool.place}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self, lambda: {**self._pool.facts(), "shut down": self._is_shut_down})
 
     def _check_running(self) -> None:
         if self._is_shut_down:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..task_cancelled import TaskCancelled
 from .jobs import Jobs
 from .options import Options
 from .place import Place, settings_of
@@ -150,6 +151,15 @@ class Front:
         pool = self.pool
         return "not started" if pool is None else f"at {pool.place}"
 
+    def facts(self) -> dict[str, Any]:
+        """What a notebook shows of it."""
+        pool = self.pool
+        return (
+            {"state": self.state, "workers": "not started"}
+            if pool is None
+            else {**pool.facts(), "state": self.state}
+        )
+
     # In other threads.
 
     def begin(self) -> Pool:
@@ -167,6 +177,8 @@ class Front:
         try:
             pool = self.begin()
             return pool.start(func, arguments, chunksize, options, ordered=ordered, most_ahead=most_ahead)
+        except ValueError as error:
+            raise self._overtaken(error) from error
         finally:
             self._begun()
 
@@ -213,12 +225,20 @@ class Front:
             if waiting.is_cancelled:
                 return
             waiting.sent = self.begin().submit(call, waiting, options)
+        except ValueError as error:
+            waiting.settle(None, self._overtaken(error))
         except BaseException as error:  # noqa: BLE001 - whatever it is, who waits is told
             waiting.settle(None, error)
         finally:
             self._begun()
         if waiting.is_cancelled:
             self._take_back(waiting)
+
+    def _overtaken(self, error: ValueError) -> Exception:
+        """What to tell of a call that was made while the pool ran, and found that it does not any more."""
+        if self.state != TERMINATE:
+            return error
+        return TaskCancelled("the pool was terminated before this call began")
 
     def _take_back(self, waiting: Waiting) -> None:
         sent, pool = waiting.sent, self.pool

@@ -11,6 +11,7 @@ from typing import Any
 from ..engines.interrupts import opened, shielded
 from ..engines.job import NotYetError
 from ..errors import SerializationError
+from ..html_table import html_table
 from ..progress_bar import Bar
 from .options import Options
 from .results import NotInTime
@@ -42,6 +43,13 @@ class ResultIterator(Iterator[Any]):
         self._untaken_tasks = 0
         # Reentrant: an error_callback may read on.
         self._reading = threading.RLock()
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self._facts)
+
+    def _facts(self) -> dict[str, Any]:
+        held = self._held
+        return {"state": "over" if held is None else "open"} | ({} if held is None else held.job.counts())
 
     def __iter__(self) -> ResultIterator:
         return self

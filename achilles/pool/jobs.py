@@ -100,6 +100,11 @@ class Jobs:
         """The standard library's chunksize, for what goes by chunks: a fourth of a worker's even share."""
         return max(-(-length_hint(arguments, 0) // (SHARES * self.place.processes)), 1)
 
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over; asks nobody."""
+        return sum(not held.job.over for held in self._held.copy()) + self.streams.open_calls
+
     def stop_buffered(self) -> None:
         """Have jobs that draw only for their reader draw nothing more."""
         for held in list(self._held):

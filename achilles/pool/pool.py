@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..config_values import LOCAL
 from ..engines.drawing import iterate
+from ..html_table import html_table
 from ..progress_bar import bar_for
 from .iterators import ResultIterator
 from .jobs import Jobs
@@ -313,6 +314,19 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} at {self.place} state={self._state}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self.facts)
+
+    def facts(self) -> dict[str, Any]:
+        """What a notebook shows of it, as far as it is known here; asks nobody."""
+        place = self._place
+        return {
+            "where": self.place,
+            "workers": place.processes if place.is_local else "as many as the nodes have",
+            "state": self._state,
+            "open calls": self._jobs.open_calls,
+        }
 
     @property
     def place(self) -> str:

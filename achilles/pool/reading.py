@@ -108,7 +108,7 @@ class Reading:
         is_list: bool,
     ) -> None:
         self._start: Callable[[], Held] | None = start
-        self._post = post
+        self.post = post
         self._inbox = inbox
         self._progress = options.progress
         self._arguments = arguments
@@ -141,12 +141,12 @@ class Reading:
                 target=self._close, args=(held, closed), name="achilles-cancel", daemon=True
             ).start()
         elif closed is not None:
-            self._post.send(closed)
+            self.post.send(closed)
 
     def _close(self, held: Held, closed: Callable[[], Any] | None) -> None:
         held.close()
         if closed is not None:
-            self._post.send(closed)
+            self.post.send(closed)
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -159,7 +159,7 @@ class Reading:
         finally:
             if held is not None:
                 held.close()
-        self._post.send(self._inbox.over, error)
+        self.post.send(self._inbox.over, error)
 
     def _begin(self) -> Held:
         start, self._start = self._start, None
@@ -190,7 +190,7 @@ class Reading:
             number, tasks, each = parcel.number, parcel.tasks, tasks_of_value(parcel, spec)
             parcel = None
             if self._is_list or self.counts:
-                self._post.send(self._inbox.arrived, Part(values, failures, tasks))
+                self.post.send(self._inbox.arrived, Part(values, failures, tasks))
                 while self.counts and tasks:
                     if not self._taken.get():
                         return
@@ -207,7 +207,7 @@ class Reading:
                 some = values[start : start + PART_VALUES]
                 end = start + len(some)
                 failed = {place - start: failures[place] for place in failures if start <= place < end}
-                self._post.send(self._inbox.arrived, Part(some, failed, len(some)))
+                self.post.send(self._inbox.arrived, Part(some, failed, len(some)))
 
 
 async def collected(inbox: Inbox, reading: Reading, options: Options) -> list[Any]:

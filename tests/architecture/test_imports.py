@@ -26,6 +26,7 @@ LINES = [
         "config",
         "config_values",
         "env_files",
+        "html_table",
         "limits",
         "memory_budget",
         "progress_bar",

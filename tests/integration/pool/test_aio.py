@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import itertools
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,23 +15,16 @@ import pytest
 import achilles
 from achilles import aio
 from achilles.engines.cluster import close_idle_connections
-from tests.integration.cluster.parties import ROOT, Cluster
+from tests.integration.cluster.parties import ROOT
+from tests.integration.pool.asyncio_programs import (
+    fail_at_three,
+    numbers,
+    run,
+    square,
+    until,
+)
 
 Pools = Callable[..., aio.Pool]
-
-
-@pytest.fixture(params=["embedded", "cluster"])
-def reach(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Arguments that lead to either engine."""
-    if request.param == "embedded":
-        return {"address": "local"}
-    cluster: Cluster = request.getfixturevalue("pair")
-    return cluster.address
-
-
-@pytest.fixture
-def pools(reach: dict[str, Any]) -> Pools:
-    return partial(aio.Pool, **reach)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,51 +39,9 @@ def _end_of_the_shared_workers(nothing_left_of_the_module: None) -> Iterator[Non
     close_idle_connections()
 
 
-def square(x: int) -> int:
-    return x * x
-
-
-def fail_at_three(x: int) -> int:
-    if x == 3:
-        raise LookupError(x)
-    return x
-
-
-def wait_at(gate: str) -> int:
-    """Say who waits there, and wait until it is opened."""
-    Path(f"{gate}.{os.getpid()}").touch()
-    while not os.path.exists(gate):
-        time.sleep(0.01)
-    return os.getpid()
-
-
-def waiting_at(gate: Path) -> list[Path]:
-    return list(gate.parent.glob(gate.name + ".*"))
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait for a condition without holding up the loop."""
-    deadline_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
-
-
-async def numbers(count: int | None = None) -> AsyncIterator[int]:
-    for number in itertools.count():
-        if number == count:
-            return
-        yield number
-
-
-def run(main: Callable[[], Any]) -> Any:
-    """A loop of its own, in debug mode."""
-    return asyncio.run(main(), debug=True)
-
-
-def test_every_call_of_a_pool(pools: Pools) -> None:
+def test_every_call_of_a_pool(async_pools: Pools) -> None:
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             assert await pool.map(square, range(50)) == [n * n for n in range(50)]
             assert await pool.map(square, [4, 5], chunksize=1) == [16, 25]
             assert await pool.starmap(divmod, [(7, 2), (9, 4)]) == [(3, 1), (2, 1)]
@@ -124,7 +71,7 @@ def test_calls_without_a_pool(reach: dict[str, Any]) -> None:
     run(main)
 
 
-def test_asynchronous_arguments(pools: Pools) -> None:
+def test_asynchronous_arguments(async_pools: Pools) -> None:
     closed = []
 
     async def source() -> AsyncIterator[int]:
@@ -138,7 +85,7 @@ def test_asynchronous_arguments(pools: Pools) -> None:
             closed.append(True)
 
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             assert await pool.map(square, source()) == [n * n for n in range(70)]
             assert [n async for n in pool.imap(square, source)] == [n * n for n in range(70)]
             assert len(closed) == 2
@@ -151,7 +98,7 @@ def test_asynchronous_arguments(pools: Pools) -> None:
     run(main)
 
 
-def test_an_endless_asynchronous_generator_is_drawn_as_far_as_is_read(pools: Pools) -> None:
+def test_an_endless_asynchronous_generator_is_drawn_as_far_as_is_read(async_pools: Pools) -> None:
     drawn = closed = 0
 
     async def source() -> AsyncIterator[int]:
@@ -164,7 +111,7 @@ def test_an_endless_asynchronous_generator_is_drawn_as_far_as_is_read(pools: Poo
             closed += 1
 
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             async with contextlib.aclosing(pool.imap(square, source(), buffersize=3)) as results:
                 assert [await anext(results) for _ in range(50)] == [n * n for n in range(50)]
             # Three ahead, one that waits to be drawn, and one that was asked for.
@@ -181,7 +128,7 @@ def test_an_endless_asynchronous_generator_is_drawn_as_far_as_is_read(pools: Poo
     run(main)
 
 
-def test_arguments_that_need_the_results_of_earlier_ones(pools: Pools) -> None:
+def test_arguments_that_need_the_results_of_earlier_ones(async_pools: Pools) -> None:
     async def main() -> None:
         got: asyncio.Queue[int] = asyncio.Queue()
 
@@ -191,7 +138,7 @@ def test_arguments_that_need_the_results_of_earlier_ones(pools: Pools) -> None:
                 yield number
                 number = await got.get()
 
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             found = []
             async for result in pool.imap(square, source()):
                 found.append(result)
@@ -201,16 +148,16 @@ def test_arguments_that_need_the_results_of_earlier_ones(pools: Pools) -> None:
     run(main)
 
 
-def test_a_pipeline_of_two_iterations(pools: Pools) -> None:
+def test_a_pipeline_of_two_iterations(async_pools: Pools) -> None:
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             twice = pool.imap_unordered(square, pool.imap(square, numbers(500)))
             assert sorted([n async for n in twice]) == [n**4 for n in range(500)]
 
     run(main)
 
 
-def test_what_arguments_raise(pools: Pools) -> None:
+def test_what_arguments_raise(async_pools: Pools) -> None:
     async def breaking() -> AsyncIterator[int]:
         yield 1
         raise OSError("no more")
@@ -220,7 +167,7 @@ def test_what_arguments_raise(pools: Pools) -> None:
         raise OSError("no more")
 
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             for source in (breaking(), breaking_here()):
                 with pytest.raises(OSError, match="no more"):
                     await pool.map(square, source)
@@ -234,7 +181,7 @@ def test_what_arguments_raise(pools: Pools) -> None:
     run(main)
 
 
-def test_errors_and_options(pools: Pools) -> None:
+def test_errors_and_options(async_pools: Pools) -> None:
     told: list[BaseException] = []
     seen: list[Any] = []
     threads = set()
@@ -248,7 +195,7 @@ def test_errors_and_options(pools: Pools) -> None:
         told.append(error)
 
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             with pytest.raises(LookupError) as caught:
                 await pool.map(fail_at_three, range(6), error_callback=tell)
             assert "fail_at_three" in str(caught.value.__cause__)
@@ -289,118 +236,15 @@ def test_errors_and_options(pools: Pools) -> None:
     assert threads == {threading.get_ident()}
 
 
-def test_what_a_callback_raises_ends_the_call(pools: Pools) -> None:
+def test_what_a_callback_raises_ends_the_call(async_pools: Pools) -> None:
     def progress(done: int, total: int | None) -> None:
         raise ValueError("of the callback")
 
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             with pytest.raises(ValueError, match="of the callback"):
                 await pool.map(square, range(6), progress=progress)
             assert await pool.map(square, [2]) == [4]
-
-    run(main)
-
-
-@pytest.mark.parametrize("how", ["map", "imap", "apply", "group"])
-def test_cancelling_stops_what_runs(pools: Pools, tmp_path: Path, how: str) -> None:
-    gate = tmp_path / "gate"
-
-    async def main() -> None:
-        async with pools(2) as pool:
-
-            async def iterate() -> None:
-                async for _ in pool.imap(wait_at, [str(gate)] * 8):
-                    pass
-
-            async def group() -> None:
-                async with asyncio.TaskGroup() as tasks:
-                    for _ in range(8):
-                        tasks.create_task(pool.apply(wait_at, (str(gate),)))
-
-            async def call() -> None:
-                if how == "map":
-                    await pool.map(wait_at, [str(gate)] * 8)
-                elif how == "apply":
-                    await pool.apply(wait_at, (str(gate),))
-                else:
-                    await (iterate() if how == "imap" else group())
-
-            task = asyncio.create_task(call())
-            await until(lambda: waiting_at(gate))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            # The workers are free again, or new ones: each of these needs both of a node's.
-            assert await asyncio.wait_for(pool.map(square, range(40), chunksize=1), 30)
-
-    run(main)
-    assert not gate.exists()
-
-
-def test_a_call_that_was_sent_with_others_is_given_up_alone(pools: Pools, tmp_path: Path) -> None:
-    ends, stays = tmp_path / "ends", tmp_path / "stays"
-
-    async def main() -> None:
-        async with pools(2) as pool:
-            task = asyncio.create_task(pool.apply(wait_at, (str(ends),)))
-            other = asyncio.create_task(pool.apply(wait_at, (str(stays),)))
-            await until(lambda: waiting_at(ends) and waiting_at(stays))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            stays.touch()
-            assert isinstance(await other, int)
-            assert len(waiting_at(stays)) == 1  # it ran once
-
-    run(main)
-
-
-def test_time_limits_of_asyncio(pools: Pools) -> None:
-    async def main() -> None:
-        async with pools(2) as pool:
-            for call in (pool.map(time.sleep, [600] * 4), pool.apply(time.sleep, (600,))):
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.3):
-                        await call
-            assert await pool.map(square, [3]) == [9]
-
-    run(main)
-
-
-def test_iterations_that_are_left(pools: Pools) -> None:
-    async def main() -> None:
-        async with pools(2) as pool:
-            await pool.map(square, [1])
-            threads = threading.active_count()
-            async for _ in pool.imap(square, itertools.count()):
-                break
-            for _ in range(3):
-                results = pool.imap_unordered(square, itertools.count())
-                assert await anext(results) is not None
-                await results.aclose()
-                await results.aclose()
-                with pytest.raises(StopAsyncIteration):
-                    await anext(results)
-            pool.imap(square, itertools.count())  # nobody ever looks at it
-            async with pool.imap(square, itertools.count()) as results:
-                pass
-            gc.collect()
-            await until(lambda: threading.active_count() <= threads)
-
-    run(main)
-
-
-def test_tasks_share_an_iteration(pools: Pools) -> None:
-    async def main() -> None:
-        async with pools(2) as pool:
-            results = pool.imap(square, range(1500))
-
-            async def read() -> list[int]:
-                return [n async for n in results]
-
-            found = await asyncio.gather(*(read() for _ in range(3)))
-            assert sorted(itertools.chain(*found)) == [n * n for n in range(1500)]
 
     run(main)
 
@@ -417,7 +261,7 @@ def size(_: object) -> int:
     return 1
 
 
-def test_the_loop_goes_on_ticking(pools: Pools) -> None:
+def test_the_loop_goes_on_ticking(async_pools: Pools) -> None:
     longest_s = 0.0
     what = ""
 
@@ -436,7 +280,7 @@ def test_the_loop_goes_on_ticking(pools: Pools) -> None:
     async def main() -> None:
         nonlocal longest_s, what
         ticking = asyncio.create_task(tick())
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             calls: list[tuple[str, Callable[[], Any]]] = [
                 ("map", lambda: pool.map(size, [Slow()])),
                 ("apply", lambda: pool.apply(size, (Slow(),))),
@@ -454,9 +298,9 @@ def test_the_loop_goes_on_ticking(pools: Pools) -> None:
     asyncio.run(main())
 
 
-def test_the_life_of_a_pool(pools: Pools) -> None:
+def test_the_life_of_a_pool(async_pools: Pools) -> None:
     async def main() -> None:
-        pool = pools(2)
+        pool = async_pools(2)
         assert "not started" in repr(pool)
         with pytest.raises(ValueError, match="still running"):
             await pool.join()
@@ -474,34 +318,10 @@ def test_the_life_of_a_pool(pools: Pools) -> None:
                 await call
         with pytest.raises(ValueError, match="Pool not running"):
             pool.imap(square, [1])
-        unused = pools(2)
+        unused = async_pools(2)
         await unused.close()
         await unused.terminate()
         await unused.join()
-
-    run(main)
-
-
-def test_leaving_a_pool_ends_what_runs(pools: Pools, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-
-    async def main() -> None:
-        with contextlib.suppress(LookupError):
-            async with pools(2) as pool:
-                endless = pool.imap(square, numbers())
-                assert await anext(endless) == 0
-                calls = [
-                    asyncio.create_task(pool.map(wait_at, [str(gate)])),
-                    asyncio.create_task(pool.apply(wait_at, (str(gate),))),
-                ]
-                await until(lambda: waiting_at(gate))
-                raise LookupError
-        for call in calls:
-            with pytest.raises(achilles.TaskCancelled):
-                await call
-        with pytest.raises(achilles.TaskCancelled):
-            async for _ in endless:
-                pass
 
     run(main)
 
@@ -539,36 +359,9 @@ def test_a_server_that_cannot_be_reached_and_settings_that_are_wrong() -> None:
     run(main)
 
 
-def test_a_loop_that_ends_in_the_middle(pools: Pools, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    closed = []
-
-    async def source() -> AsyncIterator[str]:
-        try:
-            while True:
-                yield str(gate)
-        finally:
-            closed.append(True)
-
-    async def main() -> aio.Pool:
-        pool = pools(2)
-        tasks = [asyncio.create_task(pool.map(wait_at, source()))]
-        await until(lambda: waiting_at(gate))
-        assert not tasks[0].done()
-        return pool  # asyncio.run cancels the others
-
-    pool = run(main)
-    assert closed
-
-    async def end() -> None:
-        await pool.terminate()
-
-    run(end)
-
-
-def test_many_calls_at_once(pools: Pools) -> None:
+def test_many_calls_at_once(async_pools: Pools) -> None:
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             found = await asyncio.gather(*(pool.apply(square, (n,)) for n in range(1000)))
             assert found == [n * n for n in range(1000)]
             assert await asyncio.gather(*(pool.map(square, [n, n]) for n in range(10))) == [
@@ -578,9 +371,9 @@ def test_many_calls_at_once(pools: Pools) -> None:
     run(main)
 
 
-def test_a_worker_that_dies(pools: Pools) -> None:
+def test_a_worker_that_dies(async_pools: Pools) -> None:
     async def main() -> None:
-        async with pools(2) as pool:
+        async with async_pools(2) as pool:
             with pytest.raises(achilles.WorkerDiedError):
                 await pool.apply(os._exit, (1,))
 
