@@ -64,7 +64,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	@touch $@
 
 $(INSTALLED): pyproject.toml setup.py | .venv/.python
-	$(INSTALL) '.[test]'
+	$(INSTALL) '.[test,ecosystem]'
 	@touch $@ .venv/.installed
 
 .venv/.installed-bench: pyproject.toml setup.py | .venv/.python

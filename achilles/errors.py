@@ -9,7 +9,7 @@
         AuthenticationError              the proof of the secret failed, on either side
         ProtocolError                    the peer sent what the protocol does not allow
         VersionMismatch                  the two sides cannot understand each other's versions
-        NoNodesError                     no node came in time (also a TimeoutError)
+        NoNodesError                     no node came in time that can run the job (also a TimeoutError)
       SerializationError                 an object cannot travel: which one, by which path
       TaskError
         WorkerDiedError                  the worker process died while it ran the item
@@ -103,7 +103,7 @@ class VersionMismatch(ClusterError):
 
 
 class NoNodesError(ClusterError, TimeoutError):
-    """No node joined the server in time. Fields: ``host``, ``port``, ``waited_s``."""
+    """No node joined the server in time, or none that the job may run on. Field: ``waited_s``, if known."""
 
 
 class SerializationError(AchillesError):

@@ -10,4 +10,4 @@ __all__ = ["TaskCancelled"]
 
 
 class TaskCancelled(TaskError, CancelledError):
-    """The job was cancelled before this item was done."""
+    """The job, or this item of it, was cancelled before the item was done. Fields: ``index``, ``node``."""

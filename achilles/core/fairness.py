@@ -26,16 +26,29 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class FairQueue(Generic[K]):
-    """Keys in the order in which they are due, cheapest virtual time first."""
+class Present:
+    """The virtual time at which the latest service started, of all queues that share it."""
+
+    __slots__ = ("now",)
 
     def __init__(self) -> None:
+        self.now = 0.0
+
+
+class FairQueue(Generic[K]):
+    """Keys in the order in which they are due, cheapest virtual time first.
+
+    Args:
+        present: Of queues that are served in turns; each gives its keys to some who serve, and not to all.
+    """
+
+    def __init__(self, present: Present | None = None) -> None:
         self._virtual_time: dict[K, float] = {}
         self._weight: dict[K, float] = {}
         self._entry: dict[K, int] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._serial = 0
-        self._now = 0.0
+        self._present = present or Present()
 
     def __len__(self) -> int:
         """Number of active keys."""
@@ -44,9 +57,14 @@ class FairQueue(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._entry
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether no key is known, active or not."""
+        return not self._virtual_time
+
     def add(self, key: K, weight: float = 1.0) -> None:
         """Make a new key known, not yet active."""
-        self._virtual_time[key] = self._now
+        self._virtual_time[key] = self._present.now
         self._weight[key] = weight
 
     def remove(self, key: K) -> None:
@@ -59,7 +77,7 @@ class FairQueue(Generic[K]):
         """Say that the key wants service."""
         if key in self._entry:
             return
-        self._virtual_time[key] = max(self._virtual_time[key], self._now)
+        self._virtual_time[key] = max(self._virtual_time[key], self._present.now)
         self._push(key)
 
     def deactivate(self, key: K) -> None:
@@ -69,8 +87,8 @@ class FairQueue(Generic[K]):
     def serve(self, key: K, service: float) -> None:
         """Account service that begins now (any unit, the same for all keys)."""
         virtual_time = self._virtual_time.get(key)
-        if virtual_time is not None and virtual_time > self._now:
-            self._now = virtual_time
+        if virtual_time is not None and virtual_time > self._present.now:
+            self._present.now = virtual_time
         self.charge(key, service)
 
     def charge(self, key: K, service: float) -> None:
@@ -94,6 +112,10 @@ class FairQueue(Generic[K]):
                 self._entry[key] = self._serial
                 heapq.heapreplace(heap, (self._virtual_time[key], self._serial, key))
         return None
+
+    def due_at(self, key: K) -> float:
+        """The virtual time of a known key."""
+        return self._virtual_time[key]
 
     def first_that(self, accepts: Callable[[K], bool]) -> K | None:
         """The first key in due order for which ``accepts`` is true, or None."""

@@ -1,4 +1,4 @@
-"""Which versions of Python the nodes run, and which jobs wait for one that none of them runs.
+"""Which versions of Python the nodes run.
 
 A function that travels by value is bytecode, which only its own minor version can run.
 """
@@ -6,30 +6,30 @@ A function that travels by value is bytecode, which only its own minor version c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
 from .scheduler_events import PythonVersion
 from .scheduler_state import JobState
 
 __all__ = ["VERSION_PATIENCE_NS", "PythonVersions"]
 
-# How long a job waits for a node of its Python while there are only others.
+# How long a job waits for a node of its Python, or of what else it needs, while there are only others.
 VERSION_PATIENCE_NS = 10_000_000_000
 
 
 class PythonVersions:
-    """Counts nodes and their slots by version, and jobs' patience."""
+    """Counts nodes and their slots by version."""
 
     def __init__(self) -> None:
         self._nodes: Counter[PythonVersion] = Counter()
         self._slots: Counter[PythonVersion] = Counter()
         self._all_slots = 0
-        self._refused_at_ns: dict[int, int] = {}
         self._first_came_ns: int | None = None
         self._left_ns: dict[PythonVersion, int] = {}  # when the last node of a version went
 
-    def slots(self, job: JobState) -> int:
-        """How many slots could run the job; at least one."""
+    def task_slots(self, job: JobState) -> int:
+        """How many tasks of the job all nodes that could run it can run at once; at least one."""
+        if job.group is not None:
+            return max(job.group.task_slots, 1)
         return max(self._all_slots if job.python is None else self._slots[job.python], 1)
 
     def joined(self, python: PythonVersion, slots: int, now_ns: int) -> bool:
@@ -56,36 +56,14 @@ class PythonVersions:
         self._left_ns = recent | {python: now_ns}
         return True
 
-    def can_run(self, job: JobState) -> bool:
-        """Whether a node can run the job, or there is none at all and one may come that can."""
-        return job.python is None or not self._nodes or job.python in self._nodes
+    def can_run(self, python: PythonVersion | None) -> bool:
+        """Whether a node runs this version, or there is none at all and one may come that does."""
+        return python is None or not self._nodes or python in self._nodes
 
-    def may_come_back(self, job: JobState, now_ns: int) -> bool:
-        """Whether nodes that could run the job may have lost the server, and be on their way back."""
-        assert job.python is not None and self._first_came_ns is not None
-        return now_ns - self._left_ns.get(job.python, self._first_came_ns) < VERSION_PATIENCE_NS
-
-    def watch(self, jobs: Iterable[JobState], now_ns: int) -> int | None:
-        """Look at the jobs again, now that versions came or went; when to look at their patience."""
-        wake_ns = None
-        for job in jobs:
-            if self.can_run(job):
-                self._refused_at_ns.pop(job.job, None)
-            elif job.job not in self._refused_at_ns:
-                wake_ns = self._refused_at_ns[job.job] = now_ns + VERSION_PATIENCE_NS
-        return wake_ns
-
-    def forget(self, job: int) -> None:
-        """The job is gone."""
-        self._refused_at_ns.pop(job, None)
-
-    def overdue(self, now_ns: int) -> Iterator[int]:
-        """Jobs whose patience has ended; those that are not forgotten come again."""
-        while self._refused_at_ns:
-            number, at_ns = next(iter(self._refused_at_ns.items()))
-            if at_ns > now_ns:
-                return
-            yield number
+    def may_come_back(self, python: PythonVersion | None, now_ns: int) -> bool:
+        """Whether nodes of this version may have lost the server, and be on their way back."""
+        assert python is not None and self._first_came_ns is not None
+        return now_ns - self._left_ns.get(python, self._first_came_ns) < VERSION_PATIENCE_NS
 
     def reason(self, python: PythonVersion) -> str:
         """Why a job of this version is refused, and what to do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .slots_state import WorkerState
 
@@ -13,6 +13,9 @@ __all__ = ["RoomyWorkers"]
 class RoomyWorkers:
     """The workers with nothing at hand, and those with room behind what they have.
 
+    Of the idle ones so many are held, whichever they are, as tasks that run elsewhere take slots beside
+    their own.
+
     Args:
         workers: All workers, by number; kept by the slots' brain.
     """
@@ -21,11 +24,18 @@ class RoomyWorkers:
         self._workers = workers
         self._idle: OrderedDict[int, None] = OrderedDict()  # the longest idle first
         self._shallow: OrderedDict[int, None] = OrderedDict()  # the one served last comes last
+        self._held_by: dict[int, int] = {}  # a worker that runs a task of several slots -> others it holds
+        self._held = 0
 
     @property
     def idle(self) -> int:
-        """How many workers have nothing to do."""
-        return len(self._idle)
+        """How many workers have nothing to do, and may get something."""
+        return max(len(self._idle) - self._held, 0)
+
+    @property
+    def holders(self) -> Iterable[int]:
+        """The workers for whose tasks others are held."""
+        return self._held_by
 
     def note(self, worker: WorkerState, *, served: bool = False) -> None:
         """Keep the lists true after a worker got something (``served``) or changed otherwise."""
@@ -41,13 +51,34 @@ class RoomyWorkers:
             self._shallow.pop(number, None)
         if is_shallow:
             self._shallow[number] = None
+        if worker.slots > 1:
+            self._hold(worker)
+
+    def _hold(self, worker: WorkerState) -> None:
+        """Hold others for what a worker runs; or let go of them, when it has nothing more."""
+        self._let_go(worker.worker)
+        if worker.pieces:
+            self._held_by[worker.worker] = worker.slots - 1
+            self._held += worker.slots - 1
+        else:
+            worker.slots = 1
+
+    def _let_go(self, worker: int) -> None:
+        self._held -= self._held_by.pop(worker, 0)
 
     def lost(self, worker: int) -> None:
         """A worker is gone."""
         self._idle.pop(worker, None)
         self._shallow.pop(worker, None)
+        self._let_go(worker)
 
-    def first_for(self, is_short: bool) -> WorkerState | None:
-        """Who should get a piece now, which, if it ``is_short``, may wait behind another."""
-        roomy = self._idle or (self._shallow if is_short else None)
-        return self._workers[next(iter(roomy))] if roomy else None
+    def first_for(self, is_short: bool, slots: int = 1) -> WorkerState | None:
+        """Who should get a piece now, whose tasks take so many slots.
+
+        If it ``is_short``, it may wait behind another.
+        """
+        if len(self._idle) - self._held >= slots:
+            return self._workers[next(iter(self._idle))]
+        if is_short and self._shallow:
+            return self._workers[next(iter(self._shallow))]
+        return None

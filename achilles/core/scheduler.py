@@ -11,9 +11,10 @@ Rules:
    only as fast as they are computed, and late joiners are served at once.
 2. A node has room while less work lies there than its window, and always for two parcels, so that
    no slot waits for the network between packets.
-3. Jobs are due in the order of `FairQueue`: each gets the same share of the nodes' time. A job that
+3. Jobs are due in the order of `Levels`: those of a higher priority first; of equal ones, each gets the
+   same share of the nodes' time, which for a task of several slots counts as often. A job that
    has nothing on a node may add one parcel even to a full one; so a newcomer does not wait until an
-   old job's window has drained.
+   old job's window has drained. What has a lower priority than a job takes none of its room.
 4. A demand that stays unanswered for `STALE_NS` (a slow generator, a reader that stands still) no
    longer keeps room reserved, and its job is passed over until it answers.
 5. A parcel belongs to one attempt on one node. When the node is lost, the parcel is asked for
@@ -25,31 +26,30 @@ Rules:
    the job allows it, an idle node also gets a copy of a parcel that is late (`Stragglers`): two
    attempts then run, the first that is complete wins and the other is abandoned. If the node of one
    is lost, the other goes on.
-8. A job whose bytecode no node can run although there are nodes is refused. After the first node came,
-   and after the last that could run it went, that waits for `VERSION_PATIENCE_NS`: nodes that lost the
-   server come back one by one.
+8. A job's parcels go only to nodes that have what it needs: its Python, a name that it asks for, as many
+   slots as a task takes. One that no node can run although there are nodes is refused, after
+   `VERSION_PATIENCE_NS` in which one may come (back).
 9. What peers claim is checked before it is counted: results lie within their parcel and do not
    overlap, parcels answer demands. What does not raises `ProtocolError`; the body drops the peer.
-10. After every event, no job wants room that it could have. Decisions cost O(log jobs); no event about a
-   packet walks nodes or jobs. Only the arrival of a job looks at nodes, until it has asked for enough.
+10. After every event, no job wants room that it could have. Decisions cost O(log jobs) for each priority;
+   no event about a packet walks nodes or jobs. Only the arrival of a job looks at nodes, until it has asked
+   for enough; or at all, when no other is of its kind (`Groups`).
 """
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..errors import ProtocolError
 from . import scheduler_events as ev
-from .fairness import FairQueue
+from .groups import Groups
+from .levels import Levels
+from .open_demands import STALE_NS, OpenDemands
 from .pythons import VERSION_PATIENCE_NS, PythonVersions
 from .roomy_nodes import RoomyNodes
 from .scheduler_state import JobState, NodeState, ParcelState
 from .stragglers import Stragglers
+from .unrunnable import Unrunnable
 
 __all__ = ["STALE_NS", "VERSION_PATIENCE_NS", "Scheduler"]
-
-# How long an unanswered demand keeps its room reserved.
-STALE_NS = 100_000_000
 
 
 class Scheduler:
@@ -63,15 +63,15 @@ class Scheduler:
         self.max_attempts = max_attempts
         self.nodes: dict[int, NodeState] = {}
         self.jobs: dict[int, JobState] = {}
-        self._due: FairQueue[int] = FairQueue()
-        self._roomy = RoomyNodes(self.nodes)
-        self._stragglers = Stragglers(self.nodes, self.jobs)
+        self._due: Levels[int] = Levels()
+        self._groups = Groups(self.nodes, self.jobs)
+        self._roomy = RoomyNodes(self.nodes, self.jobs, self._due, self._groups)
+        self._stragglers = Stragglers(self.nodes, self.jobs, self._due)
         self._look_at_ns = 0  # when a parcel may be late
         self._pythons = PythonVersions()
-        self._demands: deque[tuple[int, int, int, int]] = deque()  # stale at, job, node, serial
+        self._unrunnable = Unrunnable(self.nodes, self.jobs, self._pythons)
+        self._demands = OpenDemands(self.jobs)
         self._spread = False  # whether a job or a node may have become free for the other
-        self._serial = 0
-        self._wakes_at_ns = -1
         self._now_ns = 0
         self._out: list[ev.Command] = []
 
@@ -87,18 +87,19 @@ class Scheduler:
                 if event.last:
                     self._input_ended(event.job)
             case ev.TimePassed():
-                self._wakes_at_ns = -1
-                for job in self._pythons.overdue(event.now_ns):
-                    self._refuse(self.jobs[job])
+                self._demands.woken()
+                for job in self._unrunnable.overdue(event.now_ns):
+                    self._refuse(job)
             case ev.ParcelReturned():
                 self._parcel_returned(event)
             case ev.InputEnded():
                 self._input_ended(event.job)
             case ev.JobSubmitted():
                 self._job_submitted(event)
-            case ev.JobCancelled():
-                if event.job in self.jobs:
-                    self._drop(self.jobs[event.job])
+            case ev.JobCancelled() if event.job in self.jobs:
+                self._drop(self.jobs[event.job])
+            case ev.ItemCancelled() if event.job in self.jobs:
+                self._out += self.jobs[event.job].cancelled_at(event)
             case ev.NodeJoined():
                 self._node_joined(event)
             case ev.NodeDraining():
@@ -113,16 +114,15 @@ class Scheduler:
         return self._out
 
     def _node_joined(self, event: ev.NodeJoined) -> None:
-        node = NodeState(event.node, event.cpu_count, event.python, event.alone)
-        self.nodes[event.node] = node
+        node = self.nodes[event.node] = NodeState(event.node, event.cpu_count, event.python, event.alone)
+        node.names, node.shares_slots = event.names, event.shares_slots
         first = self._pythons.joined(event.python, event.cpu_count, event.now_ns)
+        if self._groups.node_joined(node) or first:
+            self._watch_unrunnable()
         self._feed(node)
-        if first:
-            self._watch_pythons()
 
     def _node_draining(self, number: int) -> None:
-        node = self.nodes.get(number)
-        if node is not None:
+        if (node := self.nodes.get(number)) is not None:
             node.draining = True
             self._note_room(node)
 
@@ -131,6 +131,7 @@ class Scheduler:
         if node is None:
             return
         self._roomy.lost(node)
+        last = self._groups.node_lost(node)
         self._stragglers.node_lost(number)
         for job_number in node.jobs:
             self.jobs[job_number].nodes.discard(number)
@@ -144,39 +145,41 @@ class Scheduler:
             job = self.jobs[job_number]
             node.take_off(job, parcel)
             self._retry(job, parcel)
-        if self._pythons.left(node.python, node.cpu_count, self._now_ns):
-            self._watch_pythons()
+        if self._pythons.left(node.python, node.cpu_count, self._now_ns) or last:
+            self._watch_unrunnable()
 
     def _job_submitted(self, event: ev.JobSubmitted) -> None:
         job = JobState(event.job, event.controller, event.chunksize, event.python)
         job.most_bytes, job.speculate, job.tasks = event.most_bytes, event.speculate, event.tasks
+        job.priority, job.patterns, job.slots = event.priority, event.nodes, event.slots
         self.jobs[event.job] = job
+        for group in self._groups.job_came(job):
+            self._roomy.group_came(group)
         self._stragglers.job_came(job)
-        self._due.add(event.job, event.weight)
-        if not self._pythons.can_run(job):
-            if not self._pythons.may_come_back(job, event.now_ns):
+        narrow = job.group if job.group is not None and job.group.is_narrow else None
+        self._due.add(event.job, event.weight, job.priority, narrow)
+        if not self._unrunnable.may_run(job):
+            if not self._unrunnable.may_wait(job, event.now_ns):
                 self._refuse(job)
                 return
-            self._watch_pythons()
+            self._watch_unrunnable()
         self._reconsider(job)
         self._feed_roomy()
         for node in self.nodes.values():
             if not job.wants_node():
                 break
-            if node.has_room_for(job):
+            if self._roomy.has_room_for(node, job):
                 self._feed(node)
 
-    def _watch_pythons(self) -> None:
-        """Rule 8: see which jobs have no node of their Python, now that these have changed."""
-        wake_ns = self._pythons.watch(self.jobs.values(), self._now_ns)
+    def _watch_unrunnable(self) -> None:
+        """Rule 8: see which jobs no node can run, now that this has changed."""
+        wake_ns = self._unrunnable.watch(self._now_ns)
         if wake_ns is not None:
             self._out.append(ev.WakeAt(wake_ns))
 
     def _refuse(self, job: JobState) -> None:
         """Fail a job that no node can run."""
-        assert job.python is not None
-        reason = self._pythons.reason(job.python)
-        self._out.append(ev.FailJob(job.controller, job.job, "version", reason))
+        self._out.append(ev.FailJob(job.controller, job.job, *self._unrunnable.reason(job)))
         self._drop(job)
 
     def _input_ended(self, number: int) -> None:
@@ -197,9 +200,8 @@ class Scheduler:
 
     def _drop(self, job: JobState) -> None:
         """Remove every trace of a job."""
-        del self.jobs[job.job]
         self._due.remove(job.job)
-        self._pythons.forget(job.job)
+        self._unrunnable.forget(job.job)
         self._stragglers.job_gone(job.job)
         self._spread = True
         for node_number in list(job.open_demands):
@@ -212,6 +214,8 @@ class Scheduler:
         for node_number in job.nodes:
             self.nodes[node_number].jobs.discard(job.job)
             self._out.append(ev.ForgetJob(node_number, job.job))
+        self._groups.job_gone(job)
+        del self.jobs[job.job]
 
     def _parcel_arrived(self, event: ev.ParcelArrived) -> None:
         job = self.jobs.get(event.job)
@@ -228,7 +232,8 @@ class Scheduler:
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
             job.stalled = False
-            if not answers or node is None or node.draining:
+            narrow = job.group is not None and node is not None and not node.may_run(job)
+            if not answers or node is None or node.draining or narrow:
                 if answers:
                     self._close_demand(job, event.node)
                 self._retry(job, parcel)
@@ -253,6 +258,7 @@ class Scheduler:
             node.jobs.add(job.job)
             job.nodes.add(node.node)
             self._out.append(ev.IntroduceJob(node.node, job.job))
+        self._out += job.cancelled_before(parcel)
         self._out.append(ev.SendParcel(node.node, job.job, parcel.parcel, parcel.attempt))
         self._reconsider(job)
         self._feed(node)
@@ -266,12 +272,12 @@ class Scheduler:
         if parcel is None or parcel.node != event.node or parcel.attempt != event.attempt:
             return
         tasks, busy_us, failed = parcel.done(event.segments)
-        busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns))
+        busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns) / job.slots)
         if tasks:
             job.measure(tasks, busy_ns)
         job.count(parcel, tasks, failed)
         # The job was charged what it was expected to take.
-        self._due.charge(job.job, busy_ns - node.progressed(parcel, tasks))
+        self._due.charge(job.job, busy_ns * job.slots - node.progressed(parcel, tasks))
         self._out.append(ev.ForwardResults(job.controller, job.job, event.parcel, event.attempt))
         if parcel.missing_tasks <= 0:
             node.take_off(job, parcel)
@@ -333,19 +339,15 @@ class Scheduler:
 
     def _feed(self, node: NodeState) -> None:
         """Ask for work until the node has no room, or no job wants it."""
-        while not node.draining and (node.has_room() or node.has_room_for_another()):
-            number = self._due.first_that(lambda key: node.has_room_for(self.jobs[key]))
-            if number is None:
-                break
-            self._ask(node, self.jobs[number])
+        while not node.draining and (job := self._roomy.due_on(node)) is not None:
+            self._ask(node, job)
         self._note_room(node)
         if node.is_idle:
             self._take_back_for(node)
 
     def _take_back_for(self, node: NodeState) -> None:
         """Rule 7: ask another node for a parcel that this one could run at once."""
-        found = self._stragglers.to_take_back(node)
-        if found is not None:
+        if (found := self._stragglers.to_take_back(node)) is not None:
             job, parcel = found
             parcel.asked_back_for = node.node
             self._out.append(ev.TakeBack(parcel.node, job, parcel.parcel, parcel.attempt))
@@ -391,11 +393,7 @@ class Scheduler:
 
     def _feed_roomy(self) -> None:
         """Serve nodes that had room while no job wanted it."""
-        while self._roomy:
-            number = self._due.first_that(lambda key: self._roomy.first_for(self.jobs[key]) is not None)
-            node = None if number is None else self._roomy.first_for(self.jobs[number])
-            if node is None:
-                break
+        while (node := self._roomy.first_wanted()) is not None:
             self._feed(node)
 
     def _note_room(self, node: NodeState) -> None:
@@ -410,15 +408,13 @@ class Scheduler:
             self._due.serve(job.job, parcel.work_ns)
             self._out.append(ev.Resend(job.controller, job.job, parcel.parcel, parcel.attempt, node.node))
         else:
-            packets = node.packets_for(job, len(self._due), self._pythons.slots(job))
-            work_ns = job.work_of(packets * node.cpu_count * job.chunksize)
-            self._serial += 1
-            job.open_demands[node.node] = self._serial
-            job.asked += 1
+            cpu_count = node.cpu_count if job.slots == 1 else node.task_slots(job.slots)
+            packets = node.packets_for(job, cpu_count, len(self._due), self._pythons.task_slots(job))
+            work_ns = job.work_of(packets * cpu_count * job.chunksize)
+            self._demands.made(job, node.node, self._now_ns)
             node.reserve(job, work_ns)
-            self._demands.append((self._now_ns + STALE_NS, job.job, node.node, self._serial))
             self._due.serve(job.job, work_ns)
-            self._out.append(ev.Demand(job.controller, job.job, node.node, node.cpu_count, packets))
+            self._out.append(ev.Demand(job.controller, job.job, node.node, cpu_count, packets))
         self._reconsider(job)
 
     def _close_demand(self, job: JobState, node_number: int) -> None:
@@ -434,17 +430,11 @@ class Scheduler:
 
     def _release_stale(self) -> None:
         """Rule 4: give back the room of demands that were not answered in time."""
-        while self._demands:
-            stale_at_ns, job_number, node_number, serial = self._demands[0]
-            job = self.jobs.get(job_number)
-            if job is not None and job.open_demands.get(node_number) == serial:
-                if stale_at_ns > self._now_ns:
-                    break
-                self._unreserve(self.nodes[node_number], job)
-                job.stalled = True
-                self._reconsider(job)
-                self._spread = True
-            self._demands.popleft()
-        if self._demands and self._wakes_at_ns < 0:
-            self._wakes_at_ns = self._demands[0][0]
-            self._out.append(ev.WakeAt(self._wakes_at_ns))
+        stale, wake_ns = self._demands.stale(self._now_ns)
+        for job, node_number in stale:
+            self._unreserve(self.nodes[node_number], job)
+            job.stalled = True
+            self._reconsider(job)
+            self._spread = True
+        if wake_ns is not None:
+            self._out.append(ev.WakeAt(wake_ns))

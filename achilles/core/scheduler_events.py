@@ -11,19 +11,27 @@ from __future__ import annotations
 from .record import Record
 
 MAX_JOB_BYTES = 256 * 1024 * 1024
+# Items of a parcel that may be cancelled before it is sent to a node.
+MAX_EARLY_CANCELS = 65_536
 PythonVersion = tuple[int, int]
 # (first index, tasks, status, busy_us); the payload stays with the body.
 Segment = tuple[int, int, int, int]
 
 
 class NodeJoined(Record):
-    """A node is connected and proved its right. ``alone``: there will never be another."""
+    """A node is connected and proved its right.
+
+    ``alone``: there will never be another. ``names``: what jobs may ask for it by, addresses among them.
+    ``shares_slots``: it can keep several slots for one task.
+    """
 
     now_ns: int
     node: int
     cpu_count: int
     python: PythonVersion
     alone: bool = False
+    names: tuple[str, ...] = ()
+    shares_slots: bool = True
 
 
 class NodeDraining(Record):
@@ -46,6 +54,8 @@ class JobSubmitted(Record):
     Once ``most_bytes`` of its payload lie at nodes, nothing more is asked for.
     ``speculate``: a parcel that runs unusually long may run a second time on an idle node.
     ``tasks``: how many there are in all, where that is known and they can be drawn at once; else 0.
+    ``priority``: jobs of a higher one get room first. ``nodes``: patterns of the names of those that may run
+    it (`NamePatterns`); none: all. ``slots``: how many a task takes of its node.
     """
 
     now_ns: int
@@ -57,6 +67,9 @@ class JobSubmitted(Record):
     most_bytes: int = MAX_JOB_BYTES
     speculate: bool = False
     tasks: int = 0
+    priority: int = 0
+    nodes: tuple[str, ...] = ()
+    slots: int = 1
 
 
 class ParcelArrived(Record):
@@ -112,6 +125,19 @@ class JobCancelled(Record):
     job: int
 
 
+class ItemCancelled(Record):
+    """A controller wants no result of one item of a parcel; it says so of each attempt.
+
+    What it says before the attempt comes is kept until then, for one attempt of each job.
+    """
+
+    now_ns: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class TimePassed(Record):
     """Nothing happened, but a time asked for by `WakeAt` has come."""
 
@@ -119,7 +145,10 @@ class TimePassed(Record):
 
 
 class Demand(Record):
-    """Ask the job's controller for one parcel of up to so many packets, cut for the node."""
+    """Ask the job's controller for one parcel of up to so many packets, cut for the node.
+
+    ``cpu_count``: how many of the job's tasks the node runs at once.
+    """
 
     controller: int
     job: int
@@ -185,6 +214,16 @@ class Abandon(Record):
     attempt: int
 
 
+class CancelItem(Record):
+    """Tell the node that has this attempt of a parcel to have an item of it fail, unless it is done."""
+
+    node: int
+    job: int
+    parcel: int
+    attempt: int
+    index: int
+
+
 class ForgetJob(Record):
     """Tell the node to drop whatever it has of the job."""
 
@@ -209,7 +248,10 @@ class FailParcel(Record):
 
 
 class FailJob(Record):
-    """Tell the controller that the job cannot run; it is dropped."""
+    """Tell the controller that the job cannot run; it is dropped.
+
+    Codes: version, nodes (none has what it needs).
+    """
 
     controller: int
     job: int
@@ -233,6 +275,7 @@ Event = (
     | ParcelReturned
     | InputEnded
     | JobCancelled
+    | ItemCancelled
     | TimePassed
 )
 Command = (
@@ -243,6 +286,7 @@ Command = (
     | ForwardResults
     | TakeBack
     | Abandon
+    | CancelItem
     | ForgetJob
     | FinishJob
     | FailParcel

@@ -7,15 +7,26 @@ is taken to last `UNKNOWN_TASK_NS`.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
 from .means import Mean
 from .packets import packet_length
 from .ranges import Ranges
 from .record import Record, made_by
-from .scheduler_events import MAX_JOB_BYTES, PythonVersion, Segment
+from .scheduler_events import (
+    MAX_EARLY_CANCELS,
+    MAX_JOB_BYTES,
+    CancelItem,
+    ItemCancelled,
+    PythonVersion,
+    Segment,
+)
 
-__all__ = ["MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
+if TYPE_CHECKING:
+    from .groups import Group
+
+__all__ = ["MAX_JOBS_PER_NODE", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
 
 # Work lying at a node, per slot. Long against a round trip, short against a user's patience.
 WINDOW_NS = 30_000_000
@@ -133,6 +144,10 @@ class JobState(Record):
     python: PythonVersion | None
     most_bytes: int = MAX_JOB_BYTES  # of payload lying at nodes
     speculate: bool = False
+    priority: int = 0
+    patterns: tuple[str, ...] = ()  # of the names of nodes that may run it; none: all
+    slots: int = 1  # that a task takes
+    group: Group | None = None  # jobs like this one, if it is not like most
     parcels: dict[int, ParcelState] = made_by(default_factory=dict)
     lost: deque[int] = made_by(default_factory=deque)  # parcels that need another node
     open_demands: dict[int, int] = made_by(default_factory=dict)  # node -> serial of the demand
@@ -148,6 +163,7 @@ class JobState(Record):
     tasks_failed: int = 0
     tasks: int = 0  # in all, where that was said
     tasks_came: int = 0  # in parcels, each counted once
+    early: tuple[tuple[int, int], set[int]] | None = None  # cancelled items of an attempt that is to come
     _task: Mean = made_by(default_factory=Mean)
 
     def wants_node(self) -> bool:
@@ -171,6 +187,40 @@ class JobState(Record):
         if parcel is not None and parcel.twin is not None and parcel.twin.attempt == attempt:
             return parcel.twin
         return parcel
+
+    def cancelled_at(self, event: ItemCancelled) -> list[CancelItem]:
+        """Where an item was cancelled: at one node, or none yet.
+
+        Raises:
+            ProtocolError: The parcel does not hold the item, or too many are to be kept.
+        """
+        parcel = self.find(event.parcel, event.attempt)
+        if parcel is None or not parcel.sent:
+            self._keep(event)
+        elif parcel.attempt == event.attempt:
+            if not parcel.ranges.first <= event.index < parcel.ranges.end:
+                raise ProtocolError(f"item {event.index} was cancelled, and is not in parcel {event.parcel}")
+            return [CancelItem(parcel.node, self.job, event.parcel, event.attempt, event.index)]
+        return []
+
+    def _keep(self, event: ItemCancelled) -> None:
+        attempt = event.parcel, event.attempt
+        if self.early is None or self.early[0] != attempt:
+            self.early = attempt, {event.index}
+            return
+        if len(self.early[1]) >= MAX_EARLY_CANCELS:
+            raise ProtocolError(
+                f"more than {MAX_EARLY_CANCELS} items of parcel {event.parcel} were cancelled"
+            )
+        self.early[1].add(event.index)
+
+    def cancelled_before(self, parcel: ParcelState) -> list[CancelItem]:
+        """What its node is told before it gets a parcel: the items that it need not run."""
+        if self.early is None or self.early[0] != (parcel.parcel, parcel.attempt):
+            return []
+        indices, self.early = self.early[1], None
+        here = sorted(index for index in indices if parcel.ranges.first <= index < parcel.ranges.end)
+        return [CancelItem(parcel.node, self.job, parcel.parcel, parcel.attempt, index) for index in here]
 
     def count(self, parcel: ParcelState, tasks: int, failed: int) -> None:
         """Count what was done; of two attempts, only what the older one does."""
@@ -199,8 +249,8 @@ class JobState(Record):
         return False
 
     def work_of(self, tasks: int) -> float:
-        """Expected work of so many tasks, ns."""
-        return tasks * max(self.task_ns or UNKNOWN_TASK_NS, LEAST_TASK_NS)
+        """Expected work of so many tasks, ns of one slot."""
+        return tasks * max(self.task_ns or UNKNOWN_TASK_NS, LEAST_TASK_NS) * self.slots
 
     def measure(self, tasks: int, busy_ns: float) -> None:
         """Learn from finished tasks how long one takes."""
@@ -221,6 +271,9 @@ class NodeState(Record):
     cpu_count: int
     python: PythonVersion
     alone: bool = False  # there will never be another, so nobody else could run what lies here
+    names: tuple[str, ...] = ()  # and addresses
+    shares_slots: bool = True  # whether it can keep several slots for one task
+    groups: list[Group] = made_by(default_factory=list)  # whose jobs it may run
     draining: bool = False
     parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
     parcels_of: dict[int, int] = made_by(default_factory=dict)  # job -> parcels here
@@ -245,6 +298,12 @@ class NodeState(Record):
         """Whether parcels wait here that an idle node would finish sooner."""
         return len(self.parcels) > 1 and self.work_ns > self.cpu_count * WORTH_MOVING_NS
 
+    def task_slots(self, slots: int) -> int:
+        """How many tasks that take so many slots each can run here at once."""
+        if slots == 1:
+            return self.cpu_count
+        return self.cpu_count // slots if self.shares_slots else 0
+
     def most_busy_ns(self, parcel: ParcelState, now_ns: int) -> float:
         """As long as the slots here can have been busy with a parcel, whatever the node says."""
         return (now_ns - parcel.sent_ns) * self.cpu_count + BUSY_SLACK_NS
@@ -253,41 +312,42 @@ class NodeState(Record):
         """Whether any job may add a parcel."""
         return self.work_ns + self.reserved_ns < self.full_ns or len(self.parcels) + len(self.reserved) < 2
 
-    def has_room_for(self, job: JobState) -> bool:
-        """Whether this job may add a parcel."""
-        if not self.may_run(job) or (self.node in job.open_demands and not job.lost):
-            return False
-        if self.has_room():
-            return True
-        return job.job not in self.parcels_of and job.job not in self.reserved and self.has_room_for_another()
-
     def has_room_for_another(self) -> bool:
         """Whether a job that has nothing here may add one parcel even though the node is full."""
         return len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
 
+    def may_add(self, job: JobState, has_room: bool) -> bool:
+        """Whether this job may add a parcel where there is room, or else room for who has nothing here."""
+        if not self.may_run(job) or (self.node in job.open_demands and not job.lost):
+            return False
+        return has_room or (job.job not in self.parcels_of and job.job not in self.reserved)
+
     def may_run(self, job: JobState) -> bool:
-        """Whether this node's Python can run the job's function."""
+        """Whether this node has what the job needs."""
+        if job.group is not None:
+            return job.group in self.groups
         return job.python is None or job.python == self.python
 
-    def packets_for(self, job: JobState, sharing_jobs: int, slots: int) -> int:
+    def packets_for(self, job: JobState, cpu_count: int, sharing_jobs: int, slots: int) -> int:
         """How many packets of the job to ask for.
 
         Args:
             job: Whose.
+            cpu_count: How many of its tasks run here at once.
             sharing_jobs: How many jobs want room.
-            slots: Of all nodes that could run it.
+            slots: How many of its tasks all nodes that could run it can run at once.
         """
-        packet_tasks = packet_length(self.cpu_count, job.chunksize)
+        packet_tasks = packet_length(cpu_count, job.chunksize)
         # However long tasks are, parts of this will not be what the others wait for in the end.
-        even_tasks = (job.tasks - job.tasks_came) * self.cpu_count / slots
+        even_tasks = (job.tasks - job.tasks_came) * cpu_count / slots
         if job.task_ns is None:
-            most_tasks = min(even_tasks / BLIND_SHARES, self.cpu_count * FIRST_SLOT_TASKS)
+            most_tasks = min(even_tasks / BLIND_SHARES, cpu_count * FIRST_SLOT_TASKS)
             return max(int((FIRST_TASKS if self.alone else most_tasks) / packet_tasks), 1)
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
         sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
-        task_ns = max(job.task_ns, LEAST_TASK_NS)
+        task_ns = max(job.task_ns, LEAST_TASK_NS) * job.slots
         # While much is left, longer parcels cost less, and nobody waits for them in the end.
         left_ns = min(even_tasks * task_ns / GUIDED_SHARES, self.cpu_count * LONGEST_WINDOW_NS)
         tasks = max(self.window_ns, left_ns) / sharing / task_ns

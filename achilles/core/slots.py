@@ -5,13 +5,13 @@ of their results are in. What it must never know: processes, sockets, clocks, pa
 
 Rules:
 
-1. Jobs take turns by the time they have used (`FairQueue`); within a job, pieces run in the order
-   in which they came.
+1. Jobs of a higher priority come first; equal ones take turns by the time they have used, that of a task
+   of several slots once for each (`Levels`). Within a job, pieces run in the order in which they came.
 2. A worker has one piece at hand, and more only while they are short (or, in a job whose tasks take
    about as long as each other, not very long): up to `QUEUE_NS` of work, so that it does not wait for
    the next one, and nothing waits behind something much longer. Workers with room are served in turn.
 3. Results of a parcel are kept until it is complete, `FLUSH_BYTES` have gathered or `FLUSH_NS` have
-   passed since some were sent, then sent.
+   passed since some were sent (`LateResults`), then sent.
 4. When a job reduces, a piece that holds whole packets is reduced by its worker. The results of a
    packet that is spread over workers are brought together at one of them for reducing.
 5. When a worker dies, only the item it was running is charged with the death. What it had not
@@ -27,26 +27,33 @@ Rules:
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
 9. A worker that is at a piece for too long gives back the rest of it, and what waits behind it.
+10. While a worker runs tasks that take several slots, so many others less one stay idle (`Placement`).
+11. What waits at a worker that ends by itself runs elsewhere, and nobody is charged.
+12. An item that is cancelled fails, unless it is done: one that waits is not run, and the worker that
+   runs one is stopped (`CancelledItems`). Everything else is run as if it had never been there.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from functools import partial
 from itertools import count
 
 from . import slots_events as ev
+from .cancelled_items import CancelledItems
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
-from .fairness import FairQueue
+from .failing_items import FailingItems
+from .late_results import FLUSH_BYTES, FLUSH_NS, LateResults
+from .levels import Levels
 from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
+from .placement import Placement
 from .roomy_workers import RoomyWorkers
 from .slots_events import ParcelKey
 from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
 from .time_limits import TimeLimits
 
-__all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "Slots"]
-
-FLUSH_BYTES = 256 * 1024
-FLUSH_NS = 50_000_000
+__all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "FLUSH_NS", "Slots"]
 
 
 class Slots:
@@ -62,13 +69,20 @@ class Slots:
         self.jobs: dict[int, JobState] = {}
         self.parcels: dict[ParcelKey, ParcelState] = {}
         self.pieces: dict[int, Piece] = {}
-        self._turns: FairQueue[int] = FairQueue()
+        self._turns: Levels[int] = Levels()
         self._roomy = RoomyWorkers(self.workers)
+        self._placement = Placement(self.jobs, self.workers, self._turns, self._roomy)
         self._cancelled = CancelledPieces()
         self._long = LongPieces()
+        self._late = LateResults(self.parcels)
         self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
+        self._unwanted = CancelledItems(self.workers, self.parcels)
+        queue_ahead = partial(self._queue, ahead=True)
+        self._failing = FailingItems(
+            self.parcels, self.pieces, self._next, queue_ahead, self._give_up, max_attempts
+        )
         self._out: list[ev.Command] = []
 
     def handle(self, event: ev.Event) -> list[ev.Command]:
@@ -81,9 +95,7 @@ class Slots:
             case ev.ParcelReceived():
                 self._parcel_received(event)
             case ev.JobIntroduced():
-                self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
-                self._limits.jobs += event.limit_ns > 0
-                self._turns.add(event.job)
+                self._job_introduced(event)
             case ev.ParcelAskedBack():
                 self._give_back(event.key)
             case ev.DrainBegan():
@@ -98,12 +110,22 @@ class Slots:
                 self._roomy.note(self.workers[event.worker])
             case ev.WorkerDied():
                 self._worker_died(event)
+            case ev.WorkerLeaving():
+                self._worker_leaving(event.worker)
+            case ev.ItemCancelled():
+                self._item_cancelled(event)
             case ev.WorkerSeen():
                 self._worker_seen(event)
             case ev.TimePassed():
                 self._time_passed(event.now_ns)
         self._assign()
         return self._out
+
+    def _job_introduced(self, event: ev.JobIntroduced) -> None:
+        job = self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
+        job.priority, job.slots = event.priority, event.slots
+        self._limits.jobs += event.limit_ns > 0
+        self._placement.job_came(job)
 
     def _parcel_received(self, event: ev.ParcelReceived) -> None:
         job = self.jobs.get(event.job)
@@ -123,6 +145,9 @@ class Slots:
         for number, length in enumerate(event.units):
             self._queue(job, Piece(self._next(), key, number, first, 0, length, loading_ns=loading_ns))
             first += length
+        if job.early is not None:
+            self._failing.cancel_early(job, key, len(event.units))
+            self._note_waiting(job)
 
     def _give_back(self, key: ParcelKey, silent: bool = False) -> None:
         parcel = self.parcels.get(key)
@@ -154,10 +179,15 @@ class Slots:
             if piece.key == key:
                 self._drop_piece(piece)
         job.waiting = deque(piece for piece in job.waiting if piece.key != key)
+        self._note_waiting(job)
+
+    def _note_waiting(self, job: JobState) -> None:
         if not job.waiting:
             self._turns.deactivate(job.job)
 
     def _queue(self, job: JobState, piece: Piece, ahead: bool = False) -> None:
+        if ahead and self.parcels[piece.key].cancelled and self._failing.fail_cancelled(job, piece):
+            return
         self.pieces[piece.piece] = piece
         if ahead:
             job.waiting.appendleft(piece)
@@ -167,21 +197,19 @@ class Slots:
 
     def _assign(self) -> None:
         """Give waiting pieces to workers with room."""
-        while (number := self._turns.first()) is not None:
-            job = self.jobs[number]
-            worker = self._roomy.first_for(job.is_short(job.waiting[0]))
-            if worker is None:
-                return
+        while (found := self._placement.next()) is not None:
+            job, worker = found
             piece = job.waiting.popleft()
             if not job.waiting:
-                self._turns.deactivate(number)
+                self._turns.deactivate(job.job)
             self._run(worker, job, piece)
 
     def _run(self, worker: WorkerState, job: JobState, piece: Piece) -> None:
         self.parcels[piece.key].begun = True
         piece.work_ns = job.work_of(piece.tasks)
         piece.is_short = job.is_short(piece)
-        self._turns.serve(job.job, piece.work_ns)
+        self._turns.serve(job.job, piece.work_ns * job.slots)
+        worker.slots = job.slots
         worker.pieces.append(piece)
         worker.work_ns += piece.work_ns
         if job.job not in worker.jobs:
@@ -225,7 +253,7 @@ class Slots:
             # Forgotten while it ran.
             self._drop_piece(piece)
             return
-        self._turns.charge(job.job, event.busy_ns - piece.work_ns)
+        self._turns.charge(job.job, (event.busy_ns - piece.work_ns) * job.slots)
         if event.tasks is not None and event.tasks < piece.tasks:
             piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
             if not event.tasks:
@@ -237,17 +265,10 @@ class Slots:
             was_unknown = job.task_ns is None
             job.measure(piece.tasks, event.busy_ns)
             if was_unknown:
-                self._judge_anew(job)
+                self._placement.judge_anew(job)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
         self._keep(job, parcel, piece, event.size_bytes)
-
-    def _judge_anew(self, job: JobState) -> None:
-        """Now that a job's tasks were measured, see what its pieces at workers are worth."""
-        for number in sorted(job.workers):
-            worker = self.workers[number]
-            self._turns.charge(job.job, worker.judge_anew(job))
-            self._roomy.note(worker)
 
     def _came_back(self, job: JobState, parcel: ParcelState) -> None:
         """Rule 6: a piece came back as it went; perhaps its parcel can go."""
@@ -257,7 +278,7 @@ class Slots:
 
     def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
         """Rule 9: share out what a worker gave back."""
-        shares = 1 if job.waiting else self._roomy.idle
+        shares = 1 if job.waiting else self._roomy.idle // job.slots
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
 
@@ -281,18 +302,20 @@ class Slots:
         self._flush(parcel, size_bytes)
 
     def _flush(self, parcel: ParcelState, size_bytes: int) -> None:
-        parcel.kept_bytes += size_bytes
-        complete = parcel.missing_tasks <= 0 and parcel.missing_empty <= 0
-        late = self._now_ns - parcel.sent_ns >= FLUSH_NS
-        if not complete and not late and parcel.kept_bytes < FLUSH_BYTES:
-            return
+        send, look_at_ns = self._late.to_send(parcel, size_bytes, self._now_ns)
+        self._wake_at(look_at_ns)
+        if send:
+            self._send(parcel)
+
+    def _send(self, parcel: ParcelState) -> None:
+        self._late.sent(parcel.key)
         parcel.sent_ns = self._now_ns
         self._out.append(ev.SendResults(parcel.key, parcel.segments()))
         for piece in parcel.done:
             self._drop_piece(piece)
         parcel.done = []
         parcel.kept_bytes = 0
-        if complete:
+        if parcel.is_complete:
             self._drop_parcel(parcel)
 
     def _drop_piece(self, piece: Piece) -> None:
@@ -320,53 +343,38 @@ class Slots:
             job = self.jobs.get(piece.key[0])
             if job is None or piece.key not in self.parcels:
                 self._drop_piece(piece)
-            elif worker.overdue is not None and worker.overdue[0] == piece.piece:
-                self._charge_time(job, piece, worker.overdue[1])
-            elif position or worker.stopping:
-                self._queue(job, piece, ahead=True)
-            elif event.exact or piece.singly:
-                self._charge_death(job, piece, event.worker, event.running)
             else:
-                # Some item of it. Next time it will be known which; until then it is known to have run.
-                piece.singly = True
-                job.deaths.setdefault(piece.first + piece.skip, 0)
-                self._queue(job, piece, ahead=True)
-        for key in {piece.key: None for piece in worker.pieces}:
+                self._failing.lost(job, piece, worker, event, ran=not position)
+        self._all_came_back(worker.pieces)
+
+    def _all_came_back(self, pieces: Iterable[Piece]) -> None:
+        for key in {piece.key: None for piece in pieces}:
             if key in self.parcels:
                 self._came_back(self.jobs[key[0]], self.parcels[key])
 
-    def _charge_death(self, job: JobState, piece: Piece, worker: int, running: int | None) -> None:
-        """Rule 5: blame the item that ran, run the others again."""
-        start = piece.first + piece.skip
-        if running is None or piece.parts is not None or not start <= running < start + piece.tasks:
-            running = start
-        deaths = job.deaths.get(running, 0) + 1
-        job.deaths[running] = deaths
-        for part in self._cut_out(job, piece, running):
-            if deaths >= self.max_attempts and part.first + part.skip == running:
-                del job.deaths[running]
-                self._give_up(job, part, ev.ReportDeath(part.piece, worker, running, deaths, job.job))
+    def _worker_leaving(self, number: int) -> None:
+        """Rule 10: the first piece was run, the others were not begun."""
+        worker = self.workers.get(number)
+        if worker is None:
+            return
+        behind = worker.leave()
+        self._roomy.note(worker)
+        for piece in behind:
+            if piece.key in self.parcels:
+                self._queue(self.jobs[piece.key[0]], piece, ahead=True)
             else:
-                self._queue(job, part, ahead=True)
+                self._drop_piece(piece)
+        self._all_came_back(behind)
 
-    def _charge_time(self, job: JobState, piece: Piece, index: int) -> None:
-        """Rule 7: the item that ran too long has failed, the others run again."""
-        for part in self._cut_out(job, piece, index):
-            if part.first + part.skip == index:
-                self._give_up(job, part, ev.ReportTimeout(part.piece, index, job.limit_ns))
-            else:
-                self._queue(job, part, ahead=True)
+    def _item_cancelled(self, event: ev.ItemCancelled) -> None:
+        """Rule 11: fail an item that waits; find out about one that is at a worker."""
+        job = self.jobs.get(event.key[0])
+        if job is not None and not self._failing.cancel(job, event.key, event.index):
+            self._out += self._unwanted.look_for(event.key, event.index, job.workers, self._now_ns)
+        elif job is not None:
+            self._note_waiting(job)
 
-    def _cut_out(self, job: JobState, piece: Piece, index: int) -> list[Piece]:
-        """What replaces a piece so that one of its items stands alone; the last part first."""
-        del self.pieces[piece.piece]
-        if piece.parts is not None or piece.tasks <= 1:
-            piece.piece = self._next()
-            return [piece]
-        edges = self.parcels[piece.key].spread_packet(index) if job.reduces else ()
-        return piece.cut_around(index, edges, self._next)[::-1]
-
-    def _give_up(self, job: JobState, part: Piece, report: ev.ReportDeath | ev.ReportTimeout) -> None:
+    def _give_up(self, job: JobState, part: Piece, report: ev.Report) -> None:
         part.status = 2
         self.pieces[part.piece] = part
         self._out.append(report)
@@ -376,7 +384,7 @@ class Slots:
         job = self.jobs.pop(event.job, None)
         if job is None:
             return
-        self._turns.remove(event.job)
+        self._placement.job_gone(job)
         self._limits.jobs -= job.limit_ns > 0
         waiting = list(job.waiting)
         for key in job.parcels:
@@ -407,14 +415,16 @@ class Slots:
                 self._stop(worker)
             self._wake_at(again_ns)
         self._out += map(ev.LookAt, self._limits.due(self.workers.values(), now_ns))
-        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._is_pressed)
+        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._placement.is_pressed)
         for late, piece in found:
             self._roomy.note(late)
             self._out.append(ev.HandBack(late.worker, piece.piece))
         self._wake_at(look_at_ns)
-
-    def _is_pressed(self, job: int) -> bool:  # a worker is idle, or a piece of another job waits
-        return self._roomy.idle > 0 or len(self._turns) > (job in self._turns)
+        late_parcels, send_at_ns = self._late.take_due(now_ns)
+        for parcel in late_parcels:
+            self._send(parcel)
+        self._wake_at(send_at_ns)
+        self._out += self._unwanted.due(now_ns)
 
     def _stop(self, worker: WorkerState) -> None:
         if not worker.stopping:
@@ -430,6 +440,8 @@ class Slots:
         worker = self.workers.get(event.worker)
         if worker is None:
             return
+        if self._unwanted.is_at(worker, event):
+            self._stop(worker)
         since_ns = self._limits.begun_at(worker, event)
         if since_ns is None or not self._limits.is_over(worker, since_ns, event.now_ns):
             self._watch(worker, since_ns)

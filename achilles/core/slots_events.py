@@ -31,16 +31,26 @@ class WorkerDied(Record):
     exact: bool = True
 
 
+class WorkerLeaving(Record):
+    """A worker ends by itself. It answers what it has run, which follows at once, and runs nothing else."""
+
+    now_ns: int
+    worker: int
+
+
 class JobIntroduced(Record):
     """A job's function is here.
 
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
+    ``priority``: pieces of a higher one run first. ``slots``: how many a task takes.
     """
 
     now_ns: int
     job: int
     reduces: bool = False
     limit_ns: int = 0
+    priority: int = 0
+    slots: int = 1
 
 
 class ParcelReceived(Record):
@@ -91,6 +101,14 @@ class ParcelAbandoned(Record):
     key: ParcelKey
 
 
+class ItemCancelled(Record):
+    """Nobody wants a result of this item of a parcel any more, which is here, or is the next to come."""
+
+    now_ns: int
+    key: ParcelKey
+    index: int
+
+
 class JobForgotten(Record):
     """Nobody wants anything of this job any more."""
 
@@ -99,13 +117,17 @@ class JobForgotten(Record):
 
 
 class WorkerSeen(Record):
-    """The answer to `LookAt`: the item that a worker runs, and when it began it (0: not known)."""
+    """The answer to `LookAt`: the item that a worker runs, and when it began it (0: not known).
+
+    Not ``exact``: that item or one soon after it, as in `WorkerDied`.
+    """
 
     now_ns: int
     worker: int
     job: int
     running: int | None
     since_ns: int
+    exact: bool = True
 
 
 class TimePassed(Record):
@@ -194,6 +216,13 @@ class ReportTimeout(Record):
     limit_ns: int
 
 
+class ReportCancelled(Record):
+    """Make the piece's result the error that its item was cancelled, and keep it."""
+
+    piece: int
+    index: int
+
+
 class DropParcel(Record):
     """Free the payload of a parcel."""
 
@@ -231,15 +260,18 @@ class WakeAt(Record):
     at_ns: int
 
 
+Report = ReportDeath | ReportTimeout | ReportCancelled
 Event = (
     WorkerStarted
     | WorkerDied
+    | WorkerLeaving
     | JobIntroduced
     | ParcelReceived
     | ParcelAskedBack
     | DrainBegan
     | PieceFinished
     | ParcelAbandoned
+    | ItemCancelled
     | JobForgotten
     | WorkerSeen
     | TimePassed
@@ -253,6 +285,7 @@ Command = (
     | ReturnParcel
     | ReportDeath
     | ReportTimeout
+    | ReportCancelled
     | DropParcel
     | DropPiece
     | UnteachJob

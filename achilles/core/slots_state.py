@@ -52,6 +52,18 @@ class Piece(Record):
         """Whether its worker could give back some of it."""
         return self.parts is None and self.tasks > max(self.packet_tasks, 1)
 
+    def holds(self, index: int) -> bool:
+        """Whether it is to run this item."""
+        return 0 <= index - self.first - self.skip < self.tasks and self.parts is None
+
+    def is_for(self, key: ParcelKey, index: int) -> bool:
+        """Whether it is to run this item of this parcel."""
+        return self.key == key and self.holds(index)
+
+    def packet_at(self, index: int) -> int:
+        """A number that those items have in common that its worker gives back together."""
+        return (index - self.first - self.skip) // max(self.packet_tasks, 1)
+
     def run_at(self, worker: int) -> RunPiece | RunReduce:
         """The command that gives it to a worker."""
         if self.parts is not None:
@@ -81,11 +93,11 @@ class Piece(Record):
             for start, stop in pairwise(cuts)
         ]
 
-    def cut_around(self, index: int, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
-        """The pieces before, at and after one item, cut at these indices as well."""
+    def cut_at(self, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
+        """The pieces between these indices, as far as it has them."""
         start = self.first + self.skip
         end = start + self.tasks
-        cuts = sorted({start, index, index + 1, end, *(edge for edge in edges if start < edge < end)})
+        cuts = sorted({start, end, *(edge for edge in edges if start < edge < end)})
         return [
             self.replaced(piece=number(), skip=low - self.first, tasks=high - low, singly=False)
             for low, high in pairwise(cuts)
@@ -116,11 +128,17 @@ class ParcelState(Record):
     wanted_back: bool = False  # whether the server asked for it when it was begun
     done: list[Piece] = made_by(default_factory=list)
     spread: dict[int, PacketState] = made_by(default_factory=dict)
+    cancelled: set[int] | frozenset[int] = frozenset()  # items that are to fail, and did not yet
 
     def __post_init__(self) -> None:
         self.tasks = self.missing_tasks
         # The one unit of an empty list has no task, and is awaited all the same.
         self.missing_empty = 0 if self.tasks else self.units
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has been done."""
+        return self.missing_tasks <= 0 and self.missing_empty <= 0
 
     def is_untouched(self, deaths: Iterable[int], workers: Iterable[WorkerState | None]) -> bool:
         """Whether nothing of it was run, not even to death, and nothing is at one of these workers."""
@@ -210,6 +228,9 @@ class JobState(Record):
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
     limit_ns: int = 0
+    priority: int = 0
+    slots: int = 1  # that a task takes
+    early: tuple[ParcelKey, set[int]] | None = None  # cancelled items of the next parcel to come
     _task: Mean = made_by(default_factory=Mean)
 
     def work_of(self, tasks: int) -> float:
@@ -217,7 +238,9 @@ class JobState(Record):
         return tasks * (UNKNOWN_TASK_NS if self.task_ns is None else self.task_ns)
 
     def is_short(self, piece: Piece) -> bool:
-        """Whether a piece may be queued behind another."""
+        """Whether a piece may be queued behind another, or another behind it."""
+        if self.slots > 1:
+            return False
         return self.work_of(piece.tasks) <= (REGULAR_PIECE_NS if self.is_regular else SHORT_PIECE_NS)
 
     @property
@@ -247,6 +270,7 @@ class WorkerState(Record):
     look_at_ns: int = 0  # when to see how long its item runs already
     began_ns: int = 0  # when it came to its first piece
     asked_back: bool = False  # whether it was asked to give back the rest of that piece
+    slots: int = 1  # that each task takes which it runs
     is_late: bool = False  # whether that piece runs for so long that nothing should wait behind it
 
     def may_queue(self) -> bool:
@@ -265,6 +289,13 @@ class WorkerState(Record):
                 more_ns += piece.work_ns
         self.work_ns += more_ns
         return more_ns
+
+    def leave(self) -> list[Piece]:
+        """Keep the first piece, which was run, and get no more; the others, the last first."""
+        self.stopping = True
+        behind = [self.pieces.pop() for _ in range(len(self.pieces) - 1)]
+        self.work_ns -= sum(piece.work_ns for piece in behind)
+        return behind
 
     def take(self, piece: Piece) -> None:
         """Remove a finished piece; workers answer in order, so it is nearly always the first."""

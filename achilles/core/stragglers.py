@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import islice
 
+from .levels import Levels
 from .scheduler_state import WINDOW_NS, JobState, NodeState, ParcelState
 
 __all__ = ["LATE_FACTOR", "Stragglers"]
@@ -36,11 +37,15 @@ class Stragglers:
     Args:
         nodes: All nodes, by number; kept by the scheduler.
         jobs: All jobs.
+        due: Their priorities.
     """
 
-    def __init__(self, nodes: Mapping[int, NodeState], jobs: Mapping[int, JobState]) -> None:
+    def __init__(
+        self, nodes: Mapping[int, NodeState], jobs: Mapping[int, JobState], due: Levels[int]
+    ) -> None:
         self._nodes = nodes
         self._jobs = jobs
+        self._due = due
         self._stocked: OrderedDict[int, None] = OrderedDict()
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._speculative: dict[int, None] = {}
@@ -74,15 +79,24 @@ class Stragglers:
         self._speculative.pop(job, None)
 
     def to_take_back(self, node: NodeState) -> tuple[int, ParcelState] | None:
-        """A parcel, with its job, that waits elsewhere and that this node could run at once."""
+        """A parcel, with its job, that waits elsewhere and that this node could run at once.
+
+        The first that is found; or, where jobs have other priorities, of those that are seen of the highest.
+        """
+        best: tuple[int, ParcelState] | None = None
+        highest = 0
         for number in islice(self._stocked, LOOK_AT_NODES):
             stocked = self._nodes[number]
             # The parcel that came last is the least likely to have been begun.
             for (job, _), parcel in islice(reversed(stocked.parcels.items()), LOOK_AT_PARCELS):
                 free = parcel.sent and parcel.asked_back_for is None and parcel.twin is None
                 if free and node.may_run(self._jobs[job]):
-                    return job, parcel
-        return None
+                    priority = self._jobs[job].priority
+                    if self._due.is_flat:
+                        return job, parcel
+                    if best is None or priority > highest:
+                        best, highest = (job, parcel), priority
+        return best
 
     def late(self, now_ns: int) -> tuple[NodeState, JobState, ParcelState] | int | None:
         """A late parcel and an idle node that could run it; or when to ask again, or None."""
@@ -112,7 +126,7 @@ class Stragglers:
             return None
         if parcel.asked_back_for is not None and not parcel.begun:
             return None  # about to move
-        rounds = -(-parcel.tasks // node.cpu_count)
+        rounds = -(-parcel.tasks // max(node.task_slots(job.slots), 1))
         return parcel.due_ns + int(LATE_FACTOR * (rounds * job.task_ns + WINDOW_NS))
 
     def _idle_for(self, job: JobState) -> NodeState | None:

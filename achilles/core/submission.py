@@ -49,6 +49,7 @@ from .submission_events import (
     SendParcel,
 )
 from .submission_state import DrawPlan, ParcelState
+from .tally import Tally
 
 __all__ = ["DrawPlan", "ParcelState", "Submission"]
 
@@ -73,6 +74,7 @@ class Submission:
         budget_bytes: Payload that may be out or unread before drawing pauses.
         flat: The caller sees single results: a slice is a packet, on whatever node.
         most_ahead: Tasks that may be drawn and not be read. None: what the nodes prove able to do.
+        prompt: Each result is wanted as soon as it is there: until tasks proved short, none waits for others.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class Submission:
         budget_bytes: int,
         flat: bool = False,
         most_ahead: int | None = None,
+        prompt: bool = False,
     ) -> None:
         self.chunksize = 1 if chunksize is None else chunksize
         self._chooses = chunksize is None and not flat
         self._flat = flat
         self._most_ahead = most_ahead
+        self._prompt = prompt
         self.ordered = ordered
         self.budget_bytes = budget_bytes
         # Whether all may be drawn, however much of it is unread.
@@ -99,6 +103,7 @@ class Submission:
         self.tasks_drawn = 0
         self.tasks_done = 0
         self.tasks_read = 0
+        self.tally = Tally()
         self.packets_drawn = 0
         self._demands: deque[Granted] = deque()
         self._unsent: deque[int] = deque()  # parcels that no scheduler knows of
@@ -134,6 +139,7 @@ class Submission:
                     raise ProtocolError(f"{event.cpu_count} slots cannot be served")
                 if len(self._demands) >= MAX_DEMANDS:
                     raise ProtocolError(f"more than {MAX_DEMANDS} demands wait for one job")
+                self.tally.slots[event.node] = event.cpu_count
                 if self._unsent or not self.input_ended:
                     self._demands.append(event)
                     self._send_unsent()
@@ -209,7 +215,7 @@ class Submission:
             task_ns=self._task.value,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
-            sized=self._tasks is not None,
+            sized=self._tasks is not None and not self._prompt,
             tasks_left=(self._tasks or 0) - self.tasks_drawn,
         )
         return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task.value)
@@ -241,6 +247,7 @@ class Submission:
         self.tasks_drawn += event.tasks
         self.packets_drawn += event.packets
         self._bytes += event.size_bytes
+        self.tally.sent_bytes += event.size_bytes
         self._waiting_tasks += event.tasks
         if event.tasks:
             self._task_bytes = _smooth(self._task_bytes, event.size_bytes / event.tasks)
@@ -320,9 +327,13 @@ class Submission:
         if wrong is not None:
             raise ProtocolError(f"the results of parcel {event.parcel} hold {wrong}")
         tasks = busy_us = 0
+        longest_us = 0.0
         for _, length, _, segment_busy_us in event.segments:
             tasks += length
             busy_us += segment_busy_us
+            if segment_busy_us > longest_us * length:
+                longest_us = segment_busy_us / max(length, 1)
+        self.tally.add(tasks, busy_us, longest_us, event.size_bytes)
         if tasks:
             self._task.add(busy_us * 1000.0, tasks)
             self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)

@@ -15,25 +15,23 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..config import Settings
-from ..core.packets import MAX_PACKET_TASKS
-from ..errors import ClusterError, ServerUnreachable, VersionMismatch
+from ..errors import ClusterError, ServerUnreachable
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
-from ..lineReceiver.shared_payloads import parts, share_units
+from ..lineReceiver.shared_payloads import segments_of, share_units
 from ..lineReceiver.wire import Buffer, gather
-from ..serialization import content_hash, join, python_required
 from ..workers.module_source import find_source
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .outcomes import Segment
+from .job_frames import failure_from, submission_of, too_old_for
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
@@ -80,6 +78,7 @@ class ClusterEngine:
         self._answered = True  # whether the server has said anything since a call took this over
         self._released = threading.Event()
         self._controller: Controller | None = None
+        self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
             link = dial(settings)
@@ -91,6 +90,7 @@ class ClusterEngine:
         with self._lock:
             if not self._released.is_set():
                 self._nodes = link.welcome.nodes
+                self._welcome = link.welcome
                 self._controller = controller
                 controller.start()
                 return
@@ -123,32 +123,18 @@ class ClusterEngine:
     def _announce(self, job: Job, *, whole: bool = False) -> None:
         with self._lock:
             self._unannounced.discard(job.number)
-            controller = self._controller
+            controller, welcome = self._controller, self._welcome
             # Whoever made the connection anew may be about to do the same.
             if controller is None or self._announced.get(job.number) is controller:
                 return
             self._announced[job.number] = controller
             self._whole[job.number] = whole
         job.nodes_changed(self._nodes)
-        function = job.function
-        controller.send(
-            wire.Submit(
-                job.number,
-                content_hash(function.segments),
-                _session,
-                min(job.spec.slice_tasks, MAX_PACKET_TASKS),
-                job.reduces,
-                python_required(join(function)) if function.by_value else None,
-                printable(getattr(job.spec.func, "__qualname__", type(job.spec.func).__name__))[:200],
-                not job.spec.output,
-                job.spec.limit_ms,
-                job.spec.speculate,
-                whole,
-                job.tasks_left,
-            ),
-            function.segments,
-            more=whole,
-        )
+        too_old = too_old_for(job.spec, welcome, self._settings.endpoint)
+        if too_old is not None:
+            job.failed(too_old)
+            return
+        controller.send(submission_of(job, _session, whole=whole), job.function.segments, more=whole)
 
     def _send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
         """Send a frame; what is sent without a connection is sent again after it was made anew."""
@@ -156,7 +142,9 @@ class ClusterEngine:
         if controller is not None:
             controller.send(message, segments)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Send a parcel."""
         if job.number in self._unannounced:
             if draw.size_bytes > wire.MAX_WHOLE_BYTES:
@@ -166,6 +154,8 @@ class ClusterEngine:
                 job.connected()
                 return
             self._announce(job, whole=True)
+        for index in cancelled[: wire.MAX_EARLY_CANCELS]:
+            self.cancel_item(job, parcel, attempt, index)
         units = [
             (tasks, sum(memoryview(segment).nbytes for segment in unit))
             for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
@@ -179,6 +169,8 @@ class ClusterEngine:
         self._send(
             frame, [segment for unit in draw.units for segment in unit] if frame.shared is None else ()
         )
+        for index in cancelled[wire.MAX_EARLY_CANCELS :]:
+            self.cancel_item(job, parcel, attempt, index)
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
@@ -192,6 +184,10 @@ class ClusterEngine:
             known = self._jobs.pop(job.number, None) is not None and job.number not in self._unannounced
         if known:
             self._send(wire.Cancel(job.number))
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        self._send(wire.CancelItem(job.number, parcel, attempt, index))
 
     def release(self) -> None:
         """The call is over: keep the connection for the next one, if it is still good."""
@@ -279,7 +275,7 @@ class ClusterEngine:
     def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         match message:
             case wire.Results():
-                job.results(message.parcel, message.attempt, _segments(message, chunks))
+                job.results(message.parcel, message.attempt, segments_of(message, chunks))
             case wire.Demand():
                 job.granted(message.node, message.cpu_count, message.packets)
             case wire.Resend():
@@ -288,8 +284,7 @@ class ClusterEngine:
                 if message.parcel is not None:
                     job.parcel_failed(message.parcel, printable(message.message))
                 else:
-                    kind = VersionMismatch if message.code == "version" else ClusterError
-                    job.failed(kind(f"the job cannot run on this cluster: {printable(message.message)}"))
+                    job.failed(failure_from(message))
             case wire.Output():
                 job.output(message.stream, bytes(gather(chunks)))
             case wire.Finished():
@@ -421,19 +416,6 @@ def close_idle_connections() -> None:
 def _at_exit() -> None:
     close_idle_connections()
     _idle.close()
-
-
-def _segments(results: wire.Results, chunks: list[Buffer]) -> list[Segment]:
-    if results.shared is not None:
-        places = zip(results.segments, parts(results), strict=True)
-        return [(*segment[:4], part.view()) for segment, part in places]
-    payload = memoryview(gather(chunks))
-    segments: list[Segment] = []
-    start = 0
-    for first, tasks, status, busy_us, size in results.segments:
-        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
-        start += size
-    return segments
 
 
 def _after_fork() -> None:

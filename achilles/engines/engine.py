@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -18,14 +18,19 @@ class Engine(Protocol):
     def submit(self, job: Job) -> None:
         """Take the job on; demands follow."""
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
-        """Send a parcel of the job."""
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
+        """Send a parcel of the job, of which these items are not to be run."""
 
     def end_input(self, job: Job) -> None:
         """No more parcels will come."""
 
     def cancel(self, job: Job) -> None:
         """Stop the job; nothing more is heard of it."""
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item of a parcel that was sent fail as cancelled, unless it is done."""
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what comes within so long, while it is wanted; False when nothing came."""

@@ -53,6 +53,7 @@ class Job(Progress):
 
     def start(self) -> None:
         """Look at the first argument and hand the job to the engine."""
+        self._began_ns = time.monotonic_ns()
         error = self._drawer.look()
         with self._changed:
             drawer = self._drawer
@@ -108,10 +109,12 @@ class Job(Progress):
             self._drawing = True
             # Who waits for results looks now and then at what is drawn.
             self._changed.notify_all()
+        began_ns = time.monotonic_ns()
         try:
             return self._drawer.draw(plan, self._drawn)
         finally:
             self._drawing = False
+            self._feed_ns += time.monotonic_ns() - began_ns
             if self._pumps and self._brain.input_ended:
                 self._engine.lead()  # there is nothing more to do but to wait for results
             self._errands.run()
@@ -124,6 +127,7 @@ class Job(Progress):
             if draw.error is not None:
                 self._input_error = draw.error
                 self._changed.notify_all()
+            self._draw_ns += draw.draw_ns
             if draw.units:
                 self._draws[self._brain.next_parcel()[0]] = draw
                 event = ev.ParcelDrawn(
@@ -257,6 +261,17 @@ class Job(Progress):
             self._changed.notify_all()
         if not over:
             self._engine.cancel(self)
+
+    def cancel_item(self, index: int) -> None:
+        """Have one item fail with `TaskCancelled`, drawn or not, unless it is done. From any thread.
+
+        Args:
+            index: Counted over all items of the job, from 0.
+        """
+        with self._changed:
+            for parcel, attempt in self._cancelled_items.add(index):
+                self._errands.add(self._engine.cancel_item, self, parcel, attempt, index)
+        self._errands.run()
 
     def _feed(self) -> None:
         try:

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import sys
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..core import scheduler_events as ev
+from ..core.node_names import NamePatterns, listed
 from ..core.scheduler import Scheduler
+from ..errors import NoNodesError
 from ..sealed import mapped
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loop import SelectorLoop
@@ -31,6 +34,7 @@ from ..workers.process import available_cores
 from .drawing import Draw
 from .job import Job
 from .outcomes import Segment
+from .spec import JobSpec
 
 __all__ = ["LocalEngine", "local_engine"]
 
@@ -70,11 +74,19 @@ class LocalEngine:
         self._loop.start()
         with self._lock:
             self._crew.start()
-            python = sys.version_info[:2]
-            self._tell(ev.NodeJoined(time.monotonic_ns(), NODE, self.cpu_count, python, alone=True))
+            joined = ev.NodeJoined(
+                time.monotonic_ns(), NODE, self.cpu_count, sys.version_info[:2], alone=True
+            )
+            joined.names = _names()
+            self._tell(joined)
 
     def submit(self, job: Job) -> None:
-        """Take a job on."""
+        """Take a job on.
+
+        Raises:
+            NoNodesError: This machine is not among those that it may run on, or too small for a task of it.
+        """
+        self._check_needs(job.spec)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the engine is closed, or this process is ending: no new job can start")
@@ -84,12 +96,29 @@ class LocalEngine:
             spec = job.spec
             submitted = ev.JobSubmitted(time.monotonic_ns(), job.number, 0, spec.slice_tasks)
             submitted.most_bytes, submitted.tasks = spec.budget_bytes, job.tasks_left
+            submitted.priority, submitted.slots = spec.priority, spec.slots
             self._tell(submitted)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def _check_needs(self, spec: JobSpec) -> None:
+        if spec.nodes and not NamePatterns(spec.nodes).match(_names()):
+            raise NoNodesError(
+                f"this machine, {' or '.join(_names())}, matches none of {listed(spec.nodes, '`')}, and the "
+                f"embedded engine runs on no other: give the address of a server that has such nodes"
+            )
+        if spec.slots > self.cpu_count:
+            raise NoNodesError(
+                f"a task needs {spec.slots} slots, and this machine has {self.cpu_count}: ask for fewer, or "
+                f"give the address of a server with larger nodes"
+            )
+
+    def send_parcel(
+        self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, cancelled: Sequence[int] = ()
+    ) -> None:
         """Give a parcel to the workers."""
         with self._lock:
             now_ns = time.monotonic_ns()
+            for index in cancelled:
+                self._tell(ev.ItemCancelled(now_ns, job.number, parcel, attempt, index))
             place = (job.number, parcel, node, draw.tasks, draw.size_bytes, attempt, draw.first)
             self._tell(ev.ParcelArrived(now_ns, *place, last=draw.ended), draw)
 
@@ -105,6 +134,11 @@ class LocalEngine:
         with self._lock:
             self._jobs.pop(job.number, None)
             self._tell(ev.JobCancelled(time.monotonic_ns(), job.number))
+
+    def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
+        """Have an item fail, unless it is done."""
+        with self._lock:
+            self._tell(ev.ItemCancelled(time.monotonic_ns(), job.number, parcel, attempt, index))
 
     def release(self) -> None:
         """The workers stay for the next call."""
@@ -225,7 +259,11 @@ class LocalEngine:
                     job.reduces,
                     quiet=not job.spec.output,
                     limit_ms=job.spec.limit_ms,
+                    priority=job.spec.priority,
+                    slots=job.spec.slots,
                 )
+            case ev.CancelItem():
+                self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)
             case ev.ForgetJob():
                 self._crew.forget(command.job)
             case ev.FinishJob():
@@ -237,6 +275,11 @@ class LocalEngine:
     def _wake(self) -> None:
         with self._lock:
             self._tell(ev.TimePassed(time.monotonic_ns()))
+
+
+def _names() -> tuple[str, ...]:
+    """What a job may ask for this machine by."""
+    return "local", "localhost", socket.gethostname()
 
 
 _engine: LocalEngine | None = None

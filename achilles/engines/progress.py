@@ -5,12 +5,15 @@ The half of a `Job` that the engine talks to, from its own thread. Nothing of th
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from ..core import submission_events as ev
 from ..core.submission import Submission
+from ..core.tally import Tally
 from ..errors import ProtocolError, WorkerDiedError
+from .cancelled_items import CancelledItems
 from .changes import Changes
 from .drawing import Draw, Drawer, Source, iterate
 from .engine import Engine
@@ -59,6 +62,7 @@ class Progress:
             budget_bytes=spec.budget_bytes,
             flat=spec.flat,
             most_ahead=spec.most_ahead,
+            prompt=spec.prompt,
         )
         self._drawer = source
         self._draws: dict[int, Draw] = {}
@@ -70,11 +74,18 @@ class Progress:
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
-        self._stopping = False  # whether nothing more is to be drawn
+        self._cancelled_items = CancelledItems(self._brain)
         self._printing = Printing()
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
         self._pumps = True  # whether the caller's thread looks for what comes itself
         self._in_vain = False  # whether it just did, and nothing came
+        self._began_ns = self._ended_ns = 0
+        self._feed_ns = self._draw_ns = 0
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return str(getattr(self.spec.func, "__qualname__", type(self.spec.func).__name__))
 
     @property
     def reduces(self) -> bool:
@@ -90,6 +101,23 @@ class Progress:
     def is_one_slice(self) -> bool:
         """Whether all arguments are one worker's share of one packet, on whatever node."""
         return not self._drawer.lists and 0 < (self._drawer.left() or 0) <= self.spec.slice_tasks
+
+    @property
+    def tally(self) -> Tally:
+        """What it has cost so far."""
+        return self._brain.tally
+
+    @property
+    def times_s(self) -> tuple[float, float, float]:
+        """Seconds since it began, or until it was done; of these drawing arguments, and serializing them."""
+        now_ns = self._ended_ns or time.monotonic_ns()
+        serializing_ns = max(self._feed_ns - self._draw_ns, 0)
+        return (now_ns - self._began_ns) / 1e9, self._draw_ns / 1e9, serializing_ns / 1e9
+
+    @property
+    def tasks_drawn(self) -> int:
+        """How many arguments were drawn."""
+        return self._brain.tasks_drawn
 
     # What the engine reports.
 
@@ -196,18 +224,21 @@ class Progress:
                 case ev.SendParcel():
                     draw = self._draws.get(command.parcel)
                     if draw is not None:
-                        to = (command.parcel, command.attempt, command.node, draw)
+                        cancelled = self._cancelled_items.of_parcel(command.parcel)
+                        to = (command.parcel, command.attempt, command.node, draw, cancelled)
                         self._errands.add(engine.send_parcel, self, *to)
                 case ev.Deliver():
                     self._ready.append((command.parcel, self._take(command)))
                     self._changed.notify_all()
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
+                    self._cancelled_items.done(command.parcel)
                 case ev.DropResults():
                     self._segments.pop((command.parcel, command.attempt), None)
                 case ev.EndInput():
                     self._errands.add(engine.end_input, self)
                 case ev.Complete():
+                    self._ended_ns = time.monotonic_ns()
                     self._changed.notify_all()
 
     def _take(self, delivered: ev.Deliver) -> ParcelResults:

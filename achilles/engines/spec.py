@@ -6,6 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.record import Record
+from ..limits import (
+    MAX_PATTERN_CHARACTERS,
+    MAX_PATTERNS,
+    MAX_PATTERNS_CHARACTERS,
+    MAX_PRIORITY,
+    MAX_SLOTS,
+)
 from ..serialization import Serialized, serialize
 
 __all__ = ["JobSpec"]
@@ -41,6 +48,14 @@ class JobSpec(Record):
     flat: bool = False
     # How many tasks may be drawn whose results were not taken. None: as many as keep the nodes busy.
     most_ahead: int | None = None
+    # Whether somebody takes single results as they come.
+    prompt: bool = False
+    # Jobs of a higher priority get nodes and workers before others.
+    priority: int = 0
+    # Patterns of the names or addresses of nodes that may run it; none: all may.
+    nodes: tuple[str, ...] = ()
+    # How many slots of its node a task takes.
+    slots: int = 1
 
     def check(self) -> None:
         """Raise a clear error for arguments that cannot work."""
@@ -57,6 +72,7 @@ class JobSpec(Record):
         if self.on_error not in ("raise", "return", "skip"):
             raise ValueError(f"on_error must be 'raise', 'return' or 'skip', not {self.on_error!r}")
 
+        self._check_needs()
         limit_s = self.timeout_s
         if limit_s is None:
             return
@@ -64,6 +80,29 @@ class JobSpec(Record):
             raise TypeError(f"timeout must be a number of seconds or None, not {type(limit_s).__name__}")
         if not 0 < limit_s < LONGEST_TIMEOUT_S:
             raise ValueError(f"timeout must be more than 0 and finite, or None, not {limit_s}")
+
+    def _check_needs(self) -> None:
+        for name, least, most in (("priority", -MAX_PRIORITY, MAX_PRIORITY), ("slots", 1, MAX_SLOTS)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise TypeError(f"{name} must be an int, not {type(number).__name__}")
+            if not least <= number <= most:
+                raise ValueError(f"{name} must be from {least} to {most}, not {number}")
+        if not isinstance(self.nodes, tuple | list):
+            raise TypeError(f"nodes must be a tuple of strings, not {type(self.nodes).__name__}")
+        for pattern in self.nodes:
+            if not isinstance(pattern, str):
+                raise TypeError(f"nodes must be strings, not {type(pattern).__name__}")
+            if not pattern or not pattern.isascii() or not pattern.isprintable():
+                raise ValueError(f"nodes must be names of printable ASCII characters, not {pattern[:99]!a}")
+            if len(pattern) > MAX_PATTERN_CHARACTERS:
+                raise ValueError(f"a name in nodes has at most {MAX_PATTERN_CHARACTERS} characters")
+        if len(self.nodes) > MAX_PATTERNS or sum(map(len, self.nodes)) > MAX_PATTERNS_CHARACTERS:
+            raise ValueError(
+                f"nodes may be {MAX_PATTERNS} names of {MAX_PATTERNS_CHARACTERS} characters together: use "
+                f"patterns, such as 'gpu*'"
+            )
+        self.nodes = tuple(self.nodes)
 
     @property
     def slice_tasks(self) -> int:

@@ -6,12 +6,26 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from achilles.limits import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, MAX_PRIORITY, MAX_SLOTS
 from achilles.lineReceiver.hot_frames import MAX_INT
 
-__all__ = ["MAX_SLOTS", "Count", "Digest", "Role", "ScramText", "Short", "Slots", "Version"]
+__all__ = [
+    "JOB_OPTIONS",
+    "MAX_SLOTS",
+    "Count",
+    "Digest",
+    "Patterns",
+    "Priority",
+    "Role",
+    "ScramText",
+    "Short",
+    "Slots",
+    "TaskSlots",
+    "Version",
+]
 
-MAX_SLOTS = 4096
-"""Most slots that one node may offer; a packet grows with them."""
+JOB_OPTIONS = 1
+"""Which options of jobs this software knows beside the first ones: 1 is `priority`, `nodes`, `slots`."""
 
 Role = Literal["node", "controller"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
@@ -21,5 +35,9 @@ Short = Annotated[
 ]
 Slots = Annotated[int, msgspec.Meta(ge=0, le=MAX_SLOTS)]
 ScramText = Annotated[str, msgspec.Meta(max_length=2048)]
+TaskSlots = Annotated[int, msgspec.Meta(ge=1, le=MAX_SLOTS)]
+Priority = Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
+Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATTERN_CHARACTERS, pattern=r"\A[ -~]+\Z")]
+Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=MAX_PATTERNS)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]

@@ -16,9 +16,23 @@ from typing import Annotated, ClassVar, Literal, Union, cast
 
 import msgspec
 
+from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
-from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
+from achilles.lineReceiver.fields import (
+    JOB_OPTIONS,
+    MAX_SLOTS,
+    Count,
+    Digest,
+    Patterns,
+    Priority,
+    Role,
+    ScramText,
+    Short,
+    Slots,
+    TaskSlots,
+    Version,
+)
 from achilles.lineReceiver.hot_frames import (
     MAX_SEGMENTS,
     MAX_UNITS,
@@ -37,6 +51,8 @@ from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, 
 __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
+    "JOB_OPTIONS",
+    "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
     "MAX_SEGMENTS",
@@ -49,6 +65,7 @@ __all__ = [
     "PROTOCOL",
     "Abandon",
     "Cancel",
+    "CancelItem",
     "Capacity",
     "Challenge",
     "Control",
@@ -111,6 +128,7 @@ class Hello(Control):
     mechanism: Short = ""
     client_first: ScramText | None = None
     descriptors: bool = False
+    job_options: Count = 0
 
 
 class Challenge(Control):
@@ -136,6 +154,7 @@ class Welcome(Control):
     slots: Count = 0
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     descriptors: bool = False
+    job_options: Count = 0
 
 
 class Error(Control):
@@ -171,6 +190,9 @@ class Submit(Control):
     speculate: bool = False
     whole: bool = False
     tasks: Count = 0
+    priority: Priority = 0
+    nodes: Patterns = ()
+    slots: TaskSlots = 1
 
 
 class Job(Control):
@@ -183,6 +205,8 @@ class Job(Control):
     reduces: bool = False
     quiet: bool = False
     timeout_ms: Count = 0
+    priority: Priority = 0
+    slots: TaskSlots = 1
 
 
 class Demand(Control):
@@ -218,6 +242,15 @@ class Cancel(Control):
     """Controller -> server: nobody waits for this job any more."""
 
     job: Count
+
+
+class CancelItem(Control):
+    """Controller -> server -> node: this item of a parcel is to fail, unless it is done."""
+
+    job: Count
+    parcel: Count
+    attempt: Count
+    index: Count
 
 
 class Finished(Control):
@@ -314,8 +347,9 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
-    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Exit},
+    ("server", "controller"): _EITHER_WAY
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Status, Kill},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Exit},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
 }

@@ -145,6 +145,7 @@ class AchillesNode:
             host=socket.gethostname(),
             pid=os.getpid(),
             cpu_count=self.cpu_count,
+            job_options=wire.JOB_OPTIONS,
         )
 
     def _dial(self) -> None:
@@ -241,6 +242,8 @@ class AchillesNode:
             case wire.TakeBack() | wire.Abandon():
                 parcel = message.job, message.parcel, message.attempt
                 self._crew.give_up(parcel, begun=isinstance(message, wire.Abandon))
+            case wire.CancelItem():
+                self._crew.cancel_item((message.job, message.parcel, message.attempt), message.index)
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():
@@ -266,6 +269,8 @@ class AchillesNode:
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:
             raise ProtocolError(f"job {job.job} was introduced before, or its number is too large")
+        if job.slots > self.cpu_count:
+            raise ProtocolError(f"a task of job {job.job} takes {job.slots} slots, here are {self.cpu_count}")
         if chunks and job.function not in self._functions:
             self._functions[job.function] = ([gather(chunks)], set())
         known = self._functions.get(job.function)
@@ -274,7 +279,14 @@ class AchillesNode:
         known[1].add(job.job)
         self._jobs[job.job] = job.function
         self._crew.introduce(
-            job.job, known[0], job.session, job.reduces, quiet=job.quiet, limit_ms=job.timeout_ms
+            job.job,
+            known[0],
+            job.session,
+            job.reduces,
+            quiet=job.quiet,
+            limit_ms=job.timeout_ms,
+            priority=job.priority,
+            slots=job.slots,
         )
 
     def _forget(self, job: int) -> None:

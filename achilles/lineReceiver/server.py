@@ -18,6 +18,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ..core import scheduler_events as ev
+from ..core.node_names import NamePatterns
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
@@ -92,6 +93,7 @@ class AchillesServer:
             wire.Submit: self._submit,
             wire.Exhausted: self._exhausted,
             wire.Cancel: self._cancel,
+            wire.CancelItem: self._cancel_item,
             wire.Fetch: self._fetch,
             wire.Fetched: self._fetched,
             wire.Output: self._output,
@@ -116,7 +118,10 @@ class AchillesServer:
     def ready(self, connection: ServerConnection, number: int, hello: wire.Hello) -> None:
         """The welcome has been sent; work may follow."""
         if hello.role == "node":
-            self._tell(ev.NodeJoined(time.monotonic_ns(), number, max(hello.cpu_count, 1), hello.python))
+            now_ns, cpu_count = time.monotonic_ns(), max(hello.cpu_count, 1)
+            joined = ev.NodeJoined(now_ns, number, cpu_count, hello.python, names=connection.names)
+            joined.shares_slots = hello.job_options >= wire.JOB_OPTIONS
+            self._tell(joined)
             self._announce_capacity()
             if (hello.host, hello.pid) in self._not_told:
                 self._not_told.remove((hello.host, hello.pid))
@@ -209,6 +214,8 @@ class AchillesServer:
         """Send a job's only parcel to its node, if both are known now."""
         placed = whole.place()
         if placed is not None:
+            for message in whole.cancelled.values():
+                self._item_cancelled(job, message)
             self._parcel_arrived(job, *placed, last=True)
 
     def _parcel_arrived(
@@ -240,6 +247,7 @@ class AchillesServer:
             raise ProtocolError("chunksize is at least 1")
         if len(self.jobs.of_controller(connection.number)) >= MAX_JOBS:
             raise ProtocolError(f"a controller has at most {MAX_JOBS} live jobs")
+        nodes = _patterns(submit)
         job = self.jobs.add(connection.number, submit, chunks, time.time())
         self._tell(
             ev.JobSubmitted(
@@ -251,6 +259,9 @@ class AchillesServer:
                 most_bytes=self.budget_bytes,
                 speculate=submit.speculate,
                 tasks=submit.tasks,
+                priority=submit.priority,
+                nodes=nodes,
+                slots=submit.slots,
             )
         )
 
@@ -264,6 +275,20 @@ class AchillesServer:
         if job is not None:
             self._tell(ev.JobCancelled(time.monotonic_ns(), job))
             self._forget_job(job)
+
+    def _cancel_item(self, connection: ServerConnection, message: wire.CancelItem, _: list[Buffer]) -> None:
+        job = self.jobs.number_of(connection.number, message.job)
+        if job is None:
+            return
+        whole = self.jobs.live[job].whole
+        if whole is not None and not whole.placed:
+            whole.cancel(message)
+        else:
+            self._item_cancelled(job, message)
+
+    def _item_cancelled(self, job: int, message: wire.CancelItem) -> None:
+        item = (job, message.parcel, message.attempt, message.index)
+        self._tell(ev.ItemCancelled(time.monotonic_ns(), *item))
 
     def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
         self._tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
@@ -369,13 +394,24 @@ class AchillesServer:
                 kind = wire.TakeBack if isinstance(command, ev.TakeBack) else wire.Abandon
                 if command.node in self.nodes:
                     self.nodes[command.node].send(kind(command.job, command.parcel, command.attempt))
+            case ev.CancelItem():
+                if command.node in self.nodes:
+                    item = (command.job, command.parcel, command.attempt, command.index)
+                    self.nodes[command.node].send(wire.CancelItem(*item))
             case ev.WakeAt():
                 delay_s = max(0.0, (command.at_ns - time.monotonic_ns()) / 1e9)
                 self.reactor.callLater(delay_s, self._wake)
             case ev.IntroduceJob():
                 job = self.jobs.live[command.job]
                 introduction = wire.Job(
-                    job.number, job.function, job.session, job.reduces, job.quiet, job.timeout_ms
+                    job.number,
+                    job.function,
+                    job.session,
+                    job.reduces,
+                    job.quiet,
+                    job.timeout_ms,
+                    job.priority,
+                    job.slots,
                 )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():
@@ -422,3 +458,13 @@ class AchillesServer:
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))
+
+
+def _patterns(submit: wire.Submit) -> tuple[str, ...]:
+    """The names that a job's nodes may have, as its controller wants them."""
+    if not submit.nodes:
+        return ()
+    try:
+        return NamePatterns(submit.nodes).patterns
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from .. import __version__
+from ..config_values import is_loopback
 from ..errors import AuthenticationError, ClusterError, ProtocolError
 from ..sealed import available
 from . import messages as wire
@@ -165,6 +166,7 @@ class ServerConnection(AchillesProtocol):
             self.exchange_descriptors(
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
+        welcome.job_options = wire.JOB_OPTIONS
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self._server.ready(self, self.number, hello)
@@ -215,6 +217,14 @@ class ServerConnection(AchillesProtocol):
     def _abort(self) -> None:
         assert self.transport is not None
         self.transport.abortConnection()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What jobs may ask for this node by: the name it gave, and where it connected from."""
+        assert self.hello is not None
+        address = self._address.removeprefix("::ffff:") or "127.0.0.1"
+        near = ("localhost",) if is_loopback(address) else ()
+        return tuple(dict.fromkeys([name for name in (self.hello.host, address, *near) if name]))
 
     def _who(self) -> str:
         address = self._address or "the local socket"

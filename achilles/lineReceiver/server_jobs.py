@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ProtocolError
 from .hot_frames import Parcel
-from .messages import MAX_WHOLE_BYTES, Submit
+from .messages import MAX_EARLY_CANCELS, MAX_WHOLE_BYTES, CancelItem, Submit
 from .wire import Buffer
 
 __all__ = ["Jobs", "RoutedJob"]
@@ -26,12 +26,19 @@ class WholeInput:
     parcel: tuple[Parcel, list[Buffer]] | None = None
     node: int | None = None
     placed: bool = False
+    cancelled: dict[int, CancelItem] = field(default_factory=dict)  # what was said of its items meanwhile
 
     def came(self, parcel: Parcel, chunks: list[Buffer]) -> None:
         """The parcel is here; it is kept until a node has room."""
         if parcel.size > MAX_WHOLE_BYTES or self.parcel is not None:
             raise ProtocolError(f"a whole input is one parcel of at most {MAX_WHOLE_BYTES} bytes")
         self.parcel = parcel, chunks
+
+    def cancel(self, message: CancelItem) -> None:
+        """An item of it is not wanted; its node will be told."""
+        if len(self.cancelled) >= MAX_EARLY_CANCELS:
+            raise ProtocolError(f"more than {MAX_EARLY_CANCELS} items of a whole input were cancelled")
+        self.cancelled[message.index] = message
 
     def place(self) -> tuple[Parcel, list[Buffer]] | None:
         """The parcel, addressed to its node, once both are known; only once."""
@@ -58,6 +65,8 @@ class RoutedJob:
     submitted_s: float
     quiet: bool = False
     timeout_ms: int = 0
+    priority: int = 0
+    slots: int = 1
     whole: WholeInput | None = None
 
 
@@ -102,6 +111,8 @@ class Jobs:
             now_s,
             submit.quiet,
             submit.timeout_ms,
+            submit.priority,
+            submit.slots,
             whole=WholeInput() if submit.whole else None,
         )
         self.live[job.number] = job

@@ -23,8 +23,20 @@ from collections.abc import Iterator, Sequence
 from ..sealed import SHARE_BYTES, Buffer, Descriptor, Sealed, open_descriptors, places, seal
 from ..workers.passing import MAX_UNCLAIMED
 from .hot_frames import MAX_SEGMENTS, Parcel, Results
+from .wire import gather
 
-__all__ = ["MAX_UNHEARD_BYTES", "TELL_BYTES", "Handed", "accept", "as_bytes", "kept", "parts", "share_units"]
+__all__ = [
+    "MAX_UNHEARD_BYTES",
+    "TELL_BYTES",
+    "Handed",
+    "accept",
+    "as_bytes",
+    "kept",
+    "parts",
+    "result_frames",
+    "segments_of",
+    "share_units",
+]
 
 MAX_UNHEARD_BYTES = 256 * 1024 * 1024
 """Shared memory that may be on its way to a peer that says nothing meanwhile."""
@@ -80,6 +92,20 @@ def share_units(parcel: Parcel, units: list[list[Buffer]]) -> None:
     parcel.size = sum(_sizes(parcel))
     if parcel.size >= max(SHARE_BYTES, MIN_UNIT_BYTES * len(units)):
         parcel.shared = seal(units)
+
+
+def segments_of(results: Results, chunks: list[Buffer]) -> list[tuple[int, int, int, int, Buffer]]:
+    """The segments of a results frame, each with its payload at its end."""
+    if results.shared is not None:
+        both = zip(results.segments, parts(results), strict=True)
+        return [(*segment[:4], part.view()) for segment, part in both]
+    payload = memoryview(gather(chunks))
+    segments: list[tuple[int, int, int, int, Buffer]] = []
+    start = 0
+    for first, tasks, status, busy_us, size in results.segments:
+        segments.append((first, tasks, status, busy_us, payload[start : start + size]))
+        start += size
+    return segments
 
 
 def result_frames(

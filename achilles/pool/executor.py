@@ -52,7 +52,8 @@ class Executor(concurrent.futures.Executor):
         address: ``"local"`` for this machine's cores, or ``"host:port"`` of a server. Default: as configured.
         **more: ``host``, ``port``, ``username``, ``secret_key``, ``memory_budget`` and ``startup_timeout`` as
             of `Pool`; and the fields of `achilles.pool.options.Options` that concern single calls, for all
-            calls: ``timeout``, ``retries``, ``retry_on``, ``output``, ``speculate``.
+            calls: ``timeout``, ``retries``, ``retry_on``, ``output``, ``speculate``, ``priority``, ``nodes``,
+            ``slots``.
     """
 
     def __init__(
@@ -66,9 +67,8 @@ class Executor(concurrent.futures.Executor):
         address: str | None = None,
         **more: Any,
     ) -> None:
-        fields = {name: more.pop(name) for name in Options.__match_args__ if name in more}
-        self._options = Options(**fields)
-        self._options.check()
+        fields: dict[str, Any] = {name: more.pop(name) for name in Options.__match_args__ if name in more}
+        self._options = Options.of(fields)
         self._options.check_for_one()
         self._pool = Pool(
             max_workers, initializer, initargs, max_tasks_per_child, mp_context, address=address, **more

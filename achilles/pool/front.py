@@ -31,7 +31,7 @@ def chosen(
     func: Any, chunksize: int | None, options: Mapping[str, Any], buffersize: int | None = None
 ) -> tuple[Options, int | None]:
     """The options of a call, checked before anything starts; and how many tasks may be drawn ahead."""
-    made = Options(**options)
+    made = Options.of(dict(options))
     made.spec(func, (), chunksize=chunksize)
     return made, tasks_ahead(buffersize, chunksize)
 

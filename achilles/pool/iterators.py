@@ -15,7 +15,7 @@ from ..html_table import html_table
 from ..progress_bar import Bar
 from .options import Options
 from .results import NotInTime
-from .running import Held, as_local, tasks_of_value, values_of
+from .running import Held, as_local, tasks_of_value
 
 __all__ = ["ResultIterator"]
 
@@ -94,14 +94,14 @@ class ResultIterator(Iterator[Any]):
 
     def _read(self, until_s: float | None) -> bool:
         """Take the next parcel that holds anything; False at the end."""
-        while self._held is not None:
-            job = self._held.job
+        while (held := self._held) is not None:
+            job = held.job
             try:
                 with shielded():
                     parcel = job.next_parcel(until_s=until_s)
                     if parcel is not None:
                         with opened():
-                            values, failures = values_of(parcel, job.spec)
+                            values, failures = held.values_of(parcel)
             except NotYetError as error:
                 raise NotInTime("no result was ready in time") from error
             except SerializationError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engines.spec import JobSpec
 from .background import Background
+from .explaining import Figures
 from .options import Options
 from .place import Place
 from .running import Held
@@ -46,6 +47,7 @@ class Jobs:
         self._startup_timeout_s = startup_timeout_s
         self._held: set[Held] = set()
         self._ended = False
+        self._last: Figures | None = None  # of the newest job that is over
         self.background = Background()
         self.streams = Streams(place, self._call_spec)
 
@@ -71,10 +73,11 @@ class Jobs:
             chunksize=chunksize,
             ordered=ordered,
             most_ahead=most_ahead,
+            prompt=feed,
             keep_views=isinstance(arguments, list | tuple),
             startup_timeout_s=self._startup_timeout_s,
         )
-        held = Held(spec, self.place, self._held.discard, feed=feed)
+        held = Held(spec, self.place, self._closed, feed=feed)
         self._held.add(held)
         if self._ended:  # in the meantime
             held.close()
@@ -133,3 +136,27 @@ class Jobs:
             held.close()
         self.streams.close()
         self.place.close(at_once=True)
+
+    def figures(self) -> Figures | None:
+        """What was measured of the job under way with the most tasks, or of the newest."""
+        under_way = [held.figures() for held in list(self._held)]
+        found = max(under_way, key=lambda figures: figures.tasks, default=self._last)
+        calls = self.streams.figures()
+        return calls if found is None or (found.done and calls is not None and not calls.done) else found
+
+    def _closed(self, held: Held) -> None:
+        self._held.discard(held)
+        self._last = held.figures()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The jobs under way."""
+        return [
+            {
+                "name": held.job.name,
+                "tasks_done": held.job.tally.tasks,
+                "tasks_drawn": held.job.tasks_drawn,
+                "elapsed_s": held.job.times_s[0],
+            }
+            for held in list(self._held)
+            if not held.job.over
+        ]

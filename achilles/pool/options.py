@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.record import Record
@@ -21,6 +21,9 @@ class Options(Record):
     of ``retry_on``. ``on_error``: ``"raise"``, ``"return"`` (the exception in place of the result) or
     ``"skip"``. ``progress``: see `achilles.progress_bar`. ``output``: show what functions print.
     ``speculate``: see `achilles.map`. ``reducer``: replaces the results of each chunk.
+
+    ``priority``: jobs of a higher one are served before others. ``nodes``: names or addresses of nodes that
+    may run it, or shell patterns of them. ``slots``: how many of its node's slots a task takes.
     """
 
     timeout: float | None = None
@@ -32,6 +35,9 @@ class Options(Record):
     speculate: bool = False
     reducer: Callable[[list[Any]], Any] | None = None
     error_callback: Callable[[BaseException], Any] | None = None
+    priority: int = 0
+    nodes: str | Sequence[str] = ()
+    slots: int = 1
 
     def check(self) -> None:
         """Raise a clear error for what cannot work; the rest is checked with the job (`JobSpec.check`)."""
@@ -40,6 +46,11 @@ class Options(Record):
             raise TypeError(f"retries must be an int, not {type(self.retries).__name__}")
         if not 0 <= self.retries <= MOST_RETRIES:
             raise ValueError(f"retries must be between 0 and {MOST_RETRIES}, not {self.retries}")
+        nodes = (self.nodes,) if isinstance(self.nodes, str) else self.nodes
+        if not isinstance(nodes, list | tuple) or not all(isinstance(node, str) for node in nodes):
+            raise TypeError(
+                f"nodes must be a name, an address or a pattern, or a list of them, not {nodes!r}"
+            )
         for kind in self.kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(f"retry_on must be exception classes, not {kind!r}")
@@ -47,6 +58,22 @@ class Options(Record):
             raise TypeError(
                 f"error_callback must be callable or None, not {type(self.error_callback).__name__}"
             )
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Options:
+        """The options that a caller gave, checked.
+
+        Raises:
+            TypeError: There is no such option, or it has the wrong type.
+            ValueError: It has an impossible value.
+        """
+        for name in given:
+            if name not in cls.__match_args__:
+                known = ", ".join(sorted(cls.__match_args__))
+                raise TypeError(f"unexpected keyword argument {name!r}; there are {known}")
+        options = cls(**given)
+        options.check()
+        return options
 
     def check_for_one(self) -> None:
         """Raise TypeError for what makes no sense for a single call."""
@@ -67,11 +94,16 @@ class Options(Record):
     def key(self) -> tuple[Any, ...]:
         """Calls with the same key may share a job."""
         kinds = self.kinds if self.retries else ()
-        return self.timeout, self.retries, kinds, self.output, self.speculate
+        where = self.priority, self.patterns, self.slots
+        return self.timeout, self.retries, kinds, self.output, self.speculate, where
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Patterns of the nodes that may run it."""
+        return (self.nodes,) if isinstance(self.nodes, str) else tuple(self.nodes)
 
     def spec(self, func: Callable[[Any], Any], args: Any, **more: Any) -> JobSpec:
         """The job of a call, checked."""
-        self.check()
         spec = JobSpec(
             func,
             args,
@@ -81,6 +113,9 @@ class Options(Record):
             timeout_s=self.timeout,
             speculate=bool(self.speculate),
             flat=True,
+            priority=self.priority,
+            nodes=self.patterns,
+            slots=self.slots,
             **more,
         )
         spec.check()

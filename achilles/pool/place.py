@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import Settings, load_settings
 from ..engines.choice import CallEngine, engine_for
@@ -51,6 +51,18 @@ class Place:
     def worker_pids(self) -> list[int]:
         """Process numbers of this pool's own workers."""
         return [] if self._own is None else self._own.pids
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The cluster's nodes, as its server tells.
+
+        Raises:
+            ServerUnreachable, AuthenticationError, VersionMismatch: It cannot be asked.
+        """
+        from ..lineReceiver.achilles_main import getClusterStatus
+
+        settings = self.settings
+        status = getClusterStatus(settings.host, settings.port, settings.username, settings.secret_key)
+        return list(status.nodes)
 
     def _start(self) -> LocalEngine:
         from ..engines.local import LocalEngine

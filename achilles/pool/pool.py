@@ -14,6 +14,7 @@ from ..config_values import LOCAL
 from ..engines.drawing import iterate
 from ..html_table import html_table
 from ..progress_bar import bar_for
+from .explaining import Explanation, explain
 from .iterators import ResultIterator
 from .jobs import Jobs
 from .options import Options
@@ -159,7 +160,7 @@ class Pool:
         self._check_running()
         _check_callable(func)
         result = AsyncResult(callback, error_callback, keep=self)
-        chosen = Options(**options)
+        chosen = Options.of(options)
         chosen.check_for_one()
         self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
         return result
@@ -205,7 +206,7 @@ class Pool:
         _check_callable(func)
         result = MapResult(callback, error_callback, keep=self)
         arguments = iterable if isinstance(iterable, list | tuple | range) else list(iterate(iterable))
-        chosen = Options(**options)
+        chosen = Options.of(options)
         held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
         self._jobs.background.run(
             result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments))
@@ -258,6 +259,30 @@ class Pool:
     ) -> ResultIterator:
         """As `imap`, with results as they come."""
         return self._imap(func, iterable, chunksize, buffersize, options, ordered=False)
+
+    # -- how it is
+
+    def status(self) -> dict[str, Any]:
+        """Where the pool runs, its state, its workers and what is under way, as a plain dictionary.
+
+        On a cluster the server is asked, and ``nodes`` tells of each of its nodes. Blocks for that answer.
+        """
+        status: dict[str, Any] = {
+            "where": LOCAL if self._place.is_local else self._place.settings.endpoint,
+            "state": self._state,
+            "jobs": self._jobs.rows(),
+            "open_calls": self._jobs.streams.open_calls,
+        }
+        if self._place.is_local:
+            status["workers"] = self._place.worker_pids
+        else:
+            status["nodes"] = self._place.nodes()
+            status["workers"] = sum(node["cpu_count"] for node in status["nodes"])
+        return status
+
+    def explain(self) -> Explanation:
+        """What limits the job under way, or the last one: print it, or let a notebook show it."""
+        return explain(self._jobs.figures())
 
     # -- the pool's own life
 
@@ -350,7 +375,7 @@ class Pool:
         options: dict[str, Any],
     ) -> list[Any]:
         self._check_running()
-        chosen = Options(**options)
+        chosen = Options.of(options)
         held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
         return all_values(held, chosen, bar_for(chosen.progress, iterable))
 
@@ -365,7 +390,7 @@ class Pool:
         ordered: bool,
     ) -> ResultIterator:
         self._check_running()
-        chosen = Options(**options)
+        chosen = Options.of(options)
         most_ahead = tasks_ahead(buffersize, chunksize)
         held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=most_ahead)
         return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)

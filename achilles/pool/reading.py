@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..progress_bar import Bar, bar_for
 from .options import Options
 from .posting import Post
-from .running import Held, as_local, settled, tasks_of_value, values_of
+from .running import Held, as_local, settled, tasks_of_value
 
 __all__ = ["Inbox", "Part", "Reading", "collected", "failed_value", "outside_generators"]
 
@@ -186,7 +186,7 @@ class Reading:
                 job.raise_input_error()
             if parcel is None:
                 return
-            values, failures = values_of(parcel, spec)
+            values, failures = held.values_of(parcel)
             number, tasks, each = parcel.number, parcel.tasks, tasks_of_value(parcel, spec)
             parcel = None
             if self._is_list or self.counts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pickle import PicklingError
 from typing import Any
@@ -18,10 +19,11 @@ from ..engines.outcomes import ParcelResults, items_of, packets_of
 from ..engines.spec import JobSpec
 from ..errors import SerializationError
 from ..progress_bar import Bar
+from .explaining import Figures
 from .options import Options
 from .place import Place
 
-__all__ = ["Held", "Items", "as_local", "values_of"]
+__all__ = ["Held", "Items", "all_values", "as_local", "figures_of", "settled"]
 
 # The values of a part of a job in order, and failures by their places in it.
 Items = tuple[list[Any], dict[int, BaseException]]
@@ -49,6 +51,8 @@ class Held:
         self._closing = threading.Lock()
         self._closing.acquire()
         self._on_close = on_close
+        self._is_local = place.is_local
+        self._reading_s = 0.0
         spec.budget_bytes = place.budget_bytes
         with shielded():
             self._engine = place.engine()
@@ -61,6 +65,18 @@ class Held:
             self._closing.release()
             if feed:
                 self.job.start_feeder()
+
+    def values_of(self, parcel: ParcelResults) -> Items:
+        """What a parcel of the job holds, by items; by chunks when it reduces."""
+        began_s = time.monotonic()
+        try:
+            return values_of(parcel, self.job.spec)
+        finally:
+            self._reading_s += time.monotonic() - began_s
+
+    def figures(self) -> Figures:
+        """What was measured of the job."""
+        return figures_of(self.job, self._reading_s, is_local=self._is_local)
 
     def close(self) -> None:
         """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
@@ -106,6 +122,28 @@ def tasks_of_value(parcel: ParcelResults, spec: JobSpec) -> int:
     return 1 if spec.reducer is None else max(parcel.packet_tasks, 1)
 
 
+def figures_of(job: Job, reading_s: float, *, is_local: bool, elapsed_s: float | None = None) -> Figures:
+    """What was measured of a job."""
+    tally = job.tally
+    since_s, drawing_s, serializing_s = job.times_s
+    return Figures(
+        name=job.name,
+        elapsed_s=since_s if elapsed_s is None else elapsed_s,
+        tasks=tally.tasks,
+        slots=sum(tally.slots.values()),
+        busy_s=tally.busy_us / 1e6,
+        longest_s=tally.longest_us / 1e6,
+        drawing_s=drawing_s,
+        serializing_s=serializing_s,
+        reading_s=reading_s,
+        sent_bytes=tally.sent_bytes,
+        received_bytes=tally.received_bytes,
+        chunksize=job.spec.chunksize,
+        is_local=is_local,
+        done=job.over,
+    )
+
+
 def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
     """Feed a job and read it, in this thread.
 
@@ -117,7 +155,7 @@ def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
             all others are done. As the standard library's pool: who uses shared files may count on it that
             nothing runs any more.
     """
-    job, spec = held.job, held.job.spec
+    job = held.job
     results: list[Any] = []
     failure: BaseException | None = None
     with shielded():
@@ -133,7 +171,7 @@ def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:
                 if parcel is None:
                     break
                 with opened():
-                    values, failures = values_of(parcel, spec)
+                    values, failures = held.values_of(parcel)
                     if bar is not None:
                         bar.update(parcel.tasks)
                     if failures:

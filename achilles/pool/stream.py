@@ -18,6 +18,7 @@ Rules:
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -30,8 +31,9 @@ from ..engines.outcomes import ParcelResults, items_of
 from ..engines.spec import JobSpec
 from ..serialization import Serialized, detach, serialize
 from ..task_cancelled import TaskCancelled
+from .explaining import Figures
 from .place import Place
-from .running import as_local
+from .running import as_local, figures_of
 
 __all__ = ["Call", "CallStream", "Promise"]
 
@@ -146,6 +148,7 @@ class CallStream:
         self._closing = threading.Lock()  # held once it is closed
         self._open_calls = 0
         self._retired = False
+        self._busy_since_s = self._busy_s = self._reading_s = 0.0
         self.failed = False
         try:
             self._job = Job(spec, self._engine, self._calls)
@@ -169,6 +172,8 @@ class CallStream:
     def expect(self) -> None:
         """A call will be made."""
         with self._changed:
+            if not self._open_calls:
+                self._busy_since_s = time.monotonic()
             self._open_calls += 1
 
     def add(self, call: Call, promise: Promise) -> Sent:
@@ -214,7 +219,9 @@ class CallStream:
             self._fail_all(TaskCancelled("the pool was terminated before this call was over"))
 
     def _settle(self, parcel: ParcelResults) -> None:
+        began_s = time.monotonic()
         values, failures = items_of(parcel)
+        self._reading_s += time.monotonic() - began_s
         for place in range(len(values)):
             failure = None if place not in failures else as_local(failures[place])
             # Not taken away before it can be settled: whatever goes wrong, who waits is told.
@@ -243,6 +250,7 @@ class CallStream:
             self._open_calls -= 1
             if self._open_calls:
                 return
+            self._busy_s += time.monotonic() - self._busy_since_s
             self._changed.notify_all()
             retired = self._retired
         if retired:
@@ -255,6 +263,15 @@ class CallStream:
             idle = not self._open_calls
         if idle:
             self.close()
+
+    def figures(self, *, is_local: bool) -> Figures:
+        """What was measured while calls were open."""
+        with self._changed:
+            open_calls = self._open_calls
+            elapsed_s = self._busy_s + (time.monotonic() - self._busy_since_s if open_calls else 0.0)
+        figures = figures_of(self._job, self._reading_s, is_local=is_local, elapsed_s=elapsed_s)
+        figures.name, figures.done = "single calls", not open_calls
+        return figures
 
     def join(self) -> None:
         """Wait until all calls are over."""

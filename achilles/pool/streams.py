@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engines.spec import JobSpec
+from .explaining import Figures
 from .options import Options
 from .place import Place
 from .stream import Call, CallStream, Promise, Sent
@@ -96,6 +97,13 @@ class Streams:
         """Wait until all calls are over."""
         for stream in self._all():
             stream.join()
+
+    def figures(self) -> Figures | None:
+        """What was measured of the stream with the most calls done."""
+        with self._lock:
+            streams = list(self._streams.values())
+        each = [stream.figures(is_local=self._place.is_local) for stream in streams]
+        return max(each, key=lambda figures: (not figures.done, figures.tasks), default=None)
 
     def cancel_waiting(self, cancel: Callable[[Any], Any]) -> None:
         """Call ``cancel`` with the promise of each call that was not sent."""

@@ -59,6 +59,7 @@ READY = 16
 RESULT = 17  #: status, a = first index, b = tasks, c = busy_ns; payload by status
 FETCH = 18  #: a = request; payload: the wanted module's name, UTF-8
 UNBEGUN = 19  #: a = number of a UNIT that will not be run, counted from 1 with the REDUCEs
+LAST_RESULT = 20  #: as RESULT; the worker runs nothing more, and ends
 
 # status of a RESULT
 OK = 0

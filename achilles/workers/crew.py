@@ -5,7 +5,8 @@ complete, and results that wait for the rest of their parcel. It never decides a
 A node runs it on Twisted's reactor, the embedded engine on its own loop.
 
 Every worker that ends is replaced while the crew is open. One that ends before it was ready was
-never any use, so its replacement waits longer each time.
+never any use, so its replacement waits longer each time. One that leaves has a while for what is to
+be done at its exit.
 
 Not thread-safe by itself: callers hold ``lock``, and so do the workers' reports.
 """
@@ -24,7 +25,7 @@ from ..core.slots import Slots
 from ..sealed import Buffer, Payload, Sealed, plain
 from ..serialization import serialize_failure
 from . import channel
-from .deaths import death_error, timeout_error
+from .deaths import failure_of
 from .fetching import Fetching
 from .forwarding import Forwarding
 from .given import Given
@@ -44,6 +45,8 @@ ResultSegment = tuple[int, int, int, int, Buffer | Sealed]
 RESTART_DELAY_S = 0.2
 # Between SIGTERM and SIGKILL for a worker that is stopped.
 STOP_GRACE_S = 1.0
+# How long a worker that leaves may take before SIGTERM, and as long again before SIGKILL.
+LEAVE_GRACE_S = 5.0
 RESTART_DELAY_MAX_S = 10.0
 
 
@@ -130,6 +133,8 @@ class Crew:
         *,
         quiet: bool = False,
         limit_ms: int = 0,
+        priority: int = 0,
+        slots: int = 1,
     ) -> None:
         """Make a job's function known.
 
@@ -140,6 +145,8 @@ class Crew:
             reduces: Whether it has a reducer.
             quiet: Nobody wants to see what it prints.
             limit_ms: How long an item may run, 0 for ever.
+            priority: Jobs of a higher one run first.
+            slots: How many an item takes.
         """
         if limit_ms:
             self._timed.add(job)
@@ -147,7 +154,8 @@ class Crew:
         if not quiet:
             self._forwarding.want(job)
         self._sessions.use(session, {of for _, of in self._functions.values()})
-        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ms * 1_000_000))
+        limit_ns = limit_ms * 1_000_000
+        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots))
 
     def receive(
         self,
@@ -178,6 +186,10 @@ class Crew:
     def give_up(self, parcel: ev.ParcelKey, *, begun: bool) -> None:
         """Drop a parcel; or give it back if it was not ``begun``: `CrewListener.parcel_returned` tells."""
         self._tell((ev.ParcelAbandoned if begun else ev.ParcelAskedBack)(time.monotonic_ns(), parcel))
+
+    def cancel_item(self, parcel: ev.ParcelKey, index: int) -> None:
+        """Have an item fail as cancelled, unless it is done."""
+        self._tell(ev.ItemCancelled(time.monotonic_ns(), parcel, index))
 
     def drain(self, on_drained: Callable[[], None]) -> None:
         """Give back what was not begun; call back when the rest is done."""
@@ -262,6 +274,11 @@ class Crew:
                 unbegun = self._at_worker[worker.slot].unbegun(a)
                 if unbegun is not None:
                     self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, unbegun, 0, 0, 0, 0))
+            elif kind == channel.LAST_RESULT:
+                self._tell(ev.WorkerLeaving(time.monotonic_ns(), worker.slot))
+                self.worker_message(worker, channel.RESULT, status, job, a, b, c, payload)
+                self._at_worker[worker.slot] = Given()
+                worker.close(LEAVE_GRACE_S)
             elif kind == channel.FETCH and isinstance(payload, bytearray):
                 self._fetch(worker, job, a, payload.decode())
 
@@ -401,13 +418,9 @@ class Crew:
                 )
             case ev.ReturnParcel():
                 self._listener.parcel_returned(*command.key, command.given)
-            case ev.ReportDeath():
-                dead = self._dead.get(command.worker)
-                error = death_error(command.index, command.attempts, self._node_name, dead, command.job)
+            case ev.ReportDeath() | ev.ReportTimeout() | ev.ReportCancelled():
+                error = failure_of(command, self._node_name, self._dead)
                 self._kept[command.piece] = serialize_failure(error, command.index)
-            case ev.ReportTimeout():
-                late = timeout_error(command.index, command.limit_ns, self._node_name)
-                self._kept[command.piece] = serialize_failure(late, command.index)
             case ev.LookAt():
                 self._loop.callLater(0.0, self._look_at, command.worker)
             case ev.StopWorker():
@@ -432,8 +445,8 @@ class Crew:
             worker = self._workers.get(slot)
             if worker is not None:
                 job, number, since_ns = worker.running_since()
-                running = number - 1 if number else None
-                self._tell(ev.WorkerSeen(time.monotonic_ns(), slot, job, running, since_ns))
+                running = abs(number) - 1 if number else None
+                self._tell(ev.WorkerSeen(time.monotonic_ns(), slot, job, running, since_ns, number >= 0))
 
     def _stop(self, slot: int) -> None:
         worker = self._workers.get(slot)

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 
-from ..errors import TaskTimeout, WorkerDiedError
+from ..core import slots_events as ev
+from ..errors import TaskError, TaskTimeout, WorkerDiedError
 from .worker import Worker
 
-__all__ = ["death_error", "timeout_error"]
+__all__ = ["cancelled_error", "death_error", "failure_of", "timeout_error"]
+
+
+def failure_of(report: ev.Report, node: str, dead: Mapping[int, Worker]) -> TaskError:
+    """The error that an item is to have.
+
+    Args:
+        report: What became of it.
+        node: Where, in words.
+        dead: The worker that died last in each slot.
+    """
+    match report:
+        case ev.ReportDeath():
+            worker = dead.get(report.worker)
+            return death_error(report.index, report.attempts, node, worker, report.job)
+        case ev.ReportTimeout():
+            return timeout_error(report.index, report.limit_ns, node)
+        case ev.ReportCancelled():
+            return cancelled_error(report.index, node)
 
 
 def death_error(index: int, attempts: int, node: str, worker: Worker | None, job: int) -> WorkerDiedError:
@@ -59,3 +79,10 @@ def timeout_error(index: int, limit_ns: int, node: str) -> TaskTimeout:
         limit_s=limit_s,
         node=node,
     )
+
+
+def cancelled_error(index: int, node: str) -> TaskError:
+    """Say that somebody wanted no result of an item."""
+    from ..task_cancelled import TaskCancelled
+
+    return TaskCancelled(f"item {index} was cancelled on {node}", index=index, node=node)

@@ -43,6 +43,9 @@ THREAD_LIMIT_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
 )
 
+#: How many processes joblib's own backend, and what uses it, takes for all there are.
+PROCESS_LIMIT_VARIABLES = ("LOKY_MAX_CPU_COUNT",)
+
 #: Set for workers, and so for all that user code starts: whose node they are of (host and process),
 #: and how many cores are theirs.
 WITHIN_NODE = "ACHILLES_WITHIN_NODE"
@@ -71,7 +74,8 @@ def available_cores() -> int:
 def thread_limits(slots: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that let ``slots`` workers share the cores; those the user set stay as they are."""
     limit = str(max(1, available_cores() // max(1, slots)))
-    limits = {name: limit for name in THREAD_LIMIT_VARIABLES if name not in environment}
+    names = (*THREAD_LIMIT_VARIABLES, *PROCESS_LIMIT_VARIABLES)
+    limits = {name: limit for name in names if name not in environment}
     return {**limits, WITHIN_CORES: limit}
 
 

@@ -46,6 +46,9 @@ class RunningItems:
     Units are told apart by counting them. The loop over items iterates over a list, which ends where the
     list ends: so nothing is paid for each item. Whatever thread runs when, the number of results says what
     was done.
+
+    Attributes:
+        leaving: Whether the process is to end with the unit that it runs.
     """
 
     __slots__ = (
@@ -59,6 +62,7 @@ class RunningItems:
         "_remaining",
         "_rest",
         "_unit",
+        "leaving",
     )
 
     def __init__(self, progress: memoryview) -> None:
@@ -72,12 +76,13 @@ class RunningItems:
         self._unit = 0
         self._cut = False
         self._given_back: set[int] = set()
+        self.leaving = False
 
     def next_unit(self) -> bool:
         """Come to the next unit; False if it was given back."""
         with self._lock:
             self._unit += 1
-            self._cut = False
+            self._cut = self.leaving
             if self._unit in self._given_back:
                 self._given_back.remove(self._unit)
                 return False
@@ -109,11 +114,25 @@ class RunningItems:
                     # With the lock held: else the answer to a later unit could be sent before this.
                     say_unbegun(unit)
             elif unit == self._unit:
-                self._cut = True
-                items = self._items
-                if items is not None:
-                    begun = max(len(items) - length_hint(self._remaining), 1)
-                    self._cut_at(items, begun + -begun % self._packet_tasks)
+                self._cut_here()
+
+    def leave(self) -> None:
+        """Begin nothing after the item that runs, or comes next, and have the process end. In any thread."""
+        # No lock: what a signal runs in the main thread may come here while that holds it.
+        self.leaving = True
+        self._cut_here()
+
+    def _cut_here(self) -> None:
+        self._cut = True
+        items = self._items
+        if items is None:
+            return
+        begun = max(len(items) - length_hint(self._remaining), 1)
+        end = begun + -begun % self._packet_tasks
+        self._cut_at(items, end)
+        if end == begun and self._progress[0] < 0:
+            # The item that runs is the last now, so it is known which it is.
+            self._progress[0] = self._first + begun
 
     def index(self) -> int:
         """Which item runs; while something is loaded or serialized, the one that was noted."""
@@ -123,7 +142,7 @@ class RunningItems:
         return self._first + max(len(items) - length_hint(self._remaining), 1) - 1
 
     def _cut_at(self, items: list[Any], begun: int) -> None:
-        self._rest = items[begun:]
+        self._rest += items[begun:]
         del items[begun:]
 
 

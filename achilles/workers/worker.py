@@ -142,7 +142,6 @@ class Worker:
         self._progress = memoryview(bytearray(PROGRESS_BYTES)).cast("q")
         self._calls: list[Call] = []
         self._forgetting: Call | None = None
-        self._closing = False
         self._notes_fd = -1
         self._rss_floor_bytes = 0
 
@@ -237,11 +236,11 @@ class Worker:
     def close(self, grace_s: float = 5.0) -> None:
         """Let it finish what was sent and leave; SIGTERM after ``grace_s``, SIGKILL after twice that.
 
-        Call it in the loop. ``worker_died`` follows. A grace of 0 kills at once.
+        Call it in the loop. ``worker_died`` follows. A grace of 0 kills at once. A second call may be less
+        patient than the first.
         """
-        if self._closing or self.exit_code is not None or self._process is None:
+        if self.exit_code is not None or self._process is None:
             return
-        self._closing = True
         if grace_s <= 0:
             self.kill()
             return

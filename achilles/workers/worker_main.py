@@ -50,6 +50,9 @@ If that runs, no further item of it is begun (when packets are reduced, none bey
 begun). If it was not begun it never will be: UNBEGUN, with its number in ``a``, takes the place of its
 RESULT, at once.
 
+Code of the user may have the worker leave (``achilles.workers.leaving``). Then it begins no further item
+either. LAST_RESULT takes the place of the RESULT, nothing more is read, and it ends as if told to EXIT.
+
 Every ``BaseException`` of user code is caught, SystemExit and KeyboardInterrupt too.
 
 The progress file holds four int64: index + 1 of the running item, or if that is below zero, index + 1 of an
@@ -81,6 +84,7 @@ from achilles.workers import channel
 from achilles.workers.channel import BlockingChannel
 from achilles.workers.frames import BrokenChannelError, Message
 from achilles.workers.importing import OwnModules
+from achilles.workers.leaving import become_worker
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 from achilles.workers.surroundings import Surroundings
@@ -195,6 +199,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
     os.close(progress_fd)
     progress = memoryview(progress_map).cast("q")
     running = RunningItems(progress)
+    become_worker(running.leave)
     conversation = Conversation(link)
     watched = (link.fileno(), parent_pid, _own_descriptor(notes_fd))
     start_new_thread(_heed_parent, (*watched, running, conversation))
@@ -266,7 +271,10 @@ def _serve_one(
         del payload  # while the parent is slow to read, do not hold both
         _flush_output(outputs)
         progress[0] = 0
-        conversation.send(channel.RESULT, status, number, begin, tasks, busy_ns, segments)
+        leaves = running.leaving
+        kind = channel.LAST_RESULT if leaves else channel.RESULT
+        conversation.send(kind, status, number, begin, tasks, busy_ns, segments)
+        return not leaves
     elif kind == channel.FUNCTION:
         jobs[number] = Job(a, payload, timed=bool(b))
         own_modules.job_began(a)

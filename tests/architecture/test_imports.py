@@ -38,7 +38,7 @@ LINES = [
     {"engines"},
     FEATURES,
     {"aio", "deferreds"},
-    {"compat"},
+    {"compat", "joblib"},
     {"cli", "dashboard"},
     {"__main__"},
 ]

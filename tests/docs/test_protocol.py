@@ -91,6 +91,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
     assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
+    assert f"at most {messages.MAX_EARLY_CANCELS} items" in TEXT
     assert (
         f"at most {passing.MAX_UNCLAIMED} ahead" in TEXT
         and f"{passing.MAX_UNCLAIMED} descriptors wait" in TEXT

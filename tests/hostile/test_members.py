@@ -255,3 +255,25 @@ def test_a_whole_job_is_small_and_one_parcel(victim: Cluster, stage: ExitStack) 
     controller.send(parcel(), b"args")
     controller.send(parcel(parcel=1, first=2), b"args")
     controller.refused("a whole input is one parcel")
+
+
+def test_a_controller_that_cancels_what_is_not_in_its_parcel(victim: Cluster, stage: ExitStack) -> None:
+    controller, node, work = at_work(stage, victim)
+    controller.send(wire.CancelItem(1, 0, 1, 1))
+    assert node.expect(wire.CancelItem) == wire.CancelItem(work.job, 0, 1, 1)
+    controller.send(wire.CancelItem(1, 0, 1, 2))
+    controller.refused("item 2 was cancelled, and is not in parcel 0")
+
+
+def test_items_cancelled_beforehand_reach_the_node_before_their_parcel(
+    victim: Cluster, stage: ExitStack
+) -> None:
+    controller, node = come(stage, victim, "controller"), come(stage, victim, "node")
+    submit(controller)
+    demand = controller.expect(wire.Demand)
+    for index in (1, 7):
+        controller.send(wire.CancelItem(1, 0, 1, index))
+    controller.send(parcel(demand.node), b"args")
+    job = node.expect(wire.Job).job
+    assert node.next()[0] == wire.CancelItem(job, 0, 1, 1)
+    assert isinstance(node.next()[0], wire.Parcel)

@@ -58,6 +58,23 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
         require(node.node in scheduler.jobs[job].nodes, "a job forgot a node it was introduced to")
     roomy = node.node in scheduler._roomy._by_python.get(node.python, ())
     require(roomy == (not node.draining and node.has_room()), f"room of a node is misnoted: {roomy}")
+    for group in scheduler._groups:
+        require((group in node.groups) == group.may_run_on(node), "a node is in the wrong groups")
+        require((node.node in group.nodes) == (group in node.groups), "a group misses a node")
+        if not group.jobs:
+            continue  # it is looked at again when one comes
+        roomy = node.node in group.roomy
+        above = _has_room_above(scheduler, node, group.priority)
+        expected = group in node.groups and not node.draining and above
+        require(roomy == expected, f"room of a node for priority {group.priority} is misnoted: {roomy}")
+
+
+def _has_room_above(scheduler: Scheduler, node: NodeState, priority: int) -> bool:
+    """Whether there is room when what has a lower priority counts for nothing."""
+    counting = {number for number, job in scheduler.jobs.items() if job.priority >= priority}
+    work_ns = [parcel.work_ns for (job, _), parcel in node.parcels.items() if job in counting]
+    work_ns += [asked_ns for job, asked_ns in node.reserved.items() if job in counting]
+    return node.has_room() or len(work_ns) < 2 or sum(work_ns) < node.full_ns
 
 
 def check_server_job(scheduler: Scheduler, job: JobState) -> None:
@@ -83,12 +100,14 @@ def check_server_job(scheduler: Scheduler, job: JobState) -> None:
     for number in job.nodes:
         require(job.job in scheduler.nodes[number].jobs, "a node forgot a job")
     require((job.job in scheduler._due) == job.wants_node(), "a job is due without wanting, or the reverse")
+    lowest = min(other.priority for other in scheduler.jobs.values())
+    special = job.patterns or job.slots > 1
+    require(not special or job.group is not None, "a job has no group")
+    require(job.group is not None or job.priority == lowest, "a job that comes before others has no group")
 
 
 def check_served(scheduler: Scheduler) -> None:
     """No job wants room while a node has some that the job may have."""
-    if not scheduler._roomy:
-        return
     for number in scheduler._due:
         job = scheduler.jobs[number]
         node = scheduler._roomy.first_for(job)
@@ -152,7 +171,11 @@ def check_slots(slots: Slots) -> None:
         require(parcel.kept_bytes < FLUSH_BYTES, "results are kept too long")
     require(where.keys() == slots.pieces.keys(), f"pieces strayed: {where.keys() ^ slots.pieces.keys()}")
     require(all(count == 1 for count in where.values()), "a piece is in two places")
-    require(
-        not (slots._roomy.idle and any(job.waiting for job in slots.jobs.values())),
-        "a worker idles beside work",
-    )
+    idle = sum(not worker.pieces and not worker.stopping for worker in slots.workers.values())
+    held = sum(worker.slots - 1 for worker in slots.workers.values() if worker.pieces)
+    require(slots._roomy.idle == max(idle - held, 0), "workers that are held are miscounted")
+    waiting = [job for job in slots.jobs.values() if job.waiting and job.slots <= len(slots.workers)]
+    highest = max((job.priority for job in waiting), default=0)
+    # All others may wait for somebody who needs several workers at once.
+    most = max((job.slots for job in waiting if job.priority == highest), default=1)
+    require(not waiting or slots._roomy.idle < most, "a worker idles beside work")

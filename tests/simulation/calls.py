@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from achilles.core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from achilles.core.submission import DrawPlan, Submission
+from achilles.engines.cancelled_items import CancelledItems
 from tests.simulation.reading import Results
 from tests.simulation.scenario import JobPlan
 
@@ -42,6 +43,8 @@ class Call:
     def __init__(self, plan: JobPlan) -> None:
         self.plan = plan
         self.brain = Submission(plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes)
+        self.cancelled = CancelledItems(self.brain)
+        self.never: set[int] = set()  # items that were cancelled before they were drawn
         self.parcels: dict[int, Parcel] = {}
         self.results: dict[tuple[int, int], list[Results]] = {}  # by parcel and attempt
         self.failed: set[int] = set()

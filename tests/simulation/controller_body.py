@@ -68,6 +68,20 @@ class ControllerBody(Peer):
         self._hear(call, ev.InputStarted(plan.lists is not None, tasks, plan.task_bytes if tasks else None))
         if plan.cancel_ns is not None:
             self.world.at(plan.cancel_ns, self._leave, call)
+        for after_ns, index in plan.cancels:
+            self.world.after(after_ns, self._cancel_item, call, index)
+
+    def _cancel_item(self, call: Call, index: int) -> None:
+        if call.state == "runs":
+            if index >= call.brain.tasks_drawn:
+                call.never.add(index)
+            for parcel, attempt in call.cancelled.add(index):
+                self._tell_cancelled(call, parcel, attempt, index)
+
+    def _tell_cancelled(self, call: Call, parcel: int, attempt: int, index: int) -> None:
+        if (connection := self.connection) is not None:
+            server = connection.server
+            connection.up.post(server.item_cancelled, connection, call.plan.job, parcel, attempt, index)
 
     def _leave(self, call: Call) -> None:
         if call.state == "runs":
@@ -88,11 +102,14 @@ class ControllerBody(Peer):
             case ev.SendParcel(number, node, attempt):
                 assert connection is not None, "a parcel is sent to nobody"
                 parcel = replace(call.parcels[number], attempt=attempt, node=node)
+                for index in call.cancelled.of_parcel(number):
+                    self._tell_cancelled(call, number, attempt, index)
                 connection.up.post(connection.server.parcel_arrived, connection, parcel)
             case ev.DropResults(number, attempt):
                 del call.results[number, attempt]
             case ev.DropUnits(number):
                 del call.parcels[number]
+                call.cancelled.done(number)
             case ev.Deliver():
                 self._deliver(call, command)
             case ev.EndInput():
@@ -219,9 +236,8 @@ class ControllerBody(Peer):
             for part in results
             if (part.first < end and part.first + part.tasks > first) or not parcel_tasks
         ]
-        check_parcel(
-            call.plan, (first, command.tasks, packet_tasks), parts, complete and number in call.failed
-        )
+        shape = (first, command.tasks, packet_tasks)
+        check_parcel(call.plan, shape, parts, complete and number in call.failed, call.never)
         call.unread.append((number, command.tasks))
         self._read(call)
 

@@ -144,15 +144,14 @@ def check_end(world: World) -> None:
 
 def _check_waits(world: World, call: Call) -> None:
     plan = call.plan
-    nodes = [node for node in world.server.brain.nodes.values() if not node.draining]
+    server = world.server
+    nodes = [node for node in server.brain.nodes.values() if not node.draining]
     if plan.stop_reading_after is not None and call.read >= plan.stop_reading_after:
         return
-    if plan.python is not None and nodes:
-        require(
-            any(node.python == plan.python for node in world.server.brain.nodes.values()),
-            f"job {plan.job} waits for a Python that no node has, and is not told",
-        )
-    eligible = [node for node in nodes if plan.python in (None, node.python)]
+    if nodes:
+        able = any(plan.may_run_on(server.plan_of(number)) for number in server.brain.nodes)
+        require(able, f"job {plan.job} waits for a node that can run it, and is not told")
+    eligible = [node for node in nodes if plan.may_run_on(server.plan_of(node.node))]
     require(
         not eligible, f"job {plan.job} hangs: {len(call.seen)} parcels of {call.brain._next_parcel} delivered"
     )

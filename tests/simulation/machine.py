@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from achilles.core import slots_events as ev
 from tests.simulation.calls import Parcel
@@ -32,6 +32,9 @@ class Worker:
         self.item_ns = 0.0
         self.stuck_at: int | None = None  # the item without end that it runs, or will
         self.done: int | None = None  # so many items are run, and the others given back
+        self.noted = False  # whether it is known exactly which item it is at
+        self.ran = 0  # items of jobs after some of which it leaves
+        self.leaves = False  # whether it will after these items
 
     def running(self, now_ns: int) -> tuple[int, int, int] | None:
         """The job, the item that it is at, and when it began that (0: not known)."""
@@ -89,6 +92,8 @@ class Machine:
             assert at == command.first + command.tasks
             offset, length = command.first - parcel.first, parcel.packet_tasks
             assert offset % length == 0 and command.tasks <= length
+        if not worker.alive:
+            return  # it leaves, which is not known yet
         worker.queue.append((command, plan))
         if len(worker.queue) == 1:
             self._begin(worker)
@@ -99,10 +104,18 @@ class Machine:
         worker.started_ns = self.world.now_ns
         worker.item_ns = 0.0
         worker.stuck_at = worker.done = None
+        worker.noted = worker.leaves = False
         if isinstance(command, ev.RunPiece):
             factor = self.world.rng.lognormvariate(0.0, plan.spread) if plan.spread else 1.0
             worker.item_ns = plan.task_ns * self.plan.slowness * factor
             start, end = command.first + command.skip, command.first + command.skip + command.tasks
+            if plan.leave_every and end > start:
+                leaves_at = start + max(plan.leave_every - worker.ran, 1)
+                leaves_at += -(leaves_at - start) % max(command.packet_tasks, 1)
+                worker.leaves = leaves_at <= end
+                if leaves_at < end:
+                    worker.done = leaves_at - start
+                    end = leaves_at
             last = min((index for index in plan.killers | plan.hangs if start <= index < end), default=None)
             if last is not None:
                 worker.stuck_at = last
@@ -127,14 +140,18 @@ class Machine:
                 worker.queue.remove(waits)
                 self.world.after(PIPE_NS, self._hear_unbegun, worker.number, piece)
             return
-        if worker.done is not None:
+        if worker.done is not None and not worker.leaves:
             return
         assert isinstance(command, ev.RunPiece)
         start = command.first + command.skip
         done = running[1] + 1 - start
+        worker.noted = done % max(command.packet_tasks, 1) == 0
         done += -done % max(command.packet_tasks, 1)
-        if done >= command.tasks or (worker.stuck_at is not None and worker.stuck_at < start + done):
+        if done >= (worker.done or command.tasks):
             return
+        if worker.stuck_at is not None and worker.stuck_at < start + done:
+            return
+        worker.leaves = False
         worker.done = done
         worker.stuck_at = None
         worker.run += 1
@@ -161,8 +178,16 @@ class Machine:
             size_bytes = values * plan.result_bytes
             reduced = bool(command.packet_tasks)
             result = Results(plan, start, tasks, int(bool(failing)), 0, size_bytes, reduced=reduced)
-        self.world.after(PIPE_NS, self._hear_finished, worker.number, command.piece, result, busy_ns, tasks)
         worker.run += 1
+        worker.ran += tasks if plan.leave_every else 0
+        answer = (worker.number, command.piece, result, busy_ns, tasks)
+        if worker.leaves:
+            worker.alive = False
+            worker.queue.clear()
+            self.world.after(PIPE_NS, self._hear_last, *answer)
+            self.world.after(PIPE_NS + self.world.rng.randrange(20 * MS), self._died, worker, None)
+            return
+        self.world.after(PIPE_NS, self._hear_finished, *answer)
         if worker.queue:
             self._begin(worker)
 
@@ -170,6 +195,10 @@ class Machine:
         self.kept[piece] = result
         answer = (worker, piece, result.status, busy_ns, result.size_bytes, tasks)
         self._hear(ev.PieceFinished(self.world.now_ns, *answer))
+
+    def _hear_last(self, worker: int, *answer: Any) -> None:
+        self._hear(ev.WorkerLeaving(self.world.now_ns, worker))
+        self._hear_finished(worker, *answer)
 
     def _hear_unbegun(self, worker: int, piece: int) -> None:
         self._hear(ev.PieceFinished(self.world.now_ns, worker, piece, 0, 0, 0, 0))
@@ -204,7 +233,14 @@ class Machine:
         """Read what the worker notes of its item in shared memory."""
         running = worker.running(self.world.now_ns)
         job, index, since_ns = (0, None, 0) if running is None else running
-        self._hear(ev.WorkerSeen(self.world.now_ns, worker.number, job, index, since_ns))
+        exact = True
+        if worker.queue and isinstance(command := worker.queue[0][0], ev.RunPiece) and index is not None:
+            notes_each = command.singly or worker.queue[0][1].limit_ns or worker.item_ns > GULP_NS
+            exact = bool(notes_each) or worker.noted or self.world.chance(0.2)
+            if not exact:
+                index -= self.world.rng.randrange(min(index - command.first - command.skip, 1023) + 1)
+                since_ns = 0
+        self._hear(ev.WorkerSeen(self.world.now_ns, worker.number, job, index, since_ns, exact))
 
     def _check_limit(self, worker: Worker) -> None:
         """A worker that is stopped for its item's time was found in time."""

@@ -86,7 +86,8 @@ class NodeBody(Machine, Peer):
         """A job's function comes."""
         assert job not in self.plans, "a job was introduced twice"
         self.plans[job] = plan
-        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns))
+        needs = (plan.priority, plan.slots)
+        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs))
 
     def parcel(self, job: int, parcel: Parcel) -> None:
         """Work comes."""
@@ -109,6 +110,10 @@ class NodeBody(Machine, Peer):
         """Another node was faster."""
         self._hear(ev.ParcelAbandoned(self.world.now_ns, key))
 
+    def cancel_item(self, key: tuple[int, int, int], index: int) -> None:
+        """An item is not wanted any more."""
+        self._hear(ev.ItemCancelled(self.world.now_ns, key, index))
+
     def forget(self, job: int) -> None:
         """A job is over."""
         if self.plans.pop(job, None) is not None:
@@ -121,8 +126,10 @@ class NodeBody(Machine, Peer):
         self.world.touch(self)
         if isinstance(event, ev.WorkerDied) and event.running is None:
             self._count_death_before_begin(event.worker)
-        for command in self.brain.handle(event):
+        commands = self.brain.handle(event)
+        for command in commands:
             self._do(command)
+        self._check_order(commands)
         if isinstance(event, ev.PieceFinished) and event.piece not in self.brain.pieces:
             self.kept.pop(event.piece, None)
         if self.draining and not self.brain.parcels:
@@ -166,6 +173,9 @@ class NodeBody(Machine, Peer):
                 plan = self.last_died.queue[0][1]
                 assert plan.limit_ns == limit_ns
                 self.kept[piece] = Results(plan, index, -1, 2, 0, 100, timeout_of=index)
+            case ev.ReportCancelled(piece, index):
+                # Nor does this one say whose it is.
+                self.kept[piece] = Results(None, index, -1, 2, 0, 100, cancelled_of=index)
             case ev.DropParcel(key):
                 del self.parcels[key]
             case ev.DropPiece(piece):
@@ -176,6 +186,18 @@ class NodeBody(Machine, Peer):
                 self.world.after(0, self._look_at, self.workers[worker])
             case ev.WakeAt(at_ns):
                 self.world.at(at_ns, lambda: self._hear(ev.TimePassed(self.world.now_ns)))
+
+    def _check_order(self, commands: list[ev.Command]) -> None:
+        """Nobody is served before who has a higher priority, and tasks take no more slots than there are."""
+        waiting = [job for job in self.brain.jobs.values() if job.waiting]
+        for command in commands:
+            if isinstance(command, ev.RunPiece | ev.RunReduce):
+                priority = self.plans[command.key[0]].priority
+                for job in waiting:
+                    fits = job.slots <= len(self.brain.workers)
+                    assert job.priority <= priority or not fits, "somebody is served before his turn"
+        taken = sum(worker.queue[0][1].slots for worker in self.workers.values() if worker.queue)
+        assert taken <= self.plan.cpu_count, f"tasks take {taken} slots of {self.plan.cpu_count}"
 
     def _stop(self, worker: Worker) -> None:
         if self.brain.workers[worker.number].overdue is not None:
@@ -189,6 +211,7 @@ class NodeBody(Machine, Peer):
             kept = self.kept[piece]
             if kept.tasks < 0:
                 kept.first, kept.tasks = first, tasks
+                kept.of = kept.of or self.plans[key[0]]
             assert (kept.first, kept.tasks, kept.status) == (first, tasks, status)
             kept.busy_us = busy_us
             results.append(kept)

@@ -11,7 +11,7 @@ from tests.simulation.scenario import JobPlan
 class Results:
     """One segment: a range of tasks and what became of it."""
 
-    of: JobPlan  # the job whose function made it
+    of: JobPlan | None  # the job whose function made it
     first: int
     tasks: int
     status: int
@@ -20,6 +20,12 @@ class Results:
     reduced: bool = False  # one value for each packet of the range
     death_of: int | None = None  # the item that killed its workers
     timeout_of: int | None = None  # the item that ran too long
+    cancelled_of: int | None = None  # the item that nobody wants any more
+
+    @property
+    def failed(self) -> tuple[int | None, ...]:
+        """The item that failed by itself, if there is one."""
+        return self.death_of, self.timeout_of, self.cancelled_of
 
 
 def within(part: Results, first: int, end: int, packet_tasks: int) -> Results:
@@ -34,8 +40,13 @@ def within(part: Results, first: int, end: int, packet_tasks: int) -> Results:
     return replace(part, first=start, tasks=stop - start)
 
 
-def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool) -> None:
-    """Every task of the parcel exactly once; every packet reduced, or failed for a stated cause."""
+def check_parcel(
+    job: JobPlan, shape: tuple[int, int, int], results: list[Results], failed: bool, never: set[int]
+) -> None:
+    """Every task of the parcel exactly once; every packet reduced, or failed for a stated cause.
+
+    Items that were ``never`` to be run were not.
+    """
     first, tasks, packet_tasks = shape
     if failed:
         return
@@ -54,15 +65,19 @@ def check_parcel(job: JobPlan, shape: tuple[int, int, int], results: list[Result
             )
     assert at == first + tasks, f"results end at {at}, not at {first + tasks}"
     assert ordered, "delivered without any result"
-    for index in job.killers | (job.hangs if job.limit_ns else frozenset()):
+    for index in job.killers | job.hangs:
         if first <= index < first + tasks:
-            blamed = [part for part in ordered if index in (part.death_of, part.timeout_of)]
+            blamed = [part for part in ordered if index in part.failed]
             assert [(part.first, part.tasks, part.status) for part in blamed] == [(index, 1, 2)], (
                 f"item {index} must fail, and is not the one that did"
             )
     for part in ordered:
+        here = range(part.first, part.first + part.tasks)
+        assert part.cancelled_of is not None or never.isdisjoint(here), "an item was run in spite of all"
         if part.timeout_of is not None:
             assert part.timeout_of in job.hangs and part.tasks == 1, "an item in time was stopped"
+        if part.cancelled_of is not None:
+            assert part.cancelled_of in job.cancelled and part.tasks == 1, "a wanted item was cancelled"
     if not job.reduces:
         assert not any(part.reduced for part in ordered)
         return

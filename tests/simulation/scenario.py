@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -50,6 +51,8 @@ class NodePlan:
     drain_ns: int | None = None
     grace_ns: int = SECOND  # after it began to drain, it leaves
     kills_ns: list[int] = field(default_factory=list)  # a worker is killed at these times
+    names: tuple[str, ...] = ()
+    shares_slots: bool = True
 
 
 @dataclass
@@ -82,6 +85,24 @@ class JobPlan:
     stop_reading_after: int | None = None  # parcels; then the reader stands still for good
     leave_after: int | None = None  # parcels; then the reader leaves
     cancel_ns: int | None = None
+    priority: int = 0
+    nodes: tuple[str, ...] = ()
+    slots: int = 1
+
+    def may_run_on(self, node: NodePlan) -> bool:
+        """Whether a machine has what it needs; said here again, in other words than the brain's."""
+        names = [name.lower() for name in node.names]
+        named = not self.nodes or any(fnmatchcase(name, of.lower()) for name in names for of in self.nodes)
+        fits = self.slots == 1 or (node.shares_slots and self.slots <= node.cpu_count)
+        return named and fits and self.python in (None, node.python)
+
+    leave_every: int = 0  # a worker that has run so many of its items leaves
+    cancels: list[tuple[int, int]] = field(default_factory=list)  # when, which item
+
+    @property
+    def cancelled(self) -> set[int]:
+        """The items that are cancelled at some time."""
+        return {index for _, index in self.cancels}
 
 
 @dataclass
@@ -128,13 +149,34 @@ def small(seed: int) -> Scenario:
         _job(rng, number, rng.choice(controllers).controller, pythons, calm)
         for number in range(rng.choice([1, 1, 2, 3]))
     ]
+    extra = random.Random(-1 - seed)
+    for job in jobs:
+        _leave_and_cancel(extra, job)
     restarts = []
     if not calm and rng.random() < 0.25:
         restarts = [
             Restart(rng.randrange(300 * MS), rng.choice([MS, 50 * MS, 400 * MS]))
             for _ in range(rng.choice([1, 1, 2]))
         ]
-    return Scenario(seed, nodes, controllers, jobs, rng.choice([2, 3, 3]), restarts)
+    scenario = Scenario(seed, nodes, controllers, jobs, rng.choice([2, 3, 3]), restarts)
+    _give_needs(scenario)
+    return scenario
+
+
+def _give_needs(scenario: Scenario) -> None:
+    """Names for machines; and in half of the worlds priorities, and jobs that not every machine may run."""
+    rng = random.Random(~scenario.seed)
+    for node in scenario.nodes:
+        name = rng.choice(["alice", "Bob", "gpu"])
+        name = f"{name}{node.node}" if rng.random() < 0.7 else name
+        node.names = (name, f"10.0.{node.node % 2}.{node.node}")
+        node.shares_slots = rng.random() < 0.9
+    if rng.random() < 0.5:
+        return
+    for job in scenario.jobs:
+        job.priority = rng.choice([0, 0, 0, 5, 5, -3, 1000])
+        job.nodes = rng.choice([(), (), (), ("gpu*",), ("a*", "BOB"), ("10.0.0.*",), ("nobody", "bob?")])
+        job.slots = rng.choice([1, 1, 1, 2, 3, 4])
 
 
 def _cut(rng: random.Random, begin_ns: int = 0) -> Cut:
@@ -226,6 +268,17 @@ def _job(
     return job
 
 
+def _leave_and_cancel(rng: random.Random, job: JobPlan) -> None:
+    """Workers that leave, and items that nobody wants any more; some of these would never end."""
+    if rng.random() < 0.3:
+        job.leave_every = rng.choice([1, 3, 10])
+    if job.tasks and rng.random() < 0.3:
+        indices = {rng.randrange(job.tasks) for _ in range(rng.choice([1, 3, 20]))}
+        job.cancels = [(rng.choice([0, rng.randrange(200 * MS)]), index) for index in sorted(indices)]
+        if not job.limit_ns and rng.random() < 0.6:
+            job.hangs |= indices - job.killers
+
+
 def wide(seed: int, node_count: int, job_count: int = 5, tasks: int = 2_000) -> Scenario:
     """Many machines at once, some lost, some late; the server is lost in every third."""
     rng = random.Random(seed)
@@ -271,5 +324,10 @@ def crowd(seed: int, job_count: int = 300) -> Scenario:
         _job(rng, number, rng.randrange(20), [(3, 11)], calm=rng.random() < 0.7)
         for number in range(job_count)
     ]
+    extra = random.Random(-1 - seed)
+    for job in jobs:
+        _leave_and_cancel(extra, job)
     restarts = [Restart(rng.randrange(20 * MS, 300 * MS), 50 * MS)] if rng.random() < 0.5 else []
-    return Scenario(seed, nodes, controllers, jobs, restarts=restarts)
+    scenario = Scenario(seed, nodes, controllers, jobs, restarts=restarts)
+    _give_needs(scenario)
+    return scenario

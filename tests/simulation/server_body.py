@@ -16,6 +16,7 @@ from tests.simulation.calls import Call, Parcel
 from tests.simulation.connections import Connection
 from tests.simulation.node_body import NodeBody
 from tests.simulation.reading import Results
+from tests.simulation.scenario import NodePlan
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -71,7 +72,9 @@ class ServerBody:
             return
         plan = connection.peer.plan
         self.connections[connection.number] = connection
-        self.hear(ev.NodeJoined(self.world.now_ns, connection.number, plan.cpu_count, plan.python))
+        joined = ev.NodeJoined(self.world.now_ns, connection.number, plan.cpu_count, plan.python)
+        joined.names, joined.shares_slots = plan.names, plan.shares_slots
+        self.hear(joined)
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -108,6 +111,9 @@ class ServerBody:
                 plan.weight,
                 speculate=plan.speculate,
                 tasks=plan.tasks or 0 if plan.says_tasks else 0,
+                priority=plan.priority,
+                nodes=plan.nodes,
+                slots=plan.slots,
             )
         )
 
@@ -141,6 +147,12 @@ class ServerBody:
         if number is not None:
             self.hear(ev.JobCancelled(self.world.now_ns, number))
 
+    def item_cancelled(self, connection: Connection, job: int, parcel: int, attempt: int, index: int) -> None:
+        """Nobody wants an item any more."""
+        number = self.numbers.get((connection.number, job))
+        if number is not None:
+            self.hear(ev.ItemCancelled(self.world.now_ns, number, parcel, attempt, index))
+
     # What the brain decides.
 
     def hear(self, event: ev.Event, carried: Any = None) -> None:
@@ -172,7 +184,7 @@ class ServerBody:
                 world.at(at_ns, self._wake)
             case ev.Demand(_, job, node, cpu_count, packets):
                 assert packets >= 1
-                assert cpu_count == self.brain.nodes[node].cpu_count
+                assert cpu_count == self.plan_of(node).cpu_count // self.calls[job][0].plan.slots
                 self._served(job, node)
                 self._tell_controller(job, "granted", node, cpu_count, packets)
             case ev.Resend(_, job, parcel, attempt, node, beside):
@@ -181,6 +193,7 @@ class ServerBody:
                 self._tell_controller(job, "resend", parcel, attempt, node, beside)
             case ev.SendParcel(node, job, parcel, attempt):
                 assert isinstance(carried, Parcel) and carried.parcel == parcel
+                assert carried.plan.may_run_on(self.plan_of(node)), "a parcel goes where it may not"
                 attempts = self.sent.setdefault((job, parcel), {})
                 assert attempt not in attempts, "one attempt was handed out twice"
                 attempts[attempt] = node
@@ -194,6 +207,9 @@ class ServerBody:
                     self._tell_node(node, "ask_back", (job, parcel, attempt))
             case ev.Abandon(node, job, parcel, attempt):
                 self._tell_node(node, "abandon", (job, parcel, attempt))
+            case ev.CancelItem(node, job, parcel, attempt, index):
+                assert self.sent.get((job, parcel), {}).get(attempt, node) == node
+                self._tell_node(node, "cancel_item", (job, parcel, attempt), index)
             case ev.IntroduceJob(node, job):
                 self._tell_node(node, "introduce", job, self.calls[job][0].plan)
             case ev.ForgetJob(node, job):
@@ -206,15 +222,22 @@ class ServerBody:
                 assert lost >= self.brain.max_attempts, f"given up after {lost} lost nodes"
                 self._tell_controller(job, "parcel_failed", parcel)
             case ev.FailJob(_, job, code, _):
-                assert code == "version"
-                wanted = self.calls[job][0].plan.python
-                assert all(node.python != wanted for node in self.brain.nodes.values())
+                plan = self.calls[job][0].plan
+                assert not any(plan.may_run_on(self.plan_of(node)) for node in self.brain.nodes)
+                unknown = all(node.python != plan.python for node in self.brain.nodes.values())
+                assert code == ("version" if plan.python is not None and unknown else "nodes")
                 for body in world.nodes.values():
                     returning = body.state == "runs" and body.comes_back and body.connection is None
-                    assert not (returning and body.plan.python == wanted), (
+                    assert not (returning and plan.may_run_on(body.plan)), (
                         "a job is refused while a node that can run it is on its way back"
                     )
                 self._tell_controller(job, "failed")
+
+    def plan_of(self, node: int) -> NodePlan:
+        """The machine behind a connection."""
+        peer = self.connections[node].peer
+        assert isinstance(peer, NodeBody)
+        return peer.plan
 
     def _tell_controller(self, job: int, what: str, *args: Any) -> None:
         call, connection = self.calls[job]
@@ -246,7 +269,7 @@ class ServerBody:
 
     def _served(self, job: int, node: int) -> None:
         self.wanting.pop(job, None)
-        python = self.brain.nodes[node].python
+        served = self.brain.jobs[job].priority if job in self.brain.jobs else 0
         for other, wanting in self.wanting.items():
             state = self.brain.jobs.get(other)
             if state is None:
@@ -254,5 +277,5 @@ class ServerBody:
             if len(state.parcels) > len(state.lost) or state.open_demands:
                 wanting.passed = 0  # something of it runs, or it was asked and has not answered
                 wanting.since_ns = self.world.now_ns
-            elif state.python in (None, python):
+            elif state.priority >= served and self.calls[other][0].plan.may_run_on(self.plan_of(node)):
                 wanting.passed += 1

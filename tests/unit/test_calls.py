@@ -63,7 +63,7 @@ class LeadingEngine(FailingEngine):
         job.nodes_changed(1)
         job.granted(0, 1, 1)
 
-    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> None:
+    def send_parcel(self, job: Job, parcel: int, attempt: int, node: int, draw: Draw, _: object) -> None:
         assert self.leads == draw.ended
         self.sent.append((parcel, draw.first, draw.tasks))
         if draw.ended:

@@ -212,10 +212,18 @@ class Cluster:
         return server
 
     def start_node(
-        self, cpu_count: int, *, wait: bool = True, more: str = "", port: int | None = None, **options: Any
+        self,
+        cpu_count: int,
+        *,
+        wait: bool = True,
+        more: str = "",
+        port: int | None = None,
+        name: str | None = None,
+        **options: Any,
     ) -> Party:
-        """A node, once it has joined."""
-        code = NODE.format(port=self.port if port is None else port, cpu_count=cpu_count, more=more)
+        """A node, once it has joined; perhaps one that believes that its machine has another name."""
+        code = "" if name is None else f"import socket\nsocket.gethostname = lambda: {name!r}\n"
+        code += NODE.format(port=self.port if port is None else port, cpu_count=cpu_count, more=more)
         node = Party(["-c", code], place=self.place, **{**self.variables, **options})
         self.nodes.append(node)
         if wait:

@@ -75,6 +75,16 @@ def after_gate(item: tuple[str, int]) -> tuple[int, int]:
     return os.getppid(), number
 
 
+def between_marks(item: tuple[str, int]) -> tuple[int, int]:
+    """Leave a mark at the beginning and one at the end; tell which node ran it."""
+    path, number = item
+    for mark in ("+", "-"):
+        with Path(path).open("a") as marks:
+            marks.write(f"{mark} {os.getppid()} {number}\n")
+        time.sleep(0.01 if mark == "+" else 0)
+    return os.getppid(), number
+
+
 def pid_after(wait_s: float) -> int:
     time.sleep(wait_s)
     return os.getpid()

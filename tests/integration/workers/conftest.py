@@ -47,7 +47,8 @@ class Parent:
         elif kind == channel.UNBEGUN:
             self.said.put(("unbegun", a))
         else:
-            self.said.put(("result", worker, status, job, a, b, c, mapped(payload)))
+            name = "last result" if kind == channel.LAST_RESULT else "result"
+            self.said.put((name, worker, status, job, a, b, c, mapped(payload)))
 
     def worker_died(self, worker: Worker, exit_code: int) -> None:
         self.said.put(("died", worker, exit_code))

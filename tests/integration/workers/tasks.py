@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 
+from achilles.workers.leaving import leave_after_this_item
+
 
 def square(x):
     return x * x
@@ -147,3 +149,9 @@ class Mourned:
     def __del__(self):
         if os.getpid() != self.home:
             open(self.path, "w").close()
+
+
+def leave_at_two(x):
+    if x == 2:
+        leave_after_this_item()
+    return x

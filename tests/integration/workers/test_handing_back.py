@@ -89,3 +89,15 @@ def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent
         assert done or unit > latest, (unit, latest)
         latest = unit if done else latest
     assert all(0 <= done <= 300 for _, done in answers)
+
+
+def test_a_worker_that_leaves_answers_what_it_ran_and_ends_by_itself(parent) -> None:
+    worker = parent.worker()
+    parent.function(worker, tasks.leave_at_two)
+    parent.unit(worker, [0, 1, 2, 3, 4], first=10)
+    parent.unit(worker, [5], first=15)  # which it does not read
+    said, _, status, job, first, done, _, _ = parent.next()
+    assert (said, status, job, first, done) == ("last result", channel.OK, 1, 10, 3)
+    assert parent.next() == ("died", worker, 0)
+    assert worker.progress() == 0
+    assert parent.said.empty()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,134 +12,34 @@ from achilles.core.scheduler import STALE_NS, Scheduler
 from achilles.errors import ProtocolError
 from tests.simulation.books import check_scheduler
 from tests.unit.core.any_order import ANY_ORDER, memory_of
+from tests.unit.core.scheduler_world import Job, Parcel, World
 
 MIB = 1024 * 1024
 PYTHONS = [(3, 11), (3, 12)]
+NAMES = [("alice", "10.0.0.1"), ("bob", "10.0.0.2"), ()]
 MAX_NODES = 6
 MAX_JOBS = 4
 
 
-@dataclass
-class Parcel:
-    """A parcel as its controller and its nodes know it."""
-
-    first: int
-    tasks: int
-    size_bytes: int
-    attempts: dict[int, int] = field(default_factory=dict)  # sent as this attempt -> to this node
-    losses: int = 0
-    current: int = 0  # the attempt that counts, 0 while it is on no node
-    missing: list[tuple[int, int]] = field(default_factory=list)  # of the current attempt
-
-
-@dataclass
-class Job:
-    """A job as its controller knows it."""
-
-    chunksize: int
-    python: tuple[int, int] | None
-    demands: list[ev.Demand] = field(default_factory=list)
-    resends: list[ev.Resend] = field(default_factory=list)
-    parcels: dict[int, Parcel] = field(default_factory=dict)  # not done
-    done: dict[int, Parcel] = field(default_factory=dict)
-    next_parcel: int = 0
-    next_index: int = 0
-    ended: bool = False
-
-
-class SchedulerMachine(RuleBasedStateMachine):
+class SchedulerMachine(World, RuleBasedStateMachine):
     """Everybody around a scheduler."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_ns = 1
-        self.cpu_counts: dict[int, int] = {}
-        self.pythons: dict[int, tuple[int, int]] = {}
-        self.draining: set[int] = set()
-        self.jobs: dict[int, Job] = {}
-        self.introduced: set[tuple[int, int]] = set()
-        self.asked_back: list[ev.TakeBack] = []
-        self.asked_ns: dict[tuple[int, int], int] = {}  # when a job was last asked on behalf of a node
-        self.serial = 0
-        self.carried: tuple[int, int] | None = None
 
     @initialize(max_attempts=st.integers(1, 3))
     def start(self, max_attempts: int) -> None:
         self.brain = Scheduler(max_attempts)
-        self.node_joins(2, PYTHONS[0])
-        self.job_is_submitted(1, None, 1.0)
-
-    def hear(self, kind: Any, *args: Any, **named: Any) -> list[ev.Command]:
-        commands = self.brain.handle(kind(self.now_ns, *args, **named))
-        for command in commands:
-            self.obey(command)
-        return commands
-
-    def obey(self, command: ev.Command) -> None:
-        match command:
-            case ev.Demand(_, number, node, cpu_count, packets):
-                job = self.jobs[number]
-                assert node in self.cpu_counts and node not in self.draining and packets >= 1
-                assert cpu_count == self.cpu_counts[node]
-                assert job.python in (None, self.pythons[node]) and not job.ended
-                job.demands.append(command)
-                self.asked_ns[number, node] = self.now_ns
-            case ev.Resend(_, number, parcel, attempt, node):
-                assert node in self.cpu_counts and node not in self.draining
-                assert self.jobs[number].python in (None, self.pythons[node])
-                assert attempt not in self.jobs[number].parcels[parcel].attempts
-                self.jobs[number].resends.append(command)
-            case ev.SendParcel(node, number, parcel, attempt):
-                assert self.carried == (number, parcel), "another parcel than the one that came is sent on"
-                assert node in self.cpu_counts and node not in self.draining
-                assert (node, number) in self.introduced
-                known = self.jobs[number].parcels[parcel]
-                assert attempt not in known.attempts, "one attempt is handed out twice"
-                known.attempts[attempt] = node
-                known.current = attempt
-                known.missing = [(known.first, known.tasks)]
-            case ev.IntroduceJob(node, number):
-                assert (node, number) not in self.introduced
-                self.introduced.add((node, number))
-            case ev.ForgetJob(node, number):
-                self.introduced.remove((node, number))
-            case ev.TakeBack(node, number, parcel, attempt):
-                known = self.jobs[number].parcels[parcel]
-                assert known.current == attempt and known.attempts[attempt] == node
-                self.asked_back.append(command)
-            case ev.FailParcel(_, number, parcel, _):
-                known = self.jobs[number].parcels.pop(parcel)
-                assert known.losses >= self.brain.max_attempts
-                self.jobs[number].done[parcel] = known
-            case ev.FinishJob(_, number):
-                job = self.jobs.pop(number)
-                assert job.ended and not job.parcels, "a job is finished before all is done"
-            case ev.FailJob(_, number, code, _):
-                job = self.jobs.pop(number)
-                assert code == "version" and self.pythons
-                assert job.python not in self.pythons.values()
-
-    def pick(self, data: st.DataObject, things: Any) -> Any:
-        return data.draw(st.sampled_from(sorted(things) if isinstance(things, dict | set) else things))
-
-    def out(self) -> list[tuple[int, int]]:
-        """Parcels that lie at a node."""
-        return [
-            (number, parcel)
-            for number, job in self.jobs.items()
-            for parcel, known in job.parcels.items()
-            if known.current
-        ]
+        self.node_joins(2, PYTHONS[0], NAMES[0])
+        self.job_is_submitted(1, None, 1.0, 0, None, 1)
 
     # Honest peers.
 
     @precondition(lambda self: len(self.cpu_counts) < MAX_NODES)
-    @rule(cpu_count=st.sampled_from([1, 2, 8]), python=st.sampled_from(PYTHONS))
-    def node_joins(self, cpu_count: int, python: tuple[int, int]) -> None:
+    @rule(cpu_count=st.sampled_from([1, 2, 8]), python=st.sampled_from(PYTHONS), names=st.sampled_from(NAMES))
+    def node_joins(self, cpu_count: int, python: tuple[int, int], names: tuple[str, ...]) -> None:
         self.serial += 1
         self.cpu_counts[self.serial] = cpu_count
         self.pythons[self.serial] = python
-        self.hear(ev.NodeJoined, self.serial, cpu_count, python)
+        self.names[self.serial] = names
+        self.hear(ev.NodeJoined, self.serial, cpu_count, python, names=names)
 
     @precondition(lambda self: len(self.cpu_counts) > 1)
     @rule(data=st.data())
@@ -168,11 +67,24 @@ class SchedulerMachine(RuleBasedStateMachine):
         chunksize=st.sampled_from([1, 3]),
         python=st.sampled_from([None, None, *PYTHONS]),
         weight=st.sampled_from([1.0, 3.0]),
+        priority=st.sampled_from([0, 0, 0, 7, -7]),
+        name=st.sampled_from([None, None, "alice", "10.0.0.2"]),
+        slots=st.sampled_from([1, 1, 2, 3]),
     )
-    def job_is_submitted(self, chunksize: int, python: tuple[int, int] | None, weight: float) -> None:
+    def job_is_submitted(
+        self,
+        chunksize: int,
+        python: tuple[int, int] | None,
+        weight: float,
+        priority: int,
+        name: str | None,
+        slots: int,
+    ) -> None:
         self.serial += 1
-        self.jobs[self.serial] = Job(chunksize, python)
-        self.hear(ev.JobSubmitted, self.serial, 0, chunksize, python, weight)
+        self.jobs[self.serial] = Job(chunksize, python, name, slots)
+        patterns = () if name is None else ("nobody", f"{name[:2]}*{name[-1]}".upper())
+        needs = {"priority": priority, "nodes": patterns, "slots": slots}
+        self.hear(ev.JobSubmitted, self.serial, 0, chunksize, python, weight, **needs)
 
     @precondition(lambda self: any(job.demands for job in self.jobs.values()))
     @rule(data=st.data(), size_bytes=st.sampled_from([0, 100, 40 * MIB]), twice=st.booleans())
@@ -262,6 +174,21 @@ class SchedulerMachine(RuleBasedStateMachine):
             ev.ResultsArrived, node, number, parcel, attempt, [(first, tasks, status, busy_us)]
         )
         assert ev.ForwardResults(0, number, parcel, attempt) in commands
+
+    @precondition(lambda self: any(job.parcels for job in self.jobs.values()))
+    @rule(data=st.data(), attempt=st.integers(1, 4), place=st.integers(-1, 3))
+    def item_is_cancelled(self, data: st.DataObject, attempt: int, place: int) -> None:
+        number = self.pick(data, {number for number, job in self.jobs.items() if job.parcels})
+        parcel = self.pick(data, self.jobs[number].parcels)
+        known = self.jobs[number].parcels[parcel]
+        item = (number, parcel, attempt, known.first + place)
+        if known.current == attempt and not 0 <= place < known.tasks:
+            self.is_refused(ev.ItemCancelled, *item)
+            return
+        commands = self.hear(ev.ItemCancelled, *item)
+        told = [command for command in commands if isinstance(command, ev.CancelItem)]
+        nodes = [known.attempts[attempt]] if known.current == attempt else []
+        assert told == [ev.CancelItem(node, *item) for node in nodes]
 
     @precondition(lambda self: self.asked_back)
     @rule(data=st.data(), willing=st.booleans())
@@ -392,14 +319,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert told == self.introduced
 
     def teardown(self) -> None:
-        """Everybody answers, a node of each Python comes: all ends, and nothing is left."""
+        """Everybody answers, a large node of each Python and name comes: all ends, and nothing is left."""
         if not hasattr(self, "brain"):
             return
         for python in PYTHONS:
-            self.serial += 1
-            self.cpu_counts[self.serial] = 2
-            self.pythons[self.serial] = python
-            self.hear(ev.NodeJoined, self.serial, 2, python)
+            self.node_joins(8, python, ("alice", "10.0.0.2"))
         for number, job in list(self.jobs.items()):
             if not job.ended:
                 job.ended = True
@@ -425,6 +349,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.now_ns += 2 * STALE_NS
         self.hear(ev.TimePassed)
         assert not (self.brain.jobs or len(self.brain._due) or self.brain._demands or self.introduced)
+        assert not self.brain._unrunnable._refused_at_ns
         for node in self.brain.nodes.values():
             assert not (node.parcels or node.parcels_of or node.reserved or node.jobs)
             assert node.work_ns == node.reserved_ns == 0.0

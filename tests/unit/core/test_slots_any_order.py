@@ -2,153 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from achilles.core import slots_events as ev
 from achilles.core.long_pieces import PATIENCE_NS
 from achilles.core.packets import cut_units
-from achilles.core.slots import CANCEL_GRACE_NS, FLUSH_BYTES, Slots
-from tests.simulation.books import check_slots, require
+from achilles.core.slots import CANCEL_GRACE_NS, FLUSH_BYTES
+from tests.simulation.books import check_slots
 from tests.unit.core.any_order import ANY_ORDER
+from tests.unit.core.slots_world import LIMIT_NS, MAX_WORKERS, MS, Parcel, Worker, World
 
-MS = 1_000_000
-LIMIT_NS = 1_000 * MS
-MAX_WORKERS = 4
 JOBS = 3
 
 
-@dataclass
-class Parcel:
-    """A parcel as the server knows it."""
-
-    first: int
-    units: list[int]
-    packet_tasks: int
-    answered: list[tuple[int, int]] = field(default_factory=list)
-    touched: bool = False  # something of it was run
-    at_workers: int = 0  # pieces that lie at one
-    begun: bool = False
-    refused: bool = False
-
-    @property
-    def tasks(self) -> int:
-        return sum(self.units)
-
-
-@dataclass
-class Worker:
-    """What a worker was given, in order, and what it was taught."""
-
-    pieces: list[ev.RunPiece | ev.RunReduce] = field(default_factory=list)
-    orphans: set[int] = field(default_factory=set)  # pieces of jobs that were forgotten since
-    jobs: set[int] = field(default_factory=set)
-    told_to_stop: bool = False
-    asked: set[int] = field(
-        default_factory=set
-    )  # pieces that it is to give back, as far as they were not begun
-
-
-class SlotsMachine(RuleBasedStateMachine):
+class SlotsMachine(World, RuleBasedStateMachine):
     """Server and workers around the slots of one node."""
 
     @initialize(max_attempts=st.integers(1, 3))
     def start(self, max_attempts: int) -> None:
-        self.brain = Slots(max_attempts)
-        self.now_ns = 1
-        self.serial = 0
-        self.workers: dict[int, Worker] = {}
-        self.jobs: dict[int, tuple[bool, int]] = {}  # whether it reduces, time limit
-        self.parcels: dict[ev.ParcelKey, Parcel] = {}
-        self.kept: dict[int, int] = {}  # piece -> status of the result that is kept
-        self.deaths: dict[tuple[int, int], int] = {}
-        self.looks: list[int] = []
-        self.overdue: dict[int, int] = {}  # worker that was seen to run too long -> item
-        self.dying: int | None = None
-
-    def hear(self, kind: Any, *args: Any) -> list[ev.Command]:
-        commands = self.brain.handle(kind(self.now_ns, *args))
-        for command in commands:
-            self.obey(command)
-        return commands
-
-    def obey(self, command: ev.Command) -> None:
-        match command:
-            case ev.TeachJob(worker, job):
-                assert job in self.jobs and job not in self.workers[worker].jobs
-                self.workers[worker].jobs.add(job)
-            case ev.UnteachJob(worker, job):
-                self.workers[worker].jobs.remove(job)
-            case ev.RunPiece(worker, _, key, unit, first, skip, tasks, packet_tasks):
-                parcel = self.parcels[key]
-                assert first == parcel.first + sum(parcel.units[:unit])
-                assert skip >= 0 and skip + tasks <= parcel.units[unit]
-                assert packet_tasks in (0, max(parcel.packet_tasks, 1))
-                assert self.jobs[key[0]][0] or not packet_tasks
-                parcel.at_workers += 1
-                parcel.begun = True
-                self.give(worker, command)
-            case ev.RunReduce(worker, _, key, _, _, parts):
-                assert all(self.kept[part] < 2 for part in parts), "results to be reduced are not there"
-                self.give(worker, command)
-            case ev.ReportDeath(piece, worker, index, attempts, job):
-                assert worker == self.dying
-                assert self.deaths.pop((job, index)) >= attempts == self.brain.max_attempts
-                self.kept[piece] = 2
-            case ev.ReportTimeout(piece, index, limit_ns):
-                assert self.dying is not None and self.overdue[self.dying] == index
-                assert limit_ns == LIMIT_NS
-                self.kept[piece] = 2
-            case ev.HandBack(worker, piece):
-                front, *behind = self.workers[worker].pieces
-                # Perhaps again: first as one that waits, then as the one that runs.
-                assert piece not in self.workers[worker].orphans
-                if piece == front.piece:
-                    assert isinstance(front, ev.RunPiece) and front.tasks > max(front.packet_tasks, 1)
-                else:
-                    (waits,) = [command for command in behind if command.piece == piece]
-                    assert isinstance(waits, ev.RunPiece) and waits.tasks
-                self.workers[worker].asked.add(piece)
-            case ev.SendResults(key, segments):
-                for piece, first, tasks, status, _ in segments:
-                    assert self.kept[piece] == status, "a result is sent that is not there"
-                    self.parcels[key].answered.append((first, tasks))
-                self.check_answers(key)
-            case ev.DropPiece(piece):
-                self.kept.pop(piece, None)
-            case ev.ReturnParcel(key, given):
-                assert not given or not self.parcels[key].begun, "a parcel is given back and was begun"
-                if given:
-                    del self.parcels[key]
-                else:
-                    self.parcels[key].refused = True
-            case ev.StopWorker(worker):
-                assert not self.workers[worker].told_to_stop
-                self.workers[worker].told_to_stop = True
-            case ev.LookAt(worker):
-                self.looks.append(worker)
-
-    def give(self, worker: int, command: ev.RunPiece | ev.RunReduce) -> None:
-        assert command.key[0] in self.workers[worker].jobs, "a worker gets work of a job it does not know"
-        assert not self.workers[worker].told_to_stop
-        self.workers[worker].pieces.append(command)
-
-    def check_answers(self, key: ev.ParcelKey) -> None:
-        """No item is answered twice; once all are, the parcel is gone."""
-        parcel = self.parcels[key]
-        at = parcel.first
-        for first, tasks in sorted(parcel.answered):
-            require(first >= at, f"item {first} is answered twice")
-            at = first + tasks
-        assert at <= parcel.first + parcel.tasks
-        if sum(tasks for _, tasks in parcel.answered) == parcel.tasks and (parcel.tasks or parcel.answered):
-            del self.parcels[key]
-
-    def busy(self) -> list[int]:
-        return [number for number, worker in self.workers.items() if worker.pieces]
+        self.begin(max_attempts)
 
     # Workers.
 
@@ -186,6 +59,23 @@ class SlotsMachine(RuleBasedStateMachine):
         worker.pieces.remove(command)
         self.leaves(worker, command, touched=False)
         self.hear(ev.PieceFinished, number, piece, 0, 0, 0, 0)
+
+    @precondition(lambda self: self.busy())
+    @rule(data=st.data(), status=st.integers(0, 2), size_bytes=st.sampled_from([0, 100, FLUSH_BYTES]))
+    def worker_leaves(self, data: st.DataObject, status: int, size_bytes: int) -> None:
+        number = data.draw(st.sampled_from(self.busy()))
+        worker = self.workers[number]
+        front, *behind = worker.pieces
+        worker.pieces, worker.told_to_stop = [front], True
+        worker.asked &= {front.piece}
+        for command in behind:
+            self.leaves(worker, command, touched=False)
+        self.hear(ev.WorkerLeaving, number)
+        done = None
+        if isinstance(front, ev.RunPiece) and front.tasks:
+            step = max(front.packet_tasks, 1)
+            done = min(data.draw(st.integers(1, -(-front.tasks // step))) * step, front.tasks)
+        self.answer(number, status, 1_000, size_bytes, done)
 
     def answer(
         self, number: int, status: int, busy_ns: int, size_bytes: int, done: int | None = None
@@ -246,8 +136,8 @@ class SlotsMachine(RuleBasedStateMachine):
         self.overdue.pop(number, None)
 
     @precondition(lambda self: self.looks)
-    @rule(data=st.data(), ran=st.sampled_from([0, LIMIT_NS // 2, LIMIT_NS, None]))
-    def worker_is_seen(self, data: st.DataObject, ran: int | None) -> None:
+    @rule(data=st.data(), ran=st.sampled_from([0, LIMIT_NS // 2, LIMIT_NS, None]), exact=st.booleans())
+    def worker_is_seen(self, data: st.DataObject, ran: int | None, exact: bool) -> None:
         number = self.looks.pop()
         worker = self.workers.get(number)
         if worker is None or not worker.pieces:
@@ -258,10 +148,11 @@ class SlotsMachine(RuleBasedStateMachine):
         running = data.draw(st.integers(start, start + max(command.tasks, 1) - 1))
         since_ns = 0 if ran is None else self.now_ns - ran
         limited = command.piece not in worker.orphans and self.jobs[command.key[0]][1]
+        exact = exact or bool(limited)
         over = limited and isinstance(command, ev.RunPiece) and command.tasks and ran == LIMIT_NS
         if over and since_ns > 0 and not worker.told_to_stop:
             self.overdue[number] = running
-        commands = self.hear(ev.WorkerSeen, number, command.key[0], running, since_ns)
+        commands = self.hear(ev.WorkerSeen, number, command.key[0], running, since_ns, exact)
         assert (ev.StopWorker(number) in commands) == (number in self.overdue and worker.told_to_stop) or (
             worker.told_to_stop
         )
@@ -278,11 +169,20 @@ class SlotsMachine(RuleBasedStateMachine):
     # The server.
 
     @precondition(lambda self: len(self.jobs) < JOBS)
-    @rule(data=st.data(), reduces=st.booleans(), limited=st.booleans())
-    def job_is_introduced(self, data: st.DataObject, reduces: bool, limited: bool) -> None:
+    @rule(
+        data=st.data(),
+        reduces=st.booleans(),
+        limited=st.booleans(),
+        priority=st.sampled_from([0, 0, 7, -7]),
+        slots=st.sampled_from([1, 1, 2, 3]),
+    )
+    def job_is_introduced(
+        self, data: st.DataObject, reduces: bool, limited: bool, priority: int, slots: int
+    ) -> None:
         job = data.draw(st.sampled_from(sorted(set(range(JOBS)) - self.jobs.keys())))
         self.jobs[job] = (reduces, LIMIT_NS * limited)
-        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited)
+        self.needs[job] = (priority, slots)
+        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited, priority, slots)
 
     @precondition(lambda self: self.jobs)
     @rule(
@@ -329,6 +229,17 @@ class SlotsMachine(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.parcels)))
         begun = self.parcels[key].begun
         assert ev.ReturnParcel(key, not begun) in self.hear(ev.ParcelAskedBack, key)
+
+    @precondition(lambda self: any(parcel.tasks for parcel in self.parcels.values()))
+    @rule(data=st.data())
+    def item_is_cancelled(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(key for key, parcel in self.parcels.items() if parcel.tasks)))
+        parcel = self.parcels[key]
+        index = data.draw(st.integers(parcel.first, parcel.first + parcel.tasks - 1))
+        waits = any(piece.is_for(key, index) for piece in self.brain.jobs[key[0]].waiting)
+        parcel.cancelled.add(index)
+        commands = self.hear(ev.ItemCancelled, key, index)
+        assert waits == any(isinstance(command, ev.ReportCancelled) for command in commands)
 
     @rule(job=st.integers(0, JOBS), parcel=st.integers(10, 12))
     def parcel_that_is_not_here_is_asked_back(self, job: int, parcel: int) -> None:
@@ -385,7 +296,8 @@ class SlotsMachine(RuleBasedStateMachine):
                 del self.workers[number]
                 self.dying = number
                 self.hear(ev.WorkerDied, number, self.overdue.get(number))
-        self.worker_starts()
+        while len(self.workers) < MAX_WORKERS:
+            self.worker_starts()
         while busy := self.busy():
             for number in busy:
                 self.answer(number, 0, 1_000, 100)
@@ -394,7 +306,7 @@ class SlotsMachine(RuleBasedStateMachine):
         for job in list(self.jobs):
             self.forget(job)
         assert not (self.brain.jobs or self.brain.parcels or self.brain.pieces or len(self.brain._turns))
-        assert not self.brain._limits.jobs
+        assert not self.brain._limits.jobs and not self.brain._roomy._held
         assert not any(worker.pieces or worker.jobs for worker in self.brain.workers.values())
 
 

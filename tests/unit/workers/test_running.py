@@ -302,6 +302,54 @@ def test_what_is_named_while_it_is_loaded_is_cut_as_it_begins(packet_tasks, done
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == 8
 
 
+def leave_at(*indices, gulp=False, packet_tasks=0, reducer=None):
+    """Results of a unit of 10 items, and whether the process leaves."""
+    running = RunningItems(progress := no_progress())
+    running.next_unit()
+    job = make_job(halve, reducer=reducer)
+    noted = []
+
+    def function(item):
+        if item in indices:
+            if gulp:
+                progress[0] = -1
+            running.leave()
+            noted.append(progress[0])
+        return item
+
+    job.function = function
+    payload = join(serialize(list(range(12)), "arguments"))
+    status, segments, done = answer_unit(job, payload, 102, 2, 10, packet_tasks, progress, running)
+    return done, opened(status, segments), running.leaving, noted
+
+
+def test_a_worker_that_leaves_begins_no_further_item() -> None:
+    assert leave_at(5, 6)[:3] == (4, (OK, [2, 3, 4, 5]), True)
+
+
+def test_leaving_at_the_last_item_or_never() -> None:
+    assert leave_at(11)[:3] == (10, (OK, list(range(2, 12))), True)
+    assert leave_at()[2] is False
+
+
+def test_a_packet_that_is_reduced_is_finished_before_leaving() -> None:
+    assert leave_at(3, packet_tasks=4, reducer=total)[:2] == (4, (OK, [2 + 3 + 4 + 5]))
+
+
+def test_who_gives_back_the_rest_notes_exactly_where_it_is() -> None:
+    assert leave_at(5, gulp=True)[3] == [102 + 5 + 1]
+    # The packet goes on, so that would be wrong for its next items.
+    assert leave_at(5, gulp=True, packet_tasks=5, reducer=total)[3] == [-1]
+
+
+def test_leaving_while_nothing_runs_counts_for_the_next_item() -> None:
+    running = RunningItems(no_progress())
+    running.leave()
+    running.next_unit()
+    payload = join(serialize([2, 4, 6], "arguments"))
+    assert answer_unit(make_job(halve), payload, 0, 0, 3, 0, no_progress(), running)[2] == 1
+
+
 def test_packets_that_are_reduced_stay_whole() -> None:
     assert cut_at(2, packet_tasks=3, reducer=total) == (3, (OK, [2 + 3 + 4]))
     assert cut_at(5, packet_tasks=3, reducer=total) == (6, (OK, [2 + 3 + 4, 5 + 6 + 7]))

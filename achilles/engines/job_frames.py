@@ -1,0 +1,58 @@
+"""A job as it travels to a server, and what comes back of it as its caller sees it."""
+
+from __future__ import annotations
+
+from ..core.packets import MAX_PACKET_TASKS
+from ..errors import ClusterError, NoNodesError, VersionMismatch
+from ..lineReceiver import messages as wire
+from ..lineReceiver.handshake import printable
+from ..serialization import content_hash, join, python_required
+from .job import Job
+from .spec import JobSpec
+
+__all__ = ["failure_from", "submission_of", "too_old_for"]
+
+
+def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
+    """What announces a job; its payload is the job's function.
+
+    Args:
+        job: What to announce.
+        session: Names this process.
+        whole: Whether its only parcel follows unasked.
+    """
+    function, spec = job.function, job.spec
+    return wire.Submit(
+        job.number,
+        content_hash(function.segments),
+        session,
+        min(spec.slice_tasks, MAX_PACKET_TASKS),
+        job.reduces,
+        python_required(join(function)) if function.by_value else None,
+        printable(getattr(spec.func, "__qualname__", type(spec.func).__name__))[:200],
+        not spec.output,
+        spec.limit_ms,
+        spec.speculate,
+        whole,
+        job.tasks_left,
+        spec.priority,
+        spec.nodes,
+        spec.slots,
+    )
+
+
+def too_old_for(spec: JobSpec, welcome: wire.Welcome, endpoint: str) -> ClusterError | None:
+    """Why a server cannot do what a job needs; it would ignore what it does not know."""
+    if welcome.job_options >= wire.JOB_OPTIONS or not (spec.nodes or spec.slots > 1):
+        return None
+    return VersionMismatch(
+        f"the achilles_server at {endpoint} (version {printable(welcome.version)[:50] or 'unknown'}) does "
+        f"not know the options nodes and slots: update it, or leave them out"
+    )
+
+
+def failure_from(failed: wire.Failed) -> ClusterError:
+    """What a caller is told when a server says that the job cannot run."""
+    reason = f"the job cannot run on this cluster: {printable(failed.message)}"
+    kinds: dict[str, type[ClusterError]] = {"version": VersionMismatch, "nodes": NoNodesError}
+    return kinds.get(failed.code, ClusterError)(reason)
