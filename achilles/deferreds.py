@@ -90,8 +90,7 @@ class DeferredPool:
     ) -> Deferred[Any]:
         """Call ``func(*args, **kwds)`` in a worker; fires with its result.
 
-        Cancelled before it was sent, the call is not made. One that runs is stopped, with its worker, as soon
-        as nobody waits for any of the calls that were sent with it.
+        Cancelled before it was sent, the call is not made. If it runs, its worker is stopped.
         """
         call, made = one_call(func, args, kwds, options)
 

@@ -17,7 +17,7 @@ from .place import Place, settings_of
 from .pool import CLOSE, RUN, TERMINATE, Pool, check, tasks_ahead
 from .posting import Post, Sender
 from .running import Held
-from .stream import CallStream, Sent
+from .stream import Sent
 from .wrapping import Starred
 
 __all__ = ["Asked", "Front", "Waiting", "chosen", "one_call", "starred", "start_alone"]
@@ -75,7 +75,7 @@ class Waiting:
         self._done = done
         self._lock = threading.Lock()
         self.is_cancelled = False
-        self.sent: tuple[CallStream, Sent] | None = None
+        self.sent: Sent | None = None
 
     def begin(self) -> bool:
         """Whether it is still wanted, now that it is about to be sent."""
@@ -241,9 +241,8 @@ class Front:
         return TaskCancelled("the pool was terminated before this call began")
 
     def _take_back(self, waiting: Waiting) -> None:
-        sent, pool = waiting.sent, self.pool
-        if sent is not None and pool is not None:
-            pool.give_up(*sent)
+        if waiting.sent is not None:
+            waiting.sent.give_up()
 
 
 def _terminate(pool: Pool) -> None:

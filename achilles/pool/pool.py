@@ -21,7 +21,7 @@ from .options import Options
 from .place import Place, settings_of
 from .results import AsyncResult, MapResult
 from .running import Held, all_values
-from .stream import Call, CallStream, Promise, Sent
+from .stream import Call, Promise, Sent
 from .wrapping import Setup, Starred
 
 if TYPE_CHECKING:
@@ -165,14 +165,10 @@ class Pool:
         self.submit((func, tuple(args), dict(kwds or {})), result, chosen)
         return result
 
-    def submit(self, call: Call, promise: Promise, options: Options) -> tuple[CallStream, Sent]:
+    def submit(self, call: Call, promise: Promise, options: Options) -> Sent:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""
         self._check_running()
         return self._jobs.streams.add(options, call, promise)
-
-    def give_up(self, stream: CallStream, call: Sent) -> None:
-        """Nobody waits for a call that was made so; a worker that runs it is stopped when that can be."""
-        self._jobs.streams.give_up(stream, call)
 
     def start(
         self,

@@ -9,8 +9,7 @@ Rules:
 1. Whoever makes a call draws it in its own thread, if work is wanted; else the reading thread does
    when it is.
 2. A call that cannot be pickled fails alone.
-3. A call that is given up while it runs cannot be taken back alone: its stream takes no more calls, and
-   ends when nobody waits for any other of its calls, which stops the worker.
+3. A call that is given up is not sent, or is cancelled alone.
 4. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
    which the next call begins a new one.
 """
@@ -61,6 +60,7 @@ class _Calls:
         self.task_bytes: float | None = None
         self.waiting: deque[tuple[Call, Sent]] = deque()
         self.sent: dict[int, Promise] = {}  # by index
+        self.cancel: Callable[[int], None]  # cancels what was drawn
         self._first = 0
 
     def look(self) -> BaseException | None:
@@ -116,6 +116,9 @@ class _Calls:
         # Results may come as soon as it is handed over.
         for index, (_, promise) in enumerate(calls, start):
             self.sent[index] = promise
+            promise.index = index
+            if promise.is_given_up:  # while it was serialized
+                self.cancel(index)
         draw.units.append(unit.segments)
         draw.unit_tasks.append(len(calls))
         draw.tasks += len(calls)
@@ -147,11 +150,11 @@ class CallStream:
         self._changed = threading.Condition()
         self._closing = threading.Lock()  # held once it is closed
         self._open_calls = 0
-        self._retired = False
         self._busy_since_s = self._busy_s = self._reading_s = 0.0
         self.failed = False
         try:
             self._job = Job(spec, self._engine, self._calls)
+            self._calls.cancel = self._job.cancel_item
             self._job.start()
         except BaseException:
             self._engine.release()
@@ -252,17 +255,13 @@ class CallStream:
                 return
             self._busy_s += time.monotonic() - self._busy_since_s
             self._changed.notify_all()
-            retired = self._retired
-        if retired:
-            self.close()
 
-    def retire(self) -> None:
-        """End as soon as no call is open, with what is running then. No more calls will be made."""
-        with self._changed:
-            self._retired = True
-            idle = not self._open_calls
-        if idle:
-            self.close()
+    def give_up(self, call: Sent) -> None:
+        """Stop a call if it runs."""
+        if call.index is not None:
+            self._job.cancel_item(call.index)
+        else:
+            self.over(call)  # when it is its turn, it is not sent
 
     def figures(self, *, is_local: bool) -> Figures:
         """What was measured while calls were open."""
@@ -293,20 +292,18 @@ class CallStream:
 class Sent:
     """A promise that tells its stream, once, when it is settled, found unwanted or given up."""
 
-    __slots__ = ("_stream", "is_begun", "is_open", "promise")
+    __slots__ = ("_stream", "index", "is_given_up", "is_open", "promise")
 
     def __init__(self, promise: Promise, stream: CallStream) -> None:
         self.promise = promise
         self._stream = stream
+        self.index: int | None = None  # once it was drawn
         self.is_open = True
-        self.is_begun = False
+        self.is_given_up = False
 
     def begin(self) -> bool:
-        # Said first: whoever gives it up in this moment has to take it for one that runs.
-        self.is_begun = True
         if self.promise.begin():
             return True
-        self.is_begun = False
         self._stream.over(self)
         return False
 
@@ -315,3 +312,9 @@ class Sent:
             self.promise.settle(value, error)
         finally:
             self._stream.over(self)
+
+    def give_up(self) -> None:
+        """Nobody waits for it, and its promise does not begin any more. If it runs, its worker is stopped."""
+        self.is_given_up = True
+        if self.is_open:
+            self._stream.give_up(self)

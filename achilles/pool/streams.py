@@ -16,8 +16,6 @@ __all__ = ["Streams"]
 
 # Beyond so many, one that is idle ends when another is wanted.
 MOST_STREAMS = 16
-# So many may be left with calls that were given up while they ran; of any more the worker is not stopped.
-MOST_RETIRED = 16
 
 
 class Streams:
@@ -32,15 +30,11 @@ class Streams:
         self._place = place
         self._spec_of = spec_of
         self._streams: dict[tuple[Any, ...], CallStream] = {}
-        self._retired: set[CallStream] = set()
         self._lock = threading.Lock()
         self._closed = False
 
-    def add(self, options: Options, call: Call, promise: Promise) -> tuple[CallStream, Sent]:
+    def add(self, options: Options, call: Call, promise: Promise) -> Sent:
         """Make a call.
-
-        Returns:
-            What `give_up` needs.
 
         Raises:
             ValueError: The pool has ended.
@@ -56,31 +50,7 @@ class Streams:
                 stream = self._streams[key] = CallStream(self._spec_of(options), self._place)
             stream.expect()  # from here on it is not idle
         # Pickling the call runs the caller's code, which may make calls itself.
-        return stream, stream.add(call, promise)
-
-    def give_up(self, stream: CallStream, call: Sent) -> None:
-        """Nobody waits for a call any more, whose promise does not begin again. Harmless when repeated."""
-        if not call.is_begun:
-            stream.over(call)  # when it is its turn, it is not sent
-            return
-        if not call.is_open:
-            return
-        with self._lock:
-            self._retired = {each for each in self._retired if each.open_calls}
-            retires = stream in self._retired
-            if not retires and len(self._retired) < MOST_RETIRED:
-                for key, known in list(self._streams.items()):
-                    if known is stream:
-                        del self._streams[key]
-                        self._retired.add(stream)
-                        retires = True
-        stream.over(call)
-        if retires:
-            stream.retire()
-
-    def _all(self) -> list[CallStream]:
-        with self._lock:
-            return [*self._streams.values(), *self._retired]
+        return stream.add(call, promise)
 
     def _make_room(self) -> None:
         for key, stream in list(self._streams.items()):
@@ -91,11 +61,13 @@ class Streams:
     @property
     def open_calls(self) -> int:
         """How many calls are not over; asks nobody."""
-        return sum(stream.open_calls for stream in [*self._streams.values(), *self._retired])
+        return sum(stream.open_calls for stream in list(self._streams.values()))
 
     def join(self) -> None:
         """Wait until all calls are over."""
-        for stream in self._all():
+        with self._lock:
+            streams = list(self._streams.values())
+        for stream in streams:
             stream.join()
 
     def figures(self) -> Figures | None:
@@ -107,7 +79,9 @@ class Streams:
 
     def cancel_waiting(self, cancel: Callable[[Any], Any]) -> None:
         """Call ``cancel`` with the promise of each call that was not sent."""
-        for stream in self._all():
+        with self._lock:
+            streams = list(self._streams.values())
+        for stream in streams:
             for promise in stream.waiting():
                 cancel(promise)
 
@@ -115,8 +89,7 @@ class Streams:
         """Cancel what is not over. Harmless when repeated."""
         with self._lock:
             self._closed = True
-            streams = [*self._streams.values(), *self._retired]
+            streams = list(self._streams.values())
             self._streams.clear()
-            self._retired.clear()
         for stream in streams:
             stream.close()
