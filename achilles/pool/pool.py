@@ -205,7 +205,7 @@ class Pool:
         chosen = Options.of(options)
         held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
         self._jobs.background.run(
-            result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments))
+            result, lambda: all_values(held, chosen, bar_for(chosen.progress, arguments, flat=True))
         )
         return result
 
@@ -373,7 +373,7 @@ class Pool:
         self._check_running()
         chosen = Options.of(options)
         held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
-        return all_values(held, chosen, bar_for(chosen.progress, iterable))
+        return all_values(held, chosen, bar_for(chosen.progress, iterable, flat=True))
 
     def _imap(
         self,
@@ -389,7 +389,7 @@ class Pool:
         chosen = Options.of(options)
         most_ahead = tasks_ahead(buffersize, chunksize)
         held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=most_ahead)
-        return ResultIterator(held, chosen, bar_for(chosen.progress, iterable), keep=self)
+        return ResultIterator(held, chosen, bar_for(chosen.progress, iterable, flat=True), keep=self)
 
 
 def _starred(func: Callable[..., Any]) -> Starred:

@@ -164,7 +164,7 @@ class Reading:
     def _begin(self) -> Held:
         start, self._start = self._start, None
         assert start is not None
-        self.bar = bar_for(self._progress, self._arguments)
+        self.bar = bar_for(self._progress, self._arguments, flat=True)
         self._arguments = None
         held = start()
         # Before the reader can take anything.
