@@ -91,7 +91,13 @@ _HOMES = {
 }
 
 
+# Faces that are modules of their own.
+_MODULES = {"aio", "deferreds"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"achilles.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(_HOMES[name]), name)

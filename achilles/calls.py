@@ -19,6 +19,7 @@ from .engines.interrupts import opened, shielded
 from .engines.job import Job
 from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
 from .engines.spec import JobSpec
+from .html_table import html_table
 from .progress_bar import ProgressChoice, bar_for, check_progress
 
 if TYPE_CHECKING:
@@ -283,6 +284,13 @@ class Packets(Iterator[dict[str, Any]]):
                 raise
             if feed_in_thread:
                 self._job.start_feeder()
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self._facts)
+
+    def _facts(self) -> dict[str, Any]:
+        job = self._job
+        return {"state": "over" if job is None else "open"} | ({} if job is None else job.counts())
 
     def __iter__(self) -> Packets:
         return self

@@ -47,18 +47,19 @@ def check_progress(progress: ProgressChoice) -> None:
         )
 
 
-def bar_for(progress: ProgressChoice, args: Any) -> Bar | None:
+def bar_for(progress: ProgressChoice, args: Any, *, flat: bool = False) -> Bar | None:
     """What to tell of progress through these arguments; None for nothing.
 
     Args:
         progress: As the caller gave it.
         args: The arguments: their length, or a good guess of it, is the total. Of lists of lists, that of
             all inner ones.
+        flat: Lists are arguments as any others.
     """
     if progress is False:
         return None
     total: int | None
-    if isinstance(args, list) and args and isinstance(args[0], list):
+    if not flat and isinstance(args, list) and args and isinstance(args[0], list):
         total = sum(len(packet) for packet in args)
     else:
         try:

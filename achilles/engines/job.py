@@ -126,6 +126,7 @@ class Job(Progress):
                 return  # stopped in the meantime
             if draw.error is not None:
                 self._input_error = draw.error
+                self._changed.notify_all()
             self._draw_ns += draw.draw_ns
             if draw.refused:
                 self._refused.update(draw.refused)
@@ -240,6 +241,10 @@ class Job(Progress):
                     return
             self._drawer.cut(self._drawn)
             self._errands.run()
+
+    def has_input_error(self) -> bool:
+        """Whether the caller's iterable raised something that was not raised yet."""
+        return self._input_error is not None
 
     def raise_input_error(self) -> None:
         """Raise what the caller's iterable raised, if it did, without waiting for what came before it."""

@@ -190,6 +190,11 @@ class Progress:
         """Whether nothing more is wanted from the engine."""
         return self._over() or self._brain.completed
 
+    def counts(self) -> dict[str, int]:
+        """How far it is, as far as it is known here; waits for no lock."""
+        brain = self._brain
+        return {"drawn": brain.tasks_drawn, "done": brain.tasks_done, "read": brain.tasks_read}
+
     def nodes_changed(self, nodes: int) -> None:
         """So many nodes are there now."""
         with self._changed:

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .reading import begin
 from .results import AsyncResult
+from .waiting import begin
 
 __all__ = ["Background"]
 

@@ -12,11 +12,12 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from ..html_table import html_table
 from .checks import check_count, check_seconds, options_of
 from .iterators import ResultIterator
 from .options import Options
 from .pool import Pool
-from .reading import check_wait
+from .waiting import check_wait
 from .wrapping import Starred
 
 __all__ = ["Executor", "Future"]
@@ -172,6 +173,12 @@ class Executor(concurrent.futures.Executor):
             self._pool.join()
         else:
             _finish_later(self._pool)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} at {self._pool.place}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self, lambda: {**self._pool.facts(), "shut down": self._is_shut_down})
 
     def _check_running(self) -> None:
         self._pool.check_inherited()

@@ -11,11 +11,12 @@ from typing import Any
 from ..engines.interrupts import opened, shielded
 from ..engines.job import NotYetError
 from ..errors import SerializationError
+from ..html_table import html_table
 from ..progress_bar import Bar
 from .checks import check_seconds
 from .options import Options
 from .results import NotInTime
-from .running import Held, as_local, tasks_of
+from .running import Held, as_local, tasks_of_value
 
 __all__ = ["ResultIterator"]
 
@@ -37,11 +38,19 @@ class ResultIterator(Iterator[Any]):
         self._begun = False
         self._counts = held.job.spec.most_ahead is not None
         self._values: list[Any] = []  # of the parcel that is being read, in reverse
-        self._tasks: list[int] | None = None  # for how many items each stands, if not for one
         self._failures: dict[int, BaseException] = {}  # by place from the end of that list
         self._parcel = 0
+        self._value_tasks = 1  # how many tasks one of the values stands for: a chunk's, when they are reduced
+        self._untaken_tasks = 0
         # Reentrant: an error_callback may read on.
         self._reading = threading.RLock()
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self._facts)
+
+    def _facts(self) -> dict[str, Any]:
+        held = self._held
+        return {"state": "over" if held is None else "open"} | ({} if held is None else held.job.counts())
 
     def __iter__(self) -> ResultIterator:
         return self
@@ -68,7 +77,8 @@ class ResultIterator(Iterator[Any]):
                     raise StopIteration
                 value = self._values.pop()
                 failure = self._failures.pop(len(self._values), None)
-                tasks = 1 if self._tasks is None else self._tasks[len(self._values)]
+                tasks = min(self._value_tasks, self._untaken_tasks)
+                self._untaken_tasks -= tasks
                 held = self._held
                 if self._counts and held is not None:
                     held.job.taken(self._parcel, tasks)
@@ -115,7 +125,8 @@ class ResultIterator(Iterator[Any]):
                 last = len(values) - 1
                 values.reverse()
                 self._values, self._parcel = values, parcel.number
-                self._tasks = tasks_of(parcel, job.spec)
+                self._untaken_tasks = parcel.tasks
+                self._value_tasks = tasks_of_value(parcel, job.spec)
                 self._failures = {last - place: failure for place, failure in failures.items()}
                 return True
         return False

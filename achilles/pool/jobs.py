@@ -11,9 +11,9 @@ from .background import Background
 from .explaining import Figures
 from .options import Options
 from .place import Place
-from .reading import check_join
 from .running import Held
 from .streams import Streams
+from .waiting import check_join
 from .wrapping import Counted, Retrying, Setup, prepared, run_call
 
 __all__ = ["Jobs"]
@@ -103,6 +103,11 @@ class Jobs:
     def _share(self, arguments: Iterable[Any]) -> int:
         """The standard library's chunksize, for what goes by chunks: a fourth of a worker's even share."""
         return max(-(-length_hint(arguments, 0) // (SHARES * self.place.processes)), 1)
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over; asks nobody."""
+        return sum(not held.job.over for held in self._held.copy()) + self.streams.open_calls
 
     def stop_buffered(self) -> None:
         """Have jobs that draw only for their reader draw nothing more."""

@@ -27,15 +27,16 @@ class Place:
     Args:
         processes: Workers on this machine; its cores by default. Not used on a cluster.
         settings: Where: what `load_settings` found.
+        own: Whether this machine's workers are the pool's own. Else all of this process's calls share them.
     """
 
-    def __init__(self, processes: int | None, settings: Settings) -> None:
+    def __init__(self, processes: int | None, settings: Settings, *, own: bool = True) -> None:
         self.settings = settings
         self.processes = processes or available_cores()
         self.budget_bytes = settings.memory_budget_bytes
         self._pid = os.getpid()
         self._own: LocalEngine | None = None
-        self._shares = WITHIN_NODE in os.environ
+        self._shares = not own or WITHIN_NODE in os.environ
         self._lock = threading.Lock()
         self._closed = False
         if self.is_local and not self._shares:

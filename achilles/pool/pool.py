@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..config_values import LOCAL
 from ..engines.drawing import iterate
 from ..engines.interrupts import shielded
+from ..html_table import html_table
 from ..progress_bar import bar_for
 from .checks import arguments_of, check_count, check_pool, checked_iterable, options_of
 from .explaining import Explanation, explain
@@ -21,8 +22,8 @@ from .jobs import Jobs
 from .options import Options
 from .place import Place, settings_of
 from .results import AsyncResult, MapResult
-from .running import all_values
-from .stream import Call, Promise
+from .running import Held, all_values
+from .stream import Call, Promise, Sent
 from .wrapping import Setup, Starred
 
 if TYPE_CHECKING:
@@ -169,12 +170,26 @@ class Pool:
         self.submit(call, result, chosen)
         return result
 
-    def submit(self, call: Call, promise: Promise, options: Options) -> None:
+    def submit(self, call: Call, promise: Promise, options: Options) -> Sent:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""
         self._check_running()
         # Ctrl-C in the middle of this would leave a call behind that nobody makes, and all wait for.
         with shielded():
-            self._jobs.streams.add(options, call, promise)
+            return self._jobs.streams.add(options, call, promise)
+
+    def start(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None,
+        options: Options,
+        *,
+        ordered: bool = True,
+        most_ahead: int | None = None,
+    ) -> Held:
+        """Start a job that its caller reads: what the other faces of a pool are made of."""
+        self._check_running()
+        return self._jobs.start(func, iterable, chunksize, options, ordered=ordered, most_ahead=most_ahead)
 
     def cancel_waiting(self) -> None:
         """Cancel the futures of calls that were not sent."""
@@ -195,7 +210,7 @@ class Pool:
         result = MapResult(callback, error_callback, keep=self)
         arguments = iterable if isinstance(iterable, list | tuple | range) else list(iterate(iterable))
         chosen = options_of(options)
-        bar = bar_for(chosen.progress, arguments)
+        bar = bar_for(chosen.progress, arguments, flat=True)
         with shielded():
             held = self._jobs.start(func, arguments, chunksize, chosen, feed=False)
             self._jobs.background.run(result, lambda: all_values(held, chosen, bar))
@@ -341,8 +356,25 @@ class Pool:
         return pool_within_task, (self._token, self._initializer, self._initargs)
 
     def __repr__(self) -> str:
-        where = "local" if self._place.is_local else self._place.settings.endpoint
-        return f"<{type(self).__module__}.{type(self).__name__} at {where} state={self._state}>"
+        return f"<{type(self).__module__}.{type(self).__name__} at {self.place} state={self._state}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self, self.facts)
+
+    def facts(self) -> dict[str, Any]:
+        """What a notebook shows of it, as far as it is known here; asks nobody."""
+        place = self._place
+        return {
+            "where": self.place,
+            "workers": place.processes if place.is_local else "as many as the nodes have",
+            "state": self._state,
+            "open calls": self._jobs.open_calls,
+        }
+
+    @property
+    def place(self) -> str:
+        """Where it runs: ``local``, or the server's host and port."""
+        return "local" if self._place.is_local else self._place.settings.endpoint
 
     @property
     def _pool(self) -> list[int]:
@@ -367,7 +399,7 @@ class Pool:
     ) -> list[Any]:
         self._check_running()
         chosen = options_of(options)
-        bar = bar_for(chosen.progress, iterable)
+        bar = bar_for(chosen.progress, iterable, flat=True)
         # From here on, so that no job is begun that Ctrl-C keeps from being read.
         with shielded():
             held = self._jobs.start(func, iterable, chunksize, chosen, feed=False)
@@ -384,21 +416,31 @@ class Pool:
         ordered: bool,
     ) -> ResultIterator:
         self._check_running()
-        if buffersize is not None:
-            check_count("buffersize", buffersize)
-            if chunksize is not None:
-                check_count("chunksize", chunksize)
-            buffersize *= chunksize or 1
+        most_ahead = tasks_ahead(buffersize, chunksize)
         chosen = options_of(options)
-        bar = bar_for(chosen.progress, iterable)
+        bar = bar_for(chosen.progress, iterable, flat=True)
         with shielded():
-            held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=buffersize)
+            held = self._jobs.start(func, iterable, chunksize, chosen, ordered=ordered, most_ahead=most_ahead)
             return ResultIterator(held, chosen, bar, keep=self)
 
 
 def _starred(func: Callable[..., Any]) -> Starred:
     _check_callable(func)
     return Starred(func)
+
+
+def tasks_ahead(buffersize: Any, chunksize: int | None) -> int | None:
+    """How many tasks may be drawn whose results were not taken.
+
+    Raises:
+        TypeError, ValueError: ``buffersize`` is not a number of chunks.
+    """
+    if buffersize is None:
+        return None
+    check_count("buffersize", buffersize)
+    if chunksize is not None:
+        check_count("chunksize", chunksize)
+    return int(buffersize) * (chunksize or 1)
 
 
 def _check_callable(func: Any) -> None:

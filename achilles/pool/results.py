@@ -8,8 +8,9 @@ from collections.abc import Callable
 from multiprocessing import TimeoutError as PoolTimeoutError
 from typing import Any
 
+from ..html_table import html_table
 from .checks import check_callback, check_seconds
-from .reading import check_wait
+from .waiting import check_wait
 
 __all__ = ["AsyncResult", "MapResult", "NotInTime", "tell"]
 
@@ -48,8 +49,13 @@ class AsyncResult:
         self._error: BaseException | None = None
 
     def __repr__(self) -> str:
-        state = "pending" if not self.ready() else "successful" if self._error is None else "failed"
-        return f"<{type(self).__name__} {state}>"
+        return f"<{type(self).__name__} {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self, lambda: {"state": self._state()})
+
+    def _state(self) -> str:
+        return "pending" if not self.ready() else "successful" if self._error is None else "failed"
 
     def ready(self) -> bool:
         """Whether the call is over."""

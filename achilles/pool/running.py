@@ -22,7 +22,7 @@ from .explaining import Figures
 from .options import Options
 from .place import Place
 
-__all__ = ["Held", "Items", "all_values", "as_local", "figures_of", "settled", "tasks_of"]
+__all__ = ["Held", "Items", "all_values", "as_local", "figures_of", "settled", "tasks_of_value"]
 
 # The values of a part of a job in order, and failures by their places in it.
 Items = tuple[list[Any], dict[int, BaseException]]
@@ -46,7 +46,9 @@ class Held:
     def __init__(
         self, spec: JobSpec, place: Place, on_close: Callable[[Held], None], *, feed: bool = True
     ) -> None:
-        self._open = False
+        # Held once it is closed, by whichever thread came first: nobody else may let the engine go again.
+        self._closing = threading.Lock()
+        self._closing.acquire()
         self._on_close = on_close
         self._is_local = place.is_local
         self._reading_s = 0.0
@@ -54,14 +56,13 @@ class Held:
         spec.budget_bytes = place.budget_bytes
         with shielded():
             self._engine = place.engine()
-            self._open = True
             try:
                 self.job = Job(spec, self._engine)
                 self.job.start()
             except BaseException:
-                self._open = False
                 self._engine.release()
                 raise
+            self._closing.release()
             if feed:
                 self.job.start_feeder()
 
@@ -84,8 +85,7 @@ class Held:
     def close(self) -> None:
         """Cancel the job if it is not over, and let the engine go. Harmless when repeated."""
         with shielded():
-            if self._open:
-                self._open = False
+            if self._closing.acquire(blocking=False):
                 if self._place.is_inherited:
                     return  # the parent's, and so may its locks be
                 self.job.cancel()
@@ -122,6 +122,11 @@ def values_of(parcel: ParcelResults, spec: JobSpec) -> Items:
     return values, failures
 
 
+def tasks_of_value(parcel: ParcelResults, spec: JobSpec) -> int:
+    """How many tasks each of `values_of` stands for; the last one perhaps for fewer."""
+    return 1 if spec.reducer is None else max(parcel.packet_tasks, 1)
+
+
 def figures_of(job: Job, reading_s: float, *, is_local: bool, elapsed_s: float | None = None) -> Figures:
     """What was measured of a job."""
     tally = job.tally
@@ -142,14 +147,6 @@ def figures_of(job: Job, reading_s: float, *, is_local: bool, elapsed_s: float |
         is_local=is_local,
         done=job.over,
     )
-
-
-def tasks_of(parcel: ParcelResults, spec: JobSpec) -> list[int] | None:
-    """For how many items each of a parcel's values stands, last first; None when each stands for one."""
-    if spec.reducer is None:
-        return None
-    length = parcel.packet_tasks
-    return [min(length, parcel.tasks - start) for start in range(0, parcel.tasks, length)][::-1]
 
 
 def all_values(held: Held, options: Options, bar: Bar | None) -> list[Any]:

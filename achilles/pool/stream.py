@@ -9,7 +9,8 @@ Rules:
 1. Whoever makes a call draws it in its own thread, if work is wanted; else the reading thread does
    when it is.
 2. A call that cannot be pickled fails alone.
-3. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
+3. A call that is given up is not sent, or is cancelled alone.
+4. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
    which the next call begins a new one.
 """
 
@@ -31,8 +32,8 @@ from ..serialization import Serialized, detach, serialize
 from ..task_cancelled import TaskCancelled
 from .explaining import Figures
 from .place import Place
-from .reading import begin
 from .running import as_local, figures_of
+from .waiting import begin
 
 __all__ = ["Call", "CallStream", "Promise"]
 
@@ -58,8 +59,9 @@ class _Calls:
         self.lists: bool | None = False
         self.tasks: int | None = None
         self.task_bytes: float | None = None
-        self.waiting: deque[tuple[Call, _Counted]] = deque()
-        self.sent: dict[int, _Counted] = {}  # by index
+        self.waiting: deque[tuple[Call, Sent]] = deque()
+        self.sent: dict[int, Sent] = {}  # by index
+        self.cancel: Callable[[int], None]  # cancels what was drawn
         self._first = 0
 
     def look(self) -> BaseException | None:
@@ -89,8 +91,8 @@ class _Calls:
         hand_over(plan, draw)
         return True
 
-    def _take(self, most: int) -> list[tuple[Call, _Counted]]:
-        calls: list[tuple[Call, _Counted]] = []
+    def _take(self, most: int) -> list[tuple[Call, Sent]]:
+        calls: list[tuple[Call, Sent]] = []
         while len(calls) < most:
             try:
                 call = self.waiting.popleft()
@@ -100,7 +102,7 @@ class _Calls:
                 calls.append(call)
         return calls
 
-    def _add(self, calls: list[tuple[Call, _Counted]], draw: Draw) -> None:
+    def _add(self, calls: list[tuple[Call, Sent]], draw: Draw) -> None:
         """Serialize calls as one unit; if that fails, each alone."""
         start = draw.first + draw.tasks
         try:
@@ -115,13 +117,16 @@ class _Calls:
         # Results may come as soon as it is handed over.
         for index, (_, promise) in enumerate(calls, start):
             self.sent[index] = promise
+            promise.index = index
+            if promise.is_given_up:  # while it was serialized
+                self.cancel(index)
         draw.units.append(unit.segments)
         draw.unit_tasks.append(len(calls))
         draw.tasks += len(calls)
         draw.size_bytes += unit.size_bytes
 
 
-def _serialized(calls: list[tuple[Call, _Counted]]) -> Serialized:
+def _serialized(calls: list[tuple[Call, Sent]]) -> Serialized:
     subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
     # The caller may change them as soon as the call was made.
     return detach(serialize([call for call, _ in calls], subject))
@@ -144,11 +149,13 @@ class CallStream:
         self._engine = place.engine()
         self._drawing = threading.Lock()
         self._changed = threading.Condition()
+        self._closing = threading.Lock()  # held once it is closed
         self._open_calls = 0
         self._busy_since_s = self._busy_s = self._reading_s = 0.0
         self.failed = False
         try:
             self._job = Job(spec, self._engine, self._calls)
+            self._calls.cancel = self._job.cancel_item
             self._job.start()
         except BaseException:
             self._engine.release()
@@ -173,13 +180,15 @@ class CallStream:
                 self._busy_since_s = time.monotonic()
             self._open_calls += 1
 
-    def add(self, call: Call, promise: Promise) -> None:
+    def add(self, call: Call, promise: Promise) -> Sent:
         """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything."""
-        self._calls.waiting.append((call, _Counted(promise, self._over)))
+        sent = Sent(promise, self)
+        self._calls.waiting.append((call, sent))
         self._send_waiting()
         if self.failed:
             # The reader may have looked before this was there.
             self._fail_all(TaskCancelled("the pool ended before this call was over"))
+        return sent
 
     def _send_waiting(self) -> None:
         """Draw what is wanted, unless another thread is at it, which then sees this as well."""
@@ -242,12 +251,24 @@ class CallStream:
             if promise.begin():
                 promise.settle(None, error)
 
-    def _over(self) -> None:
+    def over(self, call: Sent) -> None:
+        """Nobody waits for this call any more."""
         with self._changed:
+            if not call.is_open:
+                return
+            call.is_open = False
             self._open_calls -= 1
-            if not self._open_calls:
-                self._busy_s += time.monotonic() - self._busy_since_s
-                self._changed.notify_all()
+            if self._open_calls:
+                return
+            self._busy_s += time.monotonic() - self._busy_since_s
+            self._changed.notify_all()
+
+    def give_up(self, call: Sent) -> None:
+        """Stop a call if it runs."""
+        if call.index is not None:
+            self._job.cancel_item(call.index)
+        else:
+            self.over(call)  # when it is its turn, it is not sent
 
     def figures(self, *, is_local: bool) -> Figures:
         """What was measured while calls were open."""
@@ -266,29 +287,41 @@ class CallStream:
 
     def close(self) -> None:
         """Cancel what is not over; whoever waits is told. Harmless when repeated."""
-        self._job.cancel()
+        first = self._closing.acquire(blocking=False)
+        if first:
+            self._job.cancel()
         if threading.current_thread() is not self._reader:
             self._reader.join()
-        self._engine.release()
+        if first:
+            self._engine.release()
 
 
-class _Counted:
-    """A promise that tells its stream when it is settled, or found unwanted."""
+class Sent:
+    """A promise that tells its stream, once, when it is settled, found unwanted or given up."""
 
-    __slots__ = ("_over", "promise")
+    __slots__ = ("_stream", "index", "is_given_up", "is_open", "promise")
 
-    def __init__(self, promise: Promise, over: Callable[[], None]) -> None:
+    def __init__(self, promise: Promise, stream: CallStream) -> None:
         self.promise = promise
-        self._over = over
+        self._stream = stream
+        self.index: int | None = None  # once it was drawn
+        self.is_open = True
+        self.is_given_up = False
 
     def begin(self) -> bool:
         if self.promise.begin():
             return True
-        self._over()
+        self._stream.over(self)
         return False
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         try:
             self.promise.settle(value, error)
         finally:
-            self._over()
+            self._stream.over(self)
+
+    def give_up(self) -> None:
+        """Nobody waits for it, and its promise does not begin any more. If it runs, its worker is stopped."""
+        self.is_given_up = True
+        if self.is_open:
+            self._stream.give_up(self)

@@ -10,8 +10,8 @@ from ..engines.spec import JobSpec
 from .explaining import Figures
 from .options import Options
 from .place import Place
-from .reading import Reader
-from .stream import Call, CallStream, Promise
+from .stream import Call, CallStream, Promise, Sent
+from .waiting import Reader
 
 __all__ = ["Streams"]
 
@@ -34,7 +34,7 @@ class Streams:
         self._lock = threading.Lock()
         self._closed = False
 
-    def add(self, options: Options, call: Call, promise: Promise) -> None:
+    def add(self, options: Options, call: Call, promise: Promise) -> Sent:
         """Make a call.
 
         Raises:
@@ -51,7 +51,7 @@ class Streams:
                 stream = self._streams[key] = CallStream(self._spec_of(options), self._place)
             stream.expect()  # from here on it is not idle
         # Pickling the call runs the caller's code, which may make calls itself.
-        stream.add(call, promise)
+        return stream.add(call, promise)
 
     def _make_room(self) -> None:
         for key, stream in list(self._streams.items()):
@@ -65,18 +65,17 @@ class Streams:
         with self._lock:
             return list(self._streams.values())
 
+    @property
+    def open_calls(self) -> int:
+        """How many calls are not over; asks nobody."""
+        return sum(stream.open_calls for stream in list(self._streams.values()))
+
     def join(self) -> None:
         """Wait until all calls are over."""
         with self._lock:
             streams = list(self._streams.values())
         for stream in streams:
             stream.join()
-
-    @property
-    def open_calls(self) -> int:
-        """How many calls are not over."""
-        with self._lock:
-            return sum(stream.open_calls for stream in self._streams.values())
 
     def figures(self) -> Figures | None:
         """What was measured of the stream with the most calls done."""

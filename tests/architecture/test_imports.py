@@ -1,6 +1,6 @@
 """Imports run one way, down the list of rooms; read from the syntax of every module.
 
-cli, dashboard > compat > calls, pool, jobs, schedule, stateful, batch > engines
+cli, dashboard > compat > aio, deferreds > calls, pool, jobs, schedule, stateful, batch > engines
 > launch, lineReceiver, workers > core > serialization, config, errors
 """
 
@@ -26,6 +26,7 @@ LINES = [
         "config",
         "config_values",
         "env_files",
+        "html_table",
         "limits",
         "memory_budget",
         "progress_bar",
@@ -37,6 +38,7 @@ LINES = [
     {"launch", "lineReceiver", "workers"},
     {"engines"},
     FEATURES,
+    {"aio", "deferreds"},
     {"compat", "joblib"},
     {"cli", "dashboard"},
     {"__main__"},

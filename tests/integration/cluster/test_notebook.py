@@ -114,3 +114,63 @@ def test_cells(kernel: Kernel, where: Where, tmp_path: Path) -> None:
         "print(sum(p['ARGS_COUNTER'] >= 0 for p in imap(abs, iter(range(40)), chunksize=10, **where)) > 0)"
     )
     assert kernel.run(total) == "True"
+
+
+POOLS = """
+import achilles
+from achilles import Executor, Pool, aio
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+def scale(point):
+    return Point(point.x * factor)
+
+factor = 3
+where = WHERE
+pool = Pool(2, **where)
+apool = aio.Pool(2, **where)
+"""
+
+MOVE = (
+    "found = pool.map(scale, [Point(n) for n in range(3)])\n"
+    "print([p.x for p in found], {type(p) is Point for p in found})"
+)
+AWAIT = (
+    "found = [p async for p in apool.imap(scale, [Point(n) for n in range(3)])]\n"
+    "print([p.x for p in found], {type(p) is Point for p in found})"
+)
+
+
+def test_pools(kernel: Kernel, where: Where) -> None:
+    kernel.run(POOLS.replace("WHERE", repr(where)))
+    for cell in (MOVE, AWAIT):
+        assert kernel.run(cell) == "[0, 3, 6] {True}"
+    # What a cell defines anew counts from the next call on, of the same pool.
+    kernel.run("factor = 5\ndef scale(point):\n    return Point(point.x * factor + 1)")
+    for cell in (MOVE, AWAIT):
+        assert kernel.run(cell) == "[1, 6, 11] {True}"
+    start = "class Point:\n    def __init__(self, x):\n        self.x = x\n"
+    kernel.run(start + "    def double(self):\n        return 2 * self.x")
+    for cell in (MOVE, AWAIT):
+        assert kernel.run(cell) == "[1, 6, 11] {True}"
+    one = "print(pool.apply(scale, (Point(2),)).double(), (await apool.apply(scale, (Point(3),))).double())"
+    assert kernel.run(one) == "22 32"
+    shown = """
+results = pool.imap(abs, range(10))
+given = pool.apply_async(abs, (-1,))
+given.wait()
+executor = Executor(2, **where)
+ours = [pool, apool, executor, given, results, achilles.imap(abs, [1], **where), aio.imap(abs, [1], **where)]
+print({each._repr_html_().startswith("<table>") for each in ours})
+results.close()
+executor.shutdown()
+"""
+    assert kernel.run(shown) == "{True}"
+    assert (
+        kernel.run(
+            "await apool.terminate()\npool.terminate()\npool.join()\nprint('TERMINATE' in pool._repr_html_())"
+        )
+        == "True"
+    )

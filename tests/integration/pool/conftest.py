@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import achilles
+from achilles import aio
 from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.conftest import pair, place
@@ -50,6 +51,21 @@ def pool(pools: Callable[..., achilles.Pool]) -> Iterator[achilles.Pool]:
     with pools(2) as made:
         yield made
     made.join()
+
+
+@pytest.fixture(params=["embedded", "cluster"])
+def reach(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments that lead to either engine."""
+    if request.param == "embedded":
+        return {"address": "local"}
+    cluster: Cluster = request.getfixturevalue("pair")
+    return cluster.address
+
+
+@pytest.fixture
+def async_pools(reach: dict[str, Any]) -> Callable[..., aio.Pool]:
+    """Makes pools for asyncio programs, on either engine."""
+    return partial(aio.Pool, **reach)
 
 
 @pytest.fixture
