@@ -21,7 +21,7 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
@@ -63,11 +63,13 @@ class Serialized(NamedTuple):
             memory of the object itself: use `detach` to keep them while the object may change.
         size_bytes: Length of the payload.
         by_value: Whether it holds bytecode, which only this Python minor version can run.
+        carried: What the payload refers to and does not hold; to be kept while anybody may load it.
     """
 
     segments: list[Buffer]
     size_bytes: int
     by_value: bool
+    carried: Sequence[object] = ()
 
 
 class _Sink:
@@ -77,7 +79,7 @@ class _Sink:
         self.write = chunks.append
 
 
-def serialize(obj: Any, subject: str) -> Serialized:
+def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Serialized:
     """Turn an object into a payload.
 
     A callable, or a tuple that starts with one, is taken for a job's function: from then on
@@ -86,10 +88,11 @@ def serialize(obj: Any, subject: str) -> Serialized:
     Args:
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.
         subject: What it is, for error messages, such as ``argument 7``.
+        most_bytes: How large the payload may be.
 
     Raises:
         SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is. Or it
-            would be larger than `MAX_PAYLOAD_BYTES`.
+            would be larger than ``most_bytes``.
     """
     chunks: list[Buffer] = []
     buffers: list[memoryview] = []
@@ -116,22 +119,24 @@ def serialize(obj: Any, subject: str) -> Serialized:
             pickler.dump(obj)
         except Exception as error:
             raise _refusal(obj, subject, error) from error
-    check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject)
-    return _assemble(chunks, buffers, pickler.by_value)
+    check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject, most_bytes)
+    return _assemble(chunks, buffers, pickler.by_value, pickler.carried)
 
 
-def check_size(size_bytes: int, subject: str) -> None:
+def check_size(size_bytes: int, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> None:
     """Raise `SerializationError` if so much is too large to be sent."""
-    if size_bytes > MAX_PAYLOAD_BYTES:
+    if size_bytes > most_bytes:
         raise SerializationError(
-            f"{subject} would take {size_bytes:,} bytes, and at most {MAX_PAYLOAD_BYTES:,} travel together: "
+            f"{subject} would take {size_bytes:,} bytes, and at most {most_bytes:,} travel together: "
             f"use a smaller chunksize, or pass the name of a file that both sides can read",
             subject=subject,
             path="",
         )
 
 
-def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -> Serialized:
+def _assemble(
+    chunks: list[Buffer], buffers: list[memoryview], by_value: bool, carried: Sequence[object]
+) -> Serialized:
     pickle_bytes = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
     head = _HEADER.pack(_MAGIC, _BY_VALUE if by_value else 0, *_PYTHON, len(buffers), pickle_bytes)
     if buffers:
@@ -145,7 +150,7 @@ def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -
             segments.append(bytes(padding))
         segments.append(buffer)
         size_bytes += padding + buffer.nbytes
-    return Serialized(segments, size_bytes, by_value)
+    return Serialized(segments, size_bytes, by_value, carried)
 
 
 def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
@@ -186,6 +191,7 @@ def detach(serialized: Serialized) -> Serialized:
         ],
         serialized.size_bytes,
         serialized.by_value,
+        serialized.carried,
     )
 
 

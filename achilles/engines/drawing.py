@@ -113,6 +113,7 @@ class Drawer:
         self._items: list[Any] = []  # what came of the next unit
         self._cut_tasks = 0  # how many of these another thread has taken
         self._pulling_since_ns = 0
+        self._carried: set[object] = set()  # kept for as long as the job, and with it this, is there
 
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
@@ -292,6 +293,8 @@ class Drawer:
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
         draw.units.append((unit if self._keep_views else detach(unit)).segments)
+        if unit.carried:
+            self._carried.update(unit.carried)
         draw.unit_tasks.append(tasks)
         draw.tasks += tasks
         draw.size_bytes += unit.size_bytes

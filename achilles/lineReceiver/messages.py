@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal, Union, cast
 import msgspec
 
 from achilles.errors import ProtocolError
+from achilles.limits import PIECE_BYTES
 from achilles.lineReceiver.control import Control, control_line
 from achilles.lineReceiver.fields import MAX_SLOTS, Count, Digest, Role, ScramText, Short, Slots, Version
 from achilles.lineReceiver.hot_frames import (
@@ -39,6 +40,7 @@ __all__ = [
     "BEFORE_AUTHENTICATION",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
+    "MAX_PIECE_BYTES",
     "MAX_SEGMENTS",
     "MAX_SLOTS",
     "MAX_UNITS",
@@ -48,6 +50,7 @@ __all__ = [
     "PIECE_PARTLY_FAILED",
     "PROTOCOL",
     "Abandon",
+    "Blob",
     "Cancel",
     "Capacity",
     "Challenge",
@@ -59,6 +62,7 @@ __all__ = [
     "Exit",
     "Failed",
     "Fetch",
+    "FetchBlob",
     "Fetched",
     "Finished",
     "Forget",
@@ -91,6 +95,9 @@ PROTOCOL = 1
 
 MAX_HEADER_BYTES = 16_384
 """Longest header line, CRLF included."""
+
+MAX_PIECE_BYTES = PIECE_BYTES
+"""Largest payload of a `Blob`."""
 
 MAX_OUTPUT_BYTES = 65_536
 # The most payload of a parcel that comes with its job.
@@ -288,6 +295,37 @@ class Fetched(Control):
     is_extension: bool = False
 
 
+class FetchBlob(Control):
+    """Node -> server -> controller: a worker needs these bytes of a blob.
+
+    With ``descriptor`` the whole of it may come in shared memory, which the node asks for at its start.
+    """
+
+    job: Count
+    request: Count
+    sha256: Digest
+    total: Count
+    start: Count
+    most: Annotated[int, msgspec.Meta(ge=1, le=MAX_PIECE_BYTES)]
+    descriptor: bool = False
+
+
+class Blob(Control):
+    """The answer to :class:`FetchBlob`; the payload is the bytes from ``start`` on.
+
+    With ``descriptor`` there is no payload, and the whole comes by descriptor.
+    """
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    request: Count
+    found: bool
+    total: Count = 0
+    start: Count = 0
+    reason: Short = ""
+    descriptor: bool = False
+
+
 class Output(Control):
     """Node -> server -> controller: lines that a job's functions printed; ``stream`` 1 or 2.
 
@@ -313,11 +351,11 @@ BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
 _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
-    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
-    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Exit},
+    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, FetchBlob, Output, Drain},
+    ("server", "controller"): _EITHER_WAY | {Submit, Parcel, Exhausted, Cancel, Fetched, Blob, Status, Kill},
+    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, Forget, Fetched, Blob, Exit},
     ("controller", "server"): _EITHER_WAY
-    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
+    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 

@@ -22,6 +22,8 @@ FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 LINES = [
     {"errors", "task_cancelled"},
     {
+        "blobs",
+        "broadcast",
         "by_value",
         "config",
         "config_values",
