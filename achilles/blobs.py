@@ -35,6 +35,9 @@ __all__ = [
 
 GONE = "it was released, or dropped with the last handle, in the program that made it"
 
+# Equal objects of different handles that are kept loaded at a time.
+MOST_VALUES = 8
+
 
 class Blob:
     """Bytes that never change, and the object that they are, once it was asked for.
@@ -57,7 +60,7 @@ class Blob:
         self.handles: weakref.WeakSet[Any] = weakref.WeakSet()
         self._payload: Buffer | Sealed | None = payload
         self._view: memoryview | None = None
-        self._values: dict[bool, Any] = {}
+        self._values: dict[bytes, Any] = {}
 
     @property
     def payload(self) -> Buffer | Sealed | None:
@@ -76,21 +79,29 @@ class Blob:
                 self._view = memoryview(payload).toreadonly()
         return self._view
 
-    def value(self, *, copy_on_write: bool) -> Any:
-        """The object, loaded the first time; its large buffers lie in the blob's memory."""
+    def value(self, handle: bytes, *, copy_on_write: bool) -> Any:
+        """The object, loaded the first time; its large buffers lie in the blob's memory.
+
+        Args:
+            handle: Stands for who made the blob. What tasks change of an object is not to be seen in
+                another one that was equal when it was sent.
+            copy_on_write: Whether the buffers can be written to, here and for this handle alone.
+        """
         try:
-            return self._values[copy_on_write]
+            return self._values[handle]
         except KeyError:
             pass
         with _loading:
-            if copy_on_write not in self._values:
+            if handle not in self._values:
                 payload = self._payload
                 if payload is None or not copy_on_write:
                     content: Buffer = self.view()
                 else:
                     content = mapped(payload) if isinstance(payload, Sealed) else bytearray(payload)
-                self._values[copy_on_write] = deserialize(content, "a broadcast object")
-            return self._values[copy_on_write]
+                self._values[handle] = deserialize(content, "a broadcast object")
+                while len(self._values) > MOST_VALUES:
+                    del self._values[next(iter(self._values))]
+            return self._values[handle]
 
     def drop(self) -> None:
         """Let go of the bytes; who asks for them is told that they are gone."""

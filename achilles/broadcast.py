@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Generic, TypeVar
 
 from achilles import blobs
@@ -34,22 +35,38 @@ class Broadcast(Generic[T]):
     Args:
         obj: NumPy arrays, or anything that can be sent.
         copy_on_write: Let tasks write to arrays: pages are copied for a worker when it writes to them, and
-            what it wrote is seen by later tasks of the same worker alone. Without, arrays of 4 KiB and
-            more are read-only in tasks.
+            what it wrote is seen by later tasks of the same worker alone, through this handle. Without,
+            arrays of 4 KiB and more are read-only in tasks.
 
     Raises:
         SerializationError: The object cannot be sent.
     """
 
-    __slots__ = ("__weakref__", "_blob", "_copy_on_write", "_obj", "_released", "_sha256", "_size_bytes")
+    __slots__ = (
+        "__weakref__",
+        "_blob",
+        "_copy_on_write",
+        "_identity",
+        "_obj",
+        "_released",
+        "_sha256",
+        "_size_bytes",
+    )
 
     def __init__(self, obj: T, *, copy_on_write: bool = False) -> None:
         blob = blobs.keep(serialize(obj, "the broadcast object", MOST_BYTES).segments, obj)
-        self._set(blob.sha256, blob.size_bytes, copy_on_write, blob, obj)
+        self._set(os.urandom(8), blob.sha256, blob.size_bytes, copy_on_write, blob, obj)
 
     def _set(
-        self, sha256: str, size_bytes: int, copy_on_write: bool, blob: blobs.Blob | None, obj: Any
+        self,
+        identity: bytes,
+        sha256: str,
+        size_bytes: int,
+        copy_on_write: bool,
+        blob: blobs.Blob | None,
+        obj: Any,
     ) -> None:
+        self._identity = identity
         self._sha256 = sha256
         self._size_bytes = size_bytes
         self._copy_on_write = copy_on_write
@@ -70,7 +87,7 @@ class Broadcast(Generic[T]):
             return self._obj  # type: ignore[no-any-return]
         self._check()
         found = blobs.fetch(self._sha256, self._size_bytes)
-        return found.value(copy_on_write=self._copy_on_write)  # type: ignore[no-any-return]
+        return found.value(self._identity, copy_on_write=self._copy_on_write)  # type: ignore[no-any-return]
 
     @property
     def sha256(self) -> str:
@@ -108,21 +125,21 @@ class Broadcast(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._check()
-        return _refer, (bytes.fromhex(self._sha256), self._size_bytes, self._copy_on_write)
+        return _refer, (self._identity, bytes.fromhex(self._sha256), self._size_bytes, self._copy_on_write)
 
     def _check(self) -> None:
         if self._released:
             raise blobs.lost(self._sha256, self._size_bytes, "this handle was released")
 
 
-def _refer(sha256: bytes, size_bytes: int, copy_on_write: bool) -> Broadcast[Any]:
+def _refer(identity: bytes, sha256: bytes, size_bytes: int, copy_on_write: bool) -> Broadcast[Any]:
     """A handle to what somebody broadcasts; at home again it stands for the object itself."""
     name = sha256.hex()
     blob = blobs.own(name)
     if blob is not None and blob.payload is None:
         blob = None
     handle: Broadcast[Any] = Broadcast.__new__(Broadcast)
-    handle._set(name, size_bytes, copy_on_write, blob, None if blob is None else blob.origin)
+    handle._set(identity, name, size_bytes, copy_on_write, blob, None if blob is None else blob.origin)
     return handle
 
 

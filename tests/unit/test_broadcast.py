@@ -63,7 +63,7 @@ def test_tasks_see_it_as_it_was(size: int) -> None:
     array[:] = 1
     blob = blobs.own(handle.sha256)
     assert blob is not None
-    assert not blob.value(copy_on_write=False).any()
+    assert not blob.value(b"h", copy_on_write=False).any()
     assert isinstance(blob.payload, Sealed) == (size == BIG)
 
 
@@ -71,16 +71,26 @@ def test_arrays_are_read_only_or_of_ones_own() -> None:
     handle = Broadcast({"a": np.zeros(BIG), "b": np.ones(BIG)})
     blob = blobs.own(handle.sha256)
     assert blob is not None
-    shared = blob.value(copy_on_write=False)
+    shared = blob.value(b"h", copy_on_write=False)
     with pytest.raises(ValueError, match="read-only"):
         shared["a"][0] = 1
-    assert blob.value(copy_on_write=False) is shared
-    private = blob.value(copy_on_write=True)
+    assert blob.value(b"h", copy_on_write=False) is shared
+    private = blob.value(b"own", copy_on_write=True)
     private["a"][0] = 1
-    assert blob.value(copy_on_write=True)["a"][0] == 1
+    assert blob.value(b"own", copy_on_write=True)["a"][0] == 1
     assert shared["a"][0] == handle.value["a"][0] == 0
-    # Another process that maps the same sees none of it.
-    assert blobs.Blob(blob.sha256, blob.payload or b"").value(copy_on_write=True)["a"][0] == 0
+    # Another handle, and another process that maps the same, see none of it.
+    assert blob.value(b"other", copy_on_write=True)["a"][0] == 0
+    assert blobs.Blob(blob.sha256, blob.payload or b"").value(b"own", copy_on_write=True)["a"][0] == 0
+
+
+def test_few_equal_objects_are_kept_loaded() -> None:
+    blob = blobs.Blob("", join(serialize([1], "it")))
+    first = blob.value(b"0", copy_on_write=False)
+    assert blob.value(b"0", copy_on_write=False) is first
+    for number in range(1, blobs.MOST_VALUES + 1):
+        assert blob.value(b"%d" % number, copy_on_write=False) is not first
+    assert blob.value(b"0", copy_on_write=False) is not first
 
 
 @pytest.mark.parametrize("size", [10, BIG])
@@ -199,9 +209,9 @@ def test_a_forked_child_has_what_was_there() -> None:
     pid = os.fork()
     if not pid:
         blob = blobs.own(handle.sha256)
-        same = blob is not None and np.array_equal(blob.value(copy_on_write=False), array)
+        same = blob is not None and np.array_equal(blob.value(b"h", copy_on_write=False), array)
         handle.release()
         os._exit(0 if same and blobs.own(handle.sha256) is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     blob = blobs.own(handle.sha256)
-    assert blob is not None and blob.value(copy_on_write=False)[7] == 7
+    assert blob is not None and blob.value(b"h", copy_on_write=False)[7] == 7
