@@ -1,9 +1,9 @@
 """What workers ask their controllers for, on its way through the server: modules, and pieces of blobs.
 
 Nothing is kept: a question is a few numbers, and an answer goes on as it came. Pieces of blobs come only as
-they are asked for, and a question goes on only when its answer has room: beside what waits already for
-nodes that asked for blobs, it must fit into the server's memory budget, and no node has more than
-`MAX_UNREAD_BYTES` waiting. Other questions of that node wait behind it, in order.
+they are asked for, and a question goes on only when its answer has room: beside what was asked for and
+what waits already for nodes that ask, it must fit into the server's memory budget, and of one node that
+may be `MAX_UNREAD_BYTES`. Other questions of that node wait behind it, in order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["MAX_FETCHES", "Fetches"]
 
 # Answers that one node may wait for.
 MAX_FETCHES = 4096
-# With more than this to read a node gets no further pieces.
+# What may be on its way to one node, or wait for it, when it asks for a piece of a blob.
 MAX_UNREAD_BYTES = 16 * 1024 * 1024
 # How often to look whether there is room again, while questions wait for it.
 LOOK_S = 0.02
@@ -52,7 +52,7 @@ class Fetches:
         self._asked: dict[int, _Asked] = {}
         self._serial = itertools.count(1)
         self._open_of: dict[int, int] = {}  # node -> how many answers it waits for
-        self._asked_bytes = 0
+        self._asked_bytes_of: dict[int, int] = {}  # node -> pieces that were asked for and have not come
         self._held: dict[int, deque[wire.FetchBlob]] = {}  # node -> its questions that wait for room
         self._looking = False
 
@@ -92,7 +92,7 @@ class Fetches:
         whole = fetch.descriptor and connection.takes_descriptors and controller.takes_descriptors
         asked = _Asked(connection.number, fetch.request, fetch.job, fetch.most, whole)
         request = self._note(asked)
-        self._asked_bytes += fetch.most
+        self._asked_bytes_of[asked.node] = self._asked_bytes_of.get(asked.node, 0) + fetch.most
         controller.send(
             msgspec.structs.replace(fetch, job=local_number, request=request, descriptor=whole, size=0)
         )
@@ -174,20 +174,24 @@ class Fetches:
 
     def _drop(self, request: int) -> None:
         asked = self._asked.pop(request)
-        self._asked_bytes -= asked.most_bytes
+        if asked.most_bytes:
+            self._asked_bytes_of[asked.node] -= asked.most_bytes
+            if not self._asked_bytes_of[asked.node]:
+                del self._asked_bytes_of[asked.node]
         self._count(asked.node, -1)
 
     # Room.
 
     def _has_room(self, connection: ServerConnection, more_bytes: int) -> bool:
-        unread_bytes = connection.unsent_bytes
-        if unread_bytes > MAX_UNREAD_BYTES:
+        for_it_bytes = connection.unsent_bytes + self._asked_bytes_of.get(connection.number, 0) + more_bytes
+        if for_it_bytes > MAX_UNREAD_BYTES:
             return False
-        if not self._asked_bytes and not unread_bytes:
-            return True  # a piece is larger than the whole budget
+        asked_bytes = sum(self._asked_bytes_of.values())
+        if not asked_bytes and for_it_bytes == more_bytes:
+            return True  # also when a piece is larger than the whole budget
         nodes = self._server.nodes
         waiting_bytes = sum([nodes[node].unsent_bytes for node in self._open_of if node in nodes])
-        return self._asked_bytes + waiting_bytes + more_bytes <= self._server.budget_bytes
+        return asked_bytes + waiting_bytes + more_bytes <= self._server.budget_bytes
 
     def _look_later(self) -> None:
         if not self._looking:

@@ -92,7 +92,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
     assert f"`most` is 1 to {messages.MAX_PIECE_BYTES}," in TEXT
     assert f"at most\n  {blob_store.PIECES_AHEAD} on their way" in TEXT
-    assert f"no node has more than {server_fetches.MAX_UNREAD_BYTES} bytes waiting" in TEXT
+    assert f"for one node within {server_fetches.MAX_UNREAD_BYTES} bytes" in TEXT
     assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
     assert (
