@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ..errors import ProtocolError
+from ..workers.blob_store import OVER
 from . import messages as wire
 from .wire import Buffer
 
@@ -85,8 +86,7 @@ class Fetches:
         job = self._answering(connection, fetch.job)
         if job is None:
             self._count(connection.number, -1)
-            reason = "the job that it belongs to is over"
-            connection.send(wire.Blob(job=fetch.job, request=fetch.request, found=False, reason=reason))
+            connection.send(wire.Blob(job=fetch.job, request=fetch.request, found=False, reason=OVER))
             return
         local_number, controller = job
         whole = fetch.descriptor and connection.takes_descriptors and controller.takes_descriptors

@@ -25,13 +25,14 @@ from ..limits import PIECE_BYTES
 from ..sealed import Buffer, Filling, Payload, Sealed
 from .loop import Loop
 
-__all__ = ["BlobStore", "BlobWaiter"]
+__all__ = ["OVER", "BlobStore", "BlobWaiter"]
 
 # Pieces that may be on their way at a time, for one blob.
 PIECES_AHEAD = 8
 KEEP_IDLE_S = 30.0
 # Hashed between two looks at whatever else there is to do; takes a few milliseconds.
 HASH_BYTES = 4 * 1024 * 1024
+OVER = "the job that it belongs to is over"
 _TOO_LARGE = "a node keeps at most {:,} bytes of broadcast objects (its MEMORY_BUDGET may be set to more)"
 
 # (slot of the worker, job, the worker's own number of its question)
@@ -127,7 +128,9 @@ class BlobStore:
     def job_went(self, job: int, session: str) -> None:
         """A job is gone: no answer comes to what was asked in its name."""
         for coming in list(self._coming.values()):
-            coming.waiting = [waiter for waiter in coming.waiting if waiter[1] != job]
+            for waiter in [waiter for waiter in coming.waiting if waiter[1] == job]:
+                coming.waiting.remove(waiter)
+                self._parent.answer(waiter, None, OVER)  # a thread that its task left behind may wait
             if not coming.waiting:
                 self._forget(coming)
             elif coming.job == job:

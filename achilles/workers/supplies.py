@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..sealed import Buffer, Payload, Sealed
 from . import channel
-from .blob_store import BlobStore, BlobWaiter
+from .blob_store import OVER, BlobStore, BlobWaiter
 from .fetching import Fetching
 from .loop import Loop
 from .module_source import ModuleSource
@@ -98,7 +98,7 @@ class Supplies:
         waiter = worker.slot, job, request
         session = self._jobs.get(job)
         if session is None or not isinstance(sha256, bytearray) or size_bytes <= 0:
-            self.answer(waiter, None, "the job that it belongs to is over")
+            self.answer(waiter, None, OVER)
         else:
             self.blobs.wanted(session, self._sessions[session], sha256.hex(), size_bytes, waiter)
 

@@ -200,7 +200,7 @@ def test_when_the_job_that_asked_is_gone_another_that_waits_asks_on() -> None:
         assert old != request
         node.store.piece_came(old, place, total, CONTENT[place : place + size])
     node.send(CONTENT)
-    assert node.answers == {(1, 2, 1): CONTENT}
+    assert node.answers == {(0, 1, 1): blob_store.OVER, (1, 2, 1): CONTENT}
 
 
 def test_when_nobody_waits_any_more_nothing_is_asked() -> None:
