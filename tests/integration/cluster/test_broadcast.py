@@ -18,6 +18,8 @@ import pytest
 
 import achilles
 from achilles import Broadcast, BroadcastLost, sealed
+from achilles.engines import cluster as cluster_engine
+from achilles.lineReceiver import messages as wire
 from tests.integration.cluster.parties import (
     SECRET_KEY,
     USERNAME,
@@ -327,3 +329,71 @@ def test_a_node_with_little_memory_says_so(moving: Cluster) -> None:
     small = [Broadcast(np.full(2 * MEBIBYTE // 8, float(number))) for number in range(4)]
     found = flat(achilles.map(lambda number: look_up(small[number % 4], 0), range(8), **moving.address))
     assert found == [0.0, 1.0, 2.0, 3.0] * 2
+
+
+class Interrupted:
+    """Answers questions for a blob up to one of them; none from then on, until it begins anew."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+        self.reached = threading.Event()
+        self._after = after
+        self._serve = cluster_engine.serve
+        monkeypatch.setattr(cluster_engine, "serve", self.serve)
+
+    def serve(self, controller: Any, fetch: Any) -> None:
+        if isinstance(fetch, wire.FetchBlob):
+            if self.reached.is_set() and fetch.start == 0:
+                self._after = 10**9
+            self._after -= 1
+            if self._after < 0:
+                self.reached.set()
+                return
+        self._serve(controller, fetch)
+
+    def call(self, handle: Broadcast[Any], where: Where) -> Callable[[], list[float]]:
+        """Start a call; the result waits for its values."""
+        found: list[float] = []
+        call = threading.Thread(
+            target=lambda: found.extend(
+                flat(achilles.map(partial(look_up, handle), range(4), chunksize=1, **where))
+            )
+        )
+        call.start()
+
+        def wait() -> list[float]:
+            call.join(60)
+            return found
+
+        return wait
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Interrupted:
+    monkeypatch.setenv("ACHILLES_LOCAL_SOCKET", "off")  # so that it goes in pieces
+    return Interrupted(monkeypatch, after=4)
+
+
+@pytest.mark.parametrize("lost", ["server", "node", "worker"])
+def test_whoever_is_lost_on_the_way(moving: Cluster, interrupted: Interrupted, lost: str) -> None:
+    first = moving.start_node(1)
+    handle = Broadcast(numbers(3.0))
+    wait = interrupted.call(handle, moving.with_key)
+    assert interrupted.reached.wait(30)
+    if lost == "server":
+        moving.restart_server(signal.SIGKILL)
+    elif lost == "node":
+        moving.end_node(first, signal.SIGKILL)
+        moving.start_node(1)
+    else:
+        (worker,) = first.descendants()
+        worker.kill()
+    assert wait() == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_call_that_is_given_up_on_the_way(moving: Cluster, interrupted: Interrupted) -> None:
+    moving.start_node(1)
+    handle = Broadcast(numbers(4.0))
+    packets = achilles.imap(partial(look_up, handle), range(4), **moving.with_key)
+    assert interrupted.reached.wait(30)
+    packets.close()
+    assert flat(achilles.map(partial(look_up, handle), [1], **moving.with_key)) == [5.0]
