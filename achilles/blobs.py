@@ -79,6 +79,13 @@ class Blob:
                 self._view = memoryview(payload).toreadonly()
         return self._view
 
+    def copy(self) -> Buffer:
+        """The bytes in memory of the caller's own; pages are copied when they are written to."""
+        payload = self._payload
+        if payload is None:
+            raise lost(self.sha256, self.size_bytes, "it was released")
+        return mapped(payload) if isinstance(payload, Sealed) else bytearray(payload)
+
     def value(self, handle: bytes, *, copy_on_write: bool) -> Any:
         """The object, loaded the first time; its large buffers lie in the blob's memory.
 
@@ -93,11 +100,7 @@ class Blob:
             pass
         with _loading:
             if handle not in self._values:
-                payload = self._payload
-                if payload is None or not copy_on_write:
-                    content: Buffer = self.view()
-                else:
-                    content = mapped(payload) if isinstance(payload, Sealed) else bytearray(payload)
+                content = self.copy() if copy_on_write else self.view()
                 self._values[handle] = deserialize(content, "a broadcast object")
                 while len(self._values) > MOST_VALUES:
                     del self._values[next(iter(self._values))]

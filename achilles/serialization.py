@@ -4,9 +4,9 @@ A payload is::
 
     16 bytes   header: magic, flags (bit 0: holds bytecode by value), Python major and minor version,
                number of buffers (u32), length of the pickle (u64)
-    8 bytes    per buffer: its length (u64)
+    8 bytes    per buffer: its length (u64); with the highest bit, the buffer is a blob of that length
     pickle     protocol 5
-    buffers    each padded to start on a multiple of 64 from the payload's start
+    buffers    each padded to start on a multiple of 64 from the payload's start; of a blob its SHA-256
 
 all little-endian. Bytecode of functions and classes sent by value (see `achilles.by_value`) only
 runs on the Python minor version that made it, so the header names the version: whoever routes a
@@ -22,11 +22,15 @@ import pickle
 import struct
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
 from achilles.limits import MAX_PAYLOAD_BYTES
+from achilles.repeats import REPEAT_BYTES, Repeats
+
+if TYPE_CHECKING:
+    from achilles.blobs import Blob
 
 __all__ = [
     "Buffer",
@@ -52,6 +56,11 @@ _HEADER = struct.Struct("<BBBBIQ")
 _MAGIC = 0xAC
 _BY_VALUE = 1
 _ALIGNMENT = 64
+# In a buffer's length: it is a blob, of which the payload holds the name.
+_ELSEWHERE = 1 << 63
+_NAME_BYTES = 32
+# More than any machine has.
+_MOST_ELSEWHERE_BYTES = 1 << 46
 _PYTHON = sys.version_info[:2]
 
 
@@ -79,7 +88,9 @@ class _Sink:
         self.write = chunks.append
 
 
-def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Serialized:
+def serialize(
+    obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES, repeats: Repeats | None = None
+) -> Serialized:
     """Turn an object into a payload.
 
     A callable, or a tuple that starts with one, is taken for a job's function: from then on
@@ -89,6 +100,7 @@ def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Se
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.
         subject: What it is, for error messages, such as ``argument 7``.
         most_bytes: How large the payload may be.
+        repeats: Knows which large buffers were sent before, as blobs.
 
     Raises:
         SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is. Or it
@@ -96,11 +108,17 @@ def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Se
     """
     chunks: list[Buffer] = []
     buffers: list[memoryview] = []
+    elsewhere: dict[int, Blob] = {}  # by the number of the buffer that stands for it
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES:
             return True
+        if repeats is not None and raw.nbytes >= REPEAT_BYTES:
+            blob = repeats.blob_of(raw)
+            if blob is not None:
+                elsewhere[len(buffers)] = blob
+                raw = memoryview(bytes.fromhex(blob.sha256))
         buffers.append(raw)
         return False
 
@@ -112,6 +130,7 @@ def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Se
     except Exception as refused:  # noqa: BLE001 - __reduce__ of anything may raise anything
         chunks.clear()
         buffers.clear()
+        elsewhere.clear()
         try:
             if isinstance(refused, (RecursionError, MemoryError)):
                 raise
@@ -120,7 +139,7 @@ def serialize(obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> Se
         except Exception as error:
             raise _refusal(obj, subject, error) from error
     check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject, most_bytes)
-    return _assemble(chunks, buffers, pickler.by_value, pickler.carried)
+    return _assemble(chunks, buffers, pickler.by_value, pickler.carried, elsewhere)
 
 
 def check_size(size_bytes: int, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> None:
@@ -135,12 +154,20 @@ def check_size(size_bytes: int, subject: str, most_bytes: int = MAX_PAYLOAD_BYTE
 
 
 def _assemble(
-    chunks: list[Buffer], buffers: list[memoryview], by_value: bool, carried: Sequence[object]
+    chunks: list[Buffer],
+    buffers: list[memoryview],
+    by_value: bool,
+    carried: list[object],
+    elsewhere: dict[int, Blob],
 ) -> Serialized:
     pickle_bytes = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
     head = _HEADER.pack(_MAGIC, _BY_VALUE if by_value else 0, *_PYTHON, len(buffers), pickle_bytes)
     if buffers:
-        head += struct.pack(f"<{len(buffers)}Q", *[b.nbytes for b in buffers])
+        lengths = [b.nbytes for b in buffers]
+        for number, blob in elsewhere.items():
+            lengths[number] = _ELSEWHERE | blob.size_bytes
+            carried.append(blob)
+        head += struct.pack(f"<{len(buffers)}Q", *lengths)
     size_bytes = len(head) + pickle_bytes
     # One piece fewer to write; not worth the copy once the pickle is large.
     segments: list[Buffer] = [head + chunks[0], *chunks[1:]] if len(chunks[0]) <= 65536 else [head, *chunks]
@@ -265,10 +292,12 @@ def deserialize(payload: Buffer, subject: str) -> Any:
         position = end
         for (size,) in struct.iter_unpack("<Q", view[_HEADER.size : start]):
             position += -position % _ALIGNMENT
-            if position + size > total:
+            length = size if size < _ELSEWHERE else _NAME_BYTES
+            if position + length > total or size > _ELSEWHERE + _MOST_ELSEWHERE_BYTES:
                 raise _malformed(subject)
-            buffers.append(view[position : position + size])
-            position += size
+            buffer = view[position : position + length]
+            buffers.append(buffer if size < _ELSEWHERE else _from_elsewhere(buffer, size - _ELSEWHERE))
+            position += length
         end = position
     if end != total:
         raise _malformed(subject)
@@ -282,6 +311,13 @@ def deserialize(payload: Buffer, subject: str) -> Any:
             subject=subject,
             path="",
         ) from error
+
+
+def _from_elsewhere(name: memoryview, size_bytes: int) -> Buffer:
+    """The bytes of a blob, in memory that can be written to as if they had come along."""
+    from achilles.blobs import fetch
+
+    return fetch(name.hex(), size_bytes).copy()
 
 
 def _malformed(subject: str) -> SerializationError:

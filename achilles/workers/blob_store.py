@@ -11,6 +11,7 @@ Rules:
   `KEEP_IDLE_S` after the last, for the program's next call.
 - All blobs together, those on their way among them, stay within the budget: what was asked for least
   recently is dropped first, and asked for again when it is needed. Workers let go of it between units.
+  A single one may go beyond the budget, alone, unless it is larger than any that could be kept.
 - The loop is never held up for long: a whole blob is hashed in parts.
 
 Knows nothing of connections, and never unpickles.
@@ -33,7 +34,7 @@ KEEP_IDLE_S = 30.0
 # Hashed between two looks at whatever else there is to do; takes a few milliseconds.
 HASH_BYTES = 4 * 1024 * 1024
 OVER = "the job that it belongs to is over"
-_TOO_LARGE = "a node keeps at most {:,} bytes of broadcast objects (its MEMORY_BUDGET may be set to more)"
+_TOO_LARGE = "a node takes at most {:,} bytes in one object, half of its memory or its MEMORY_BUDGET"
 
 # (slot of the worker, job, the worker's own number of its question)
 BlobWaiter = tuple[int, int, int]
@@ -103,12 +104,14 @@ class BlobStore:
         loop: For what takes longer.
         budget_bytes: How much may be kept; None when it is the memory of this very process anyway: then
             nothing is dropped before `drop` says so, and nothing that comes is checked.
+        most_bytes: How large one may be that is larger than the budget.
     """
 
-    def __init__(self, parent: Parent, loop: Loop, budget_bytes: int | None) -> None:
+    def __init__(self, parent: Parent, loop: Loop, budget_bytes: int | None, most_bytes: int = 0) -> None:
         self._parent = parent
         self._loop = loop
         self._budget_bytes = budget_bytes
+        self._most_bytes = max(budget_bytes or 0, most_bytes)
         self._kept: OrderedDict[Name, _Kept] = OrderedDict()  # the one asked for last at the end
         self._coming: dict[Name, _Coming] = {}
         self._requests: dict[int, _Coming] = {}
@@ -189,8 +192,8 @@ class BlobStore:
             return
         coming = self._coming.get(name)
         if coming is None:
-            if self._budget_bytes is not None and size_bytes > self._budget_bytes:
-                self._parent.answer(waiter, None, _TOO_LARGE.format(self._budget_bytes))
+            if self._budget_bytes is not None and size_bytes > self._most_bytes:
+                self._parent.answer(waiter, None, _TOO_LARGE.format(self._most_bytes))
                 return
             self._coming[name] = _Coming(name, number, size_bytes, waiter)
             self._begin_next()
@@ -317,10 +320,10 @@ class BlobStore:
         if budget_bytes is None:
             return True
         coming_bytes = sum(coming.size_bytes for coming in self._coming.values() if coming.request)
-        if coming_bytes + size_bytes > budget_bytes:
+        if coming_bytes and coming_bytes + size_bytes > budget_bytes:
             return False
         kept_bytes = sum(len(kept.payload) for kept in self._kept.values())
-        while kept_bytes + coming_bytes + size_bytes > budget_bytes:
+        while kept_bytes and kept_bytes + coming_bytes + size_bytes > budget_bytes:
             name = next(iter(self._kept))
             kept_bytes -= len(self._kept[name].payload)
             self._drop(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from ..memory_budget import usable_memory_bytes
 from ..sealed import Buffer, Payload, Sealed
 from . import channel
 from .blob_store import OVER, BlobStore, BlobWaiter
@@ -51,7 +52,8 @@ class Supplies:
         self._jobs: dict[int, str] = {}
         self._sessions = Sessions()
         self._fetching = Fetching(supplier.module_wanted)
-        self.blobs = BlobStore(self, loop, blob_budget_bytes)
+        most_bytes = 0 if blob_budget_bytes is None else usable_memory_bytes() // 2
+        self.blobs = BlobStore(self, loop, blob_budget_bytes, most_bytes)
 
     def job_came(self, job: int, session: str) -> None:
         """A job of a session is here."""

@@ -30,6 +30,7 @@ LINES = [
         "env_files",
         "limits",
         "memory_budget",
+        "repeats",
         "sealed",
         "serialization",
     },

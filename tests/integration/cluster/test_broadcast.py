@@ -322,10 +322,10 @@ def test_globals_of_a_script_that_forks(place: Place, reach: Callable[[str], Whe
     assert {"child 3.0", "parent 3.0"} <= set(lines)
 
 
-def test_a_node_with_little_memory_says_so(moving: Cluster) -> None:
+def test_a_node_with_a_small_budget(moving: Cluster) -> None:
     moving.start_node(1, ACHILLES_MEMORY_BUDGET="4M")
-    with pytest.raises(BroadcastLost, match="MEMORY_BUDGET"):
-        achilles.map(partial(look_up, Broadcast(numbers())), [0], **moving.address)
+    large = Broadcast(numbers())
+    assert flat(achilles.map(partial(look_up, large), [1], **moving.address)) == [1.0]
     small = [Broadcast(np.full(2 * MEBIBYTE // 8, float(number))) for number in range(4)]
     found = flat(achilles.map(lambda number: look_up(small[number % 4], 0), range(8), **moving.address))
     assert found == [0.0, 1.0, 2.0, 3.0] * 2
@@ -397,3 +397,44 @@ def test_a_call_that_is_given_up_on_the_way(moving: Cluster, interrupted: Interr
     assert interrupted.reached.wait(30)
     packets.close()
     assert flat(achilles.map(partial(look_up, handle), [1], **moving.with_key)) == [5.0]
+
+
+def at_place(pair: tuple[np.ndarray[Any, Any], int]) -> tuple[float, bool]:
+    array, place = pair
+    found = float(array[place]), bool(array.flags.writeable)
+    array[place] = -1.0  # nobody else sees it
+    return found
+
+
+def test_an_argument_that_comes_again_and_again(where: Where) -> None:
+    array = numbers()
+    found = flat(achilles.map(at_place, [(array, place % 4) for place in range(24)], chunksize=1, **where))
+    assert found == [(float(place % 4), True) for place in range(24)]
+    assert array[0] == 0.0
+
+
+def test_an_argument_that_is_written_to_in_between(where: Where) -> None:
+    array = numbers()
+
+    def arguments() -> Iterator[tuple[np.ndarray[Any, Any], int]]:
+        for number in range(12):
+            if number % 5 == 3:
+                array[:] = number
+            yield array, 2
+
+    expected, value = [], 2.0
+    for number in range(12):
+        value = float(number) if number % 5 == 3 else value
+        expected.append((value, True))
+    assert flat(achilles.map(at_place, arguments, chunksize=1, **where)) == expected
+
+
+def test_an_argument_that_comes_again_crosses_once(counted: tuple[Cluster, list[Proxy]]) -> None:
+    cluster, proxies = counted
+    array = numbers()
+    before = [len(proxy.from_server) for proxy in proxies]
+    found = flat(achilles.map(at_place, [(array, 1)] * 40, chunksize=1, **cluster.address))
+    assert found == [(1.0, True)] * 40
+    crossed = sum(len(proxy.from_server) for proxy in proxies) - sum(before)
+    # One as it is, and the blob to each node.
+    assert crossed < 4 * SIZE

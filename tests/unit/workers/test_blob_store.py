@@ -299,6 +299,21 @@ def test_what_never_fits_is_refused() -> None:
     assert not node.asked
 
 
+def test_one_may_go_beyond_the_budget_alone() -> None:
+    small, large = bytes(100), bytes(1001)
+    node = Node(budget_bytes=1000)
+    node.store._most_bytes = 1001
+    node.has(small, (0, 1, 1))
+    node.has(large, (0, 1, 2))
+    assert node.dropped == [(0, 7, name(small))]
+    node.want(large, (1, 1, 1))
+    assert node.answers.pop((1, 1, 1)) == large
+    node.want(small, (0, 1, 3))
+    assert node.dropped[1:] == [(0, 7, name(large)), (1, 7, name(large))]
+    node.want(large, (0, 1, 4))
+    assert {question[2] for question in node.asked} == {name(small)}
+
+
 def test_a_size_that_is_not_what_others_said() -> None:
     node = Node()
     node.want(CONTENT, (0, 1, 1))
