@@ -23,6 +23,9 @@ REPEAT_BYTES = 1024 * 1024
 
 COMPARED_BYTES = 128 * 1024
 
+# With so many entries those of objects that are no more are looked for.
+FORGET_AT = 64
+
 
 class _Seen:
     __slots__ = ("blob", "changes", "exporter")
@@ -51,6 +54,7 @@ class Repeats:
     def __init__(self, most_bytes: int | None = None) -> None:
         self._most_bytes = most_bytes
         self._kept_bytes = 0
+        self._forget_at = FORGET_AT
         self._seen: dict[tuple[int, int], _Seen] = {}
 
     def blob_of(self, buffer: memoryview) -> Blob | None:
@@ -59,12 +63,7 @@ class Repeats:
         key = id(exporter), buffer.nbytes
         seen = self._seen.get(key)
         if seen is None or seen.exporter() is not exporter:
-            try:
-                # Runs before the memory, and with it the id, is used again.
-                ref = weakref.ref(exporter, lambda _: self._seen.pop(key, None))
-            except TypeError:
-                return None
-            self._seen[key] = _Seen(ref)
+            self._note(key, exporter)
             return None
         if seen.changes:
             return None
@@ -80,6 +79,16 @@ class Repeats:
         seen.changes = True
         seen.blob = None
         return None
+
+    def _note(self, key: tuple[int, int], exporter: Any) -> None:
+        if len(self._seen) >= self._forget_at:
+            # Here and not as they die: who is told of that would be in a cycle with this.
+            self._seen = {key: seen for key, seen in self._seen.items() if seen.exporter() is not None}
+            self._forget_at = max(2 * len(self._seen), FORGET_AT)
+        try:
+            self._seen[key] = _Seen(weakref.ref(exporter))
+        except TypeError:
+            pass  # nobody could say whether it is another one at the same place
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether there is room for one more blob; it stays for as long as the job."""

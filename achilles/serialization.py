@@ -293,7 +293,8 @@ def deserialize(payload: Buffer, subject: str) -> Any:
         for (size,) in struct.iter_unpack("<Q", view[_HEADER.size : start]):
             position += -position % _ALIGNMENT
             length = size if size < _ELSEWHERE else _NAME_BYTES
-            if position + length > total or size > _ELSEWHERE + _MOST_ELSEWHERE_BYTES:
+            lies = size >= _ELSEWHERE and not 0 < size - _ELSEWHERE <= _MOST_ELSEWHERE_BYTES
+            if lies or position + length > total:
                 raise _malformed(subject)
             buffer = view[position : position + length]
             buffers.append(buffer if size < _ELSEWHERE else _from_elsewhere(buffer, size - _ELSEWHERE))

@@ -21,6 +21,13 @@ from achilles.serialization import deserialize, detach, join, serialize
 BIG = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Tracebacks and closures hold blobs in cycles, and these hold descriptors."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def gone() -> Iterator[list[str]]:
     """Names of blobs that this process let go of."""
