@@ -89,7 +89,7 @@ class _Sink:
 
 
 def serialize(
-    obj: Any, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES, repeats: Repeats | None = None
+    obj: Any, subject: str, most_bytes: int | None = None, repeats: Repeats | None = None
 ) -> Serialized:
     """Turn an object into a payload.
 
@@ -99,7 +99,7 @@ def serialize(
     Args:
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.
         subject: What it is, for error messages, such as ``argument 7``.
-        most_bytes: How large the payload may be.
+        most_bytes: How large the payload may be, `MAX_PAYLOAD_BYTES` by default.
         repeats: Knows which large buffers were sent before, as blobs.
 
     Raises:
@@ -142,8 +142,10 @@ def serialize(
     return _assemble(chunks, buffers, pickler.by_value, pickler.carried, elsewhere)
 
 
-def check_size(size_bytes: int, subject: str, most_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+def check_size(size_bytes: int, subject: str, most_bytes: int | None = None) -> None:
     """Raise `SerializationError` if so much is too large to be sent."""
+    if most_bytes is None:
+        most_bytes = MAX_PAYLOAD_BYTES
     if size_bytes > most_bytes:
         raise SerializationError(
             f"{subject} would take {size_bytes:,} bytes, and at most {most_bytes:,} travel together: "
