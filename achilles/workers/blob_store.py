@@ -30,7 +30,7 @@ __all__ = ["OVER", "BlobStore", "BlobWaiter"]
 
 # Pieces that may be on their way at a time, for one blob.
 PIECES_AHEAD = 8
-KEEP_IDLE_S = 30.0
+KEEP_IDLE_S = 10.0
 # Hashed between two looks at whatever else there is to do; takes a few milliseconds.
 HASH_BYTES = 4 * 1024 * 1024
 OVER = "the job that it belongs to is over"
