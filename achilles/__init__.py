@@ -17,6 +17,7 @@ from achilles import errors
 from achilles.errors import (
     AchillesError,
     AuthenticationError,
+    BroadcastLost,
     ClusterError,
     ConfigError,
     NoNodesError,
@@ -32,6 +33,7 @@ from achilles.errors import (
 )
 
 if TYPE_CHECKING:
+    from achilles.broadcast import Broadcast
     from achilles.calls import imap, imap_unordered, map
     from achilles.config import genConfig
     from achilles.initializer_error import InitializerError
@@ -47,6 +49,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AchillesError",
     "AuthenticationError",
+    "Broadcast",
+    "BroadcastLost",
     "ClusterError",
     "ConfigError",
     "Executor",
@@ -76,6 +80,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Broadcast": "achilles.broadcast",
     "Executor": "achilles.pool.executor",
     "InitializerError": "achilles.initializer_error",
     "Pool": "achilles.pool.pool",

@@ -11,6 +11,7 @@
         VersionMismatch                  the two sides cannot understand each other's versions
         NoNodesError                     no node came in time that can run the job (also a TimeoutError)
       SerializationError                 an object cannot travel: which one, by which path
+      BroadcastLost                      what a Broadcast stands for cannot be had: which one, why
       TaskError
         WorkerDiedError                  the worker process died while it ran the item
         TaskTimeout                      the item ran longer than allowed (also a TimeoutError)
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AchillesError",
     "AuthenticationError",
+    "BroadcastLost",
     "ClusterError",
     "ConfigError",
     "NoNodesError",
@@ -112,6 +114,10 @@ class SerializationError(AchillesError):
     Fields: ``subject`` (what it was, such as ``argument 7``), ``path`` (where inside it the
     trouble lies, such as ``['lock']``).
     """
+
+
+class BroadcastLost(AchillesError):
+    """What a `Broadcast` stands for cannot be had any more. Fields: ``sha256``, ``size_bytes``."""
 
 
 class TaskError(AchillesError):

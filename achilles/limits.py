@@ -9,6 +9,7 @@ __all__ = [
     "MAX_PAYLOAD_BYTES",
     "MAX_PRIORITY",
     "MAX_SLOTS",
+    "PIECE_BYTES",
 ]
 
 MAX_PAYLOAD_BYTES = 4 * 1024**3
@@ -28,3 +29,6 @@ MAX_PATTERN_CHARACTERS = 255
 
 MAX_PATTERNS_CHARACTERS = 4096
 """In all of a job together, so that they fit into a header."""
+
+PIECE_BYTES = 1024 * 1024
+"""Most bytes of a blob that travel in one frame."""

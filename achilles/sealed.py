@@ -30,6 +30,7 @@ except ImportError:  # no Unix
 __all__ = [
     "SHARE_BYTES",
     "Descriptor",
+    "Filling",
     "Payload",
     "Sealed",
     "available",
@@ -162,32 +163,81 @@ class Sealed:
             position += count
         return content
 
-    def view(self) -> memoryview:
-        """The bytes as writable memory of this process alone; they are copied page by page when written.
+    def view(self, *, writable: bool = True) -> memoryview:
+        """The bytes as memory of this process alone; they are copied page by page when written.
 
         The memory lives as long as the view, and no longer needs this object. Beyond `MAX_MAPPINGS`
         of them it is a copy.
         """
         if len(_mappings) >= MAX_MAPPINGS:
-            return memoryview(self.read())
+            return _as_wanted(memoryview(self.read()), writable)
         before = self.start % mmap.ALLOCATIONGRANULARITY
         options: dict[str, Any] = {"trackfd": False} if _CAN_MAP_ALONE else {}
         try:
             mapping = mmap.mmap(
                 self.descriptor.fileno(),
                 before + self.size_bytes,
+                # Private also to read: before Linux 6.7 what is sealed could not be mapped shared.
                 flags=mmap.MAP_PRIVATE,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                prot=mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0),
                 offset=self.start - before,
                 **options,
             )
         except OSError:
-            return memoryview(self.read())  # too many mappings or descriptors
+            return _as_wanted(memoryview(self.read()), writable)  # too many mappings or descriptors
         _mappings.add(mapping)
         return memoryview(mapping)[before : before + self.size_bytes]
 
 
 Payload = bytearray | Sealed
+
+
+def _as_wanted(view: memoryview, writable: bool) -> memoryview:
+    return view if writable else view.toreadonly()
+
+
+class Filling:
+    """Memory that is written piece by piece, and sealed when it is complete.
+
+    Ordinary memory if it is small, or the system gives no other.
+
+    Args:
+        size_bytes: How much is to come.
+    """
+
+    __slots__ = ("_content", "_descriptor")
+
+    def __init__(self, size_bytes: int) -> None:
+        self._content = bytearray()
+        self._descriptor = _new_file() if size_bytes >= SHARE_BYTES else None
+
+    def write(self, piece: Buffer) -> None:
+        """Add a piece.
+
+        Raises:
+            OSError, MemoryError: The system has no more.
+        """
+        if self._descriptor is None:
+            self._content += piece
+        else:
+            _write(self._descriptor.fileno(), [piece])
+
+    def seal(self) -> Payload:
+        """What was written; nothing can be added."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return self._content
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ADDED)
+        return Sealed(descriptor, 0, os.fstat(descriptor.fileno()).st_size)
+
+
+def _new_file() -> Descriptor | None:
+    if not _NEEDED:
+        return None
+    try:
+        return Descriptor(os.memfd_create("achilles", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+    except OSError:
+        return None
 
 
 def _is_sealed(descriptor: Descriptor) -> bool:
@@ -220,11 +270,8 @@ def places(sizes: Iterable[int]) -> tuple[list[int], int]:
 
 def seal(parts: Iterable[Sequence[Buffer]]) -> Sealed | None:
     """Write parts, each of several buffers, as `places` says; None when the system gives no memory for it."""
-    if not _NEEDED:
-        return None
-    try:
-        descriptor = Descriptor(os.memfd_create("achilles", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-    except OSError:
+    descriptor = _new_file()
+    if descriptor is None:
         return None
     pieces: list[Buffer] = []
     end = 0

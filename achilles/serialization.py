@@ -4,9 +4,9 @@ A payload is::
 
     16 bytes   header: magic, flags (bit 0: holds bytecode by value), Python major and minor version,
                number of buffers (u32), length of the pickle (u64)
-    8 bytes    per buffer: its length (u64)
+    8 bytes    per buffer: its length (u64); with the highest bit, the buffer is a blob of that length
     pickle     protocol 5
-    buffers    each padded to start on a multiple of 64 from the payload's start
+    buffers    each padded to start on a multiple of 64 from the payload's start; of a blob its SHA-256
 
 all little-endian. Bytecode of functions and classes sent by value (see `achilles.by_value`) only
 runs on the Python minor version that made it, so the header names the version: whoever routes a
@@ -21,12 +21,16 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
 from achilles.limits import MAX_PAYLOAD_BYTES
+from achilles.repeats import REPEAT_BYTES, Repeats
+
+if TYPE_CHECKING:
+    from achilles.blobs import Blob
 
 __all__ = [
     "Buffer",
@@ -52,6 +56,11 @@ _HEADER = struct.Struct("<BBBBIQ")
 _MAGIC = 0xAC
 _BY_VALUE = 1
 _ALIGNMENT = 64
+# In a buffer's length: it is a blob, of which the payload holds the name.
+_ELSEWHERE = 1 << 63
+_NAME_BYTES = 32
+# More than any machine has.
+_MOST_ELSEWHERE_BYTES = 1 << 46
 _PYTHON = sys.version_info[:2]
 
 
@@ -63,11 +72,13 @@ class Serialized(NamedTuple):
             memory of the object itself: use `detach` to keep them while the object may change.
         size_bytes: Length of the payload.
         by_value: Whether it holds bytecode, which only this Python minor version can run.
+        carried: What the payload refers to and does not hold; to be kept while anybody may load it.
     """
 
     segments: list[Buffer]
     size_bytes: int
     by_value: bool
+    carried: Sequence[object] = ()
 
 
 class _Sink:
@@ -77,7 +88,9 @@ class _Sink:
         self.write = chunks.append
 
 
-def serialize(obj: Any, subject: str) -> Serialized:
+def serialize(
+    obj: Any, subject: str, most_bytes: int | None = None, repeats: Repeats | None = None
+) -> Serialized:
     """Turn an object into a payload.
 
     A callable, or a tuple that starts with one, is taken for a job's function: from then on
@@ -86,18 +99,26 @@ def serialize(obj: Any, subject: str) -> Serialized:
     Args:
         obj: Any object; functions and classes that cannot be imported elsewhere go by value.
         subject: What it is, for error messages, such as ``argument 7``.
+        most_bytes: How large the payload may be, `MAX_PAYLOAD_BYTES` by default.
+        repeats: Knows which large buffers were sent before, as blobs.
 
     Raises:
         SerializationError: Some part cannot be pickled; ``path`` says where in ``obj`` it is. Or it
-            would be larger than `MAX_PAYLOAD_BYTES`.
+            would be larger than ``most_bytes``.
     """
     chunks: list[Buffer] = []
     buffers: list[memoryview] = []
+    elsewhere: dict[int, Blob] = {}  # by the number of the buffer that stands for it
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES:
             return True
+        if repeats is not None and raw.nbytes >= REPEAT_BYTES:
+            blob = repeats.blob_of(raw)
+            if blob is not None:
+                elsewhere[len(buffers)] = blob
+                raw = memoryview(bytes.fromhex(blob.sha256))
         buffers.append(raw)
         return False
 
@@ -109,6 +130,7 @@ def serialize(obj: Any, subject: str) -> Serialized:
     except Exception as refused:  # noqa: BLE001 - __reduce__ of anything may raise anything
         chunks.clear()
         buffers.clear()
+        elsewhere.clear()
         try:
             if isinstance(refused, (RecursionError, MemoryError)):
                 raise
@@ -116,26 +138,38 @@ def serialize(obj: Any, subject: str) -> Serialized:
             pickler.dump(obj)
         except Exception as error:
             raise _refusal(obj, subject, error) from error
-    check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject)
-    return _assemble(chunks, buffers, pickler.by_value)
+    check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject, most_bytes)
+    return _assemble(chunks, buffers, pickler.by_value, pickler.carried, elsewhere)
 
 
-def check_size(size_bytes: int, subject: str) -> None:
+def check_size(size_bytes: int, subject: str, most_bytes: int | None = None) -> None:
     """Raise `SerializationError` if so much is too large to be sent."""
-    if size_bytes > MAX_PAYLOAD_BYTES:
+    if most_bytes is None:
+        most_bytes = MAX_PAYLOAD_BYTES
+    if size_bytes > most_bytes:
         raise SerializationError(
-            f"{subject} would take {size_bytes:,} bytes, and at most {MAX_PAYLOAD_BYTES:,} travel together: "
+            f"{subject} would take {size_bytes:,} bytes, and at most {most_bytes:,} travel together: "
             f"use a smaller chunksize, or pass the name of a file that both sides can read",
             subject=subject,
             path="",
         )
 
 
-def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -> Serialized:
+def _assemble(
+    chunks: list[Buffer],
+    buffers: list[memoryview],
+    by_value: bool,
+    carried: list[object],
+    elsewhere: dict[int, Blob],
+) -> Serialized:
     pickle_bytes = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
     head = _HEADER.pack(_MAGIC, _BY_VALUE if by_value else 0, *_PYTHON, len(buffers), pickle_bytes)
     if buffers:
-        head += struct.pack(f"<{len(buffers)}Q", *[b.nbytes for b in buffers])
+        lengths = [b.nbytes for b in buffers]
+        for number, blob in elsewhere.items():
+            lengths[number] = _ELSEWHERE | blob.size_bytes
+            carried.append(blob)
+        head += struct.pack(f"<{len(buffers)}Q", *lengths)
     size_bytes = len(head) + pickle_bytes
     # One piece fewer to write; not worth the copy once the pickle is large.
     segments: list[Buffer] = [head + chunks[0], *chunks[1:]] if len(chunks[0]) <= 65536 else [head, *chunks]
@@ -145,7 +179,7 @@ def _assemble(chunks: list[Buffer], buffers: list[memoryview], by_value: bool) -
             segments.append(bytes(padding))
         segments.append(buffer)
         size_bytes += padding + buffer.nbytes
-    return Serialized(segments, size_bytes, by_value)
+    return Serialized(segments, size_bytes, by_value, carried)
 
 
 def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:
@@ -186,6 +220,7 @@ def detach(serialized: Serialized) -> Serialized:
         ],
         serialized.size_bytes,
         serialized.by_value,
+        serialized.carried,
     )
 
 
@@ -260,10 +295,13 @@ def deserialize(payload: Buffer, subject: str, loads: Callable[..., Any] = pickl
         position = end
         for (size,) in struct.iter_unpack("<Q", view[_HEADER.size : start]):
             position += -position % _ALIGNMENT
-            if position + size > total:
+            length = size if size < _ELSEWHERE else _NAME_BYTES
+            lies = size >= _ELSEWHERE and not 0 < size - _ELSEWHERE <= _MOST_ELSEWHERE_BYTES
+            if lies or position + length > total:
                 raise _malformed(subject)
-            buffers.append(view[position : position + size])
-            position += size
+            buffer = view[position : position + length]
+            buffers.append(buffer if size < _ELSEWHERE else _from_elsewhere(buffer, size - _ELSEWHERE))
+            position += length
         end = position
     if end != total:
         raise _malformed(subject)
@@ -277,6 +315,13 @@ def deserialize(payload: Buffer, subject: str, loads: Callable[..., Any] = pickl
             subject=subject,
             path="",
         ) from error
+
+
+def _from_elsewhere(name: memoryview, size_bytes: int) -> Buffer:
+    """The bytes of a blob, in memory that can be written to as if they had come along."""
+    from achilles.blobs import fetch
+
+    return fetch(name.hex(), size_bytes).copy()
 
 
 def _malformed(subject: str) -> SerializationError:

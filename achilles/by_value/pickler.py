@@ -28,7 +28,7 @@ from achilles.by_value.classes import reduce_class, reduce_type_variable
 from achilles.by_value.functions import reduce_cell, reduce_code, reduce_function, reduce_method
 from achilles.by_value.others import REDUCERS, reduce_checked, reduce_exception, reduce_of_dataclasses
 
-__all__ = ["Pickler"]
+__all__ = ["Pickler", "reduce_with"]
 
 Reducer = Callable[[Any, Any], Any]
 
@@ -41,10 +41,10 @@ class Pickler(pickle.Pickler):
         buffer_callback: As in `pickle.Pickler`.
         with_dill: Let dill take what would otherwise fail.
 
-    ``by_value`` is true afterwards if bytecode was written.
+    ``by_value`` is true afterwards if bytecode was written; ``carried`` is what was referred to.
     """
 
-    __slots__ = ("by_value", "namespaces", "reducers")
+    __slots__ = ("by_value", "carried", "namespaces", "reducers")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Pickler(pickle.Pickler):
     ) -> None:
         super().__init__(sink, 5, buffer_callback=buffer_callback)
         self.by_value = False
+        self.carried: list[object] = []
         self.namespaces: dict[int, Any] = {}
         self.reducers = _Reducers(_REDUCERS)
         self.reducers.with_dill = with_dill
@@ -64,6 +65,11 @@ class Pickler(pickle.Pickler):
         if reducer is None:
             return NotImplemented
         return reducer(self, obj)
+
+
+def reduce_with(kind: type, reducer: Reducer) -> None:
+    """Have instances of a type reduced by a function of the pickler and the instance, from now on."""
+    _REDUCERS[kind] = reducer
 
 
 class _Reducers(dict[type, "Reducer | None"]):

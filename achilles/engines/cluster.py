@@ -26,12 +26,12 @@ from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
 from ..lineReceiver.shared_payloads import segments_of, share_units
 from ..lineReceiver.wire import Buffer, gather
-from ..workers.module_source import find_source
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
 from .job_frames import failure_from, submission_of, too_old_for
+from .serving import serve
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
@@ -253,9 +253,10 @@ class ClusterEngine:
                     jobs = list(self._jobs.values())
                 for job in jobs:
                     job.nodes_changed(message.nodes)
-            case wire.Fetch():
-                if message.job in self._jobs:
-                    self._serve_module(message)
+            case wire.Fetch() | wire.FetchBlob():
+                controller = self._controller
+                if message.job in self._jobs and controller is not None:
+                    serve(controller, message)
             case wire.Error():
                 self._fail_all(error_from(message, self._settings.host, self._settings.port))
             case (
@@ -360,20 +361,6 @@ class ClusterEngine:
             self._jobs.clear()
         for job in jobs:
             job.failed(error)
-
-    def _serve_module(self, fetch: wire.Fetch) -> None:
-        module = find_source(fetch.module)
-        answer = wire.Fetched(
-            fetch.job,
-            fetch.request,
-            module.found,
-            module.is_package,
-            module.origin or "",
-            module.sha256,
-            module.reason,
-            module.is_extension,
-        )
-        self._send(answer, [module.source])
 
 
 # All that are alive, for a forked child to forget.

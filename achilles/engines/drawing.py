@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.record import Record, made_by
 from ..core.submission import DrawPlan
+from ..repeats import Repeats
 from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
 from .interrupts import opened
 
@@ -146,6 +147,8 @@ class Drawer:
         self._items: list[Any] = []  # what came of the next unit
         self._cut_tasks = 0  # how many of these another thread has taken
         self._pulling_since_ns = 0
+        self._repeats = Repeats()
+        self._carried: set[object] = set()  # kept for as long as the job, and with it this, is there
 
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
@@ -317,7 +320,7 @@ class Drawer:
     def _add_unit(self, items: list[Any], draw: Draw) -> None:
         start = draw.first + draw.tasks
         try:
-            unit = _serialize(items, numbered("argument", start, len(items)))
+            unit = _serialize(items, numbered("argument", start, len(items)), self._repeats)
             check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             if self._flat:
@@ -335,6 +338,8 @@ class Drawer:
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
         draw.units.append((unit if self._keep_views else detach(unit)).segments)
+        if unit.carried:
+            self._carried.update(unit.carried)
         draw.unit_tasks.append(tasks)
         draw.tasks += tasks
         draw.size_bytes += unit.size_bytes
@@ -357,7 +362,8 @@ class Drawer:
         for length in cut_list(len(argument), plan.cpu_count, plan.task_ns):
             part = argument[start : start + length]
             try:
-                unit = _serialize(part, f"items {start} to {start + length - 1} of a list argument")
+                subject = f"items {start} to {start + length - 1} of a list argument"
+                unit = _serialize(part, subject, self._repeats)
                 check_size(draw.size_bytes + unit.size_bytes, "a list argument")
             except Exception as error:  # noqa: BLE001 - user code runs while pickling
                 _, draw.error = _before_bad_item(part, draw.first + start, error)
@@ -400,7 +406,7 @@ def _before_bad_item(items: list[Any], start: int, error: Exception) -> tuple[li
     return [], error
 
 
-def _serialize(items: list[Any], subject: str) -> Serialized:
+def _serialize(items: list[Any], subject: str, repeats: Repeats | None = None) -> Serialized:
     """Pickling runs the caller's code, and may take its time."""
     with opened():
-        return serialize(items, subject)
+        return serialize(items, subject, repeats=repeats)

@@ -22,6 +22,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from .. import blobs
 from ..core import scheduler_events as ev
 from ..core.node_names import NamePatterns, listed
 from ..core.scheduler import Scheduler
@@ -191,6 +192,20 @@ class LocalEngine:
         """A worker imports what its own path does not have; this process may."""
         self._loop.callFromThread(self._serve_module, request, name)
 
+    def blob_wanted(
+        self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int
+    ) -> None:
+        """A worker uses a broadcast object; this process may have it, and always has the whole."""
+        blobs.hand_out(
+            sha256,
+            total_bytes,
+            lambda found: self._loop.callFromThread(self._serve_blob, request, found),
+        )
+
+    def blob_gone(self, sha256: str) -> None:
+        """This process has let go of a broadcast object; workers may as well. At any moment."""
+        self._loop.callFromThread(self._drop_blob, sha256)
+
     def close(self, grace_s: float | None = None) -> None:
         """End the workers and the loop. Waits a few seconds at most.
 
@@ -231,6 +246,19 @@ class LocalEngine:
         module = find_source(name)
         with self._lock:
             self._crew.module_arrived(request, module)
+
+    def _serve_blob(self, request: int, found: blobs.Blob | None) -> None:
+        payload = None if found is None else found.payload
+        with self._lock:
+            if payload is None:
+                self._crew.blobs.refused(request, blobs.GONE)
+            else:
+                self._crew.blobs.whole_came(request, payload)
+
+    def _drop_blob(self, sha256: str) -> None:
+        with self._lock:
+            if blobs.own(sha256) is None:  # nor the same anew
+                self._crew.blobs.drop(sha256)
 
     def _tell(self, event: ev.Event, payload: Draw | list[Segment] | None = None) -> None:
         """Tell the scheduler, and obey. What it leads to is told after, never within."""
@@ -316,6 +344,14 @@ def local_engine() -> LocalEngine:
         if _engine is None:
             _engine = LocalEngine()
         return _engine
+
+
+def _blob_gone(sha256: str) -> None:
+    for engine in list(_engines):
+        engine.blob_gone(sha256)
+
+
+blobs.when_gone(_blob_gone)
 
 
 def _keep_track(engine: LocalEngine) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..errors import AuthenticationError, ClusterError, ProtocolError
+from ..sealed import Descriptor
 from ..workers.loop import DelayedCall, SelectorLoop
 from ..workers.passing import MAX_UNCLAIMED, Arrived, SendQueue, receive
 from . import messages as wire
@@ -94,15 +95,23 @@ class Controller:
         """Begin to receive."""
         self._loop.callFromThread(self._begin)
 
-    def send(self, message: wire.Message, segments: Iterable[Buffer] = (), *, more: bool = False) -> None:
+    def send(
+        self,
+        message: wire.Message,
+        segments: Iterable[Buffer] = (),
+        *,
+        more: bool = False,
+        beside: Descriptor | None = None,
+    ) -> None:
         """Send a frame; silently nothing once the connection is closed.
 
         Args:
             message: The frame.
             segments: Its payload, which must not change until it is sent.
             more: The next frame follows at once, and this one may travel with it.
+            beside: A descriptor that goes with it, of which the message tells; only if `takes_descriptors`.
         """
-        descriptor = None
+        descriptor = beside
         if isinstance(message, wire.Parcel) and message.shared is not None:
             if self.takes_descriptors:
                 message.by_descriptor = True

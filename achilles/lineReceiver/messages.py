@@ -19,6 +19,7 @@ import msgspec
 from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
+from achilles.lineReceiver.fetch_messages import MAX_PIECE_BYTES, Blob, Fetch, FetchBlob, Fetched
 from achilles.lineReceiver.fields import (
     JOB_OPTIONS,
     MAX_SLOTS,
@@ -55,6 +56,7 @@ __all__ = [
     "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
+    "MAX_PIECE_BYTES",
     "MAX_SEGMENTS",
     "MAX_SLOTS",
     "MAX_UNITS",
@@ -64,6 +66,7 @@ __all__ = [
     "PIECE_PARTLY_FAILED",
     "PROTOCOL",
     "Abandon",
+    "Blob",
     "Cancel",
     "CancelItem",
     "Capacity",
@@ -76,6 +79,7 @@ __all__ = [
     "Exit",
     "Failed",
     "Fetch",
+    "FetchBlob",
     "Fetched",
     "Finished",
     "Forget",
@@ -108,6 +112,8 @@ PROTOCOL = 1
 
 MAX_HEADER_BYTES = 16_384
 """Longest header line, CRLF included."""
+
+"""Largest payload of a `Blob`."""
 
 MAX_OUTPUT_BYTES = 65_536
 # The most payload of a parcel that comes with its job.
@@ -299,28 +305,6 @@ class Abandon(Control):
     attempt: Count
 
 
-class Fetch(Control):
-    """Node -> server -> controller: a worker needs this module of the user's."""
-
-    job: Count
-    request: Count
-    module: Short
-
-
-class Fetched(Control):
-    """The answer to :class:`Fetch`; the payload is the module's source."""
-
-    has_payload: ClassVar[bool] = True
-    job: Count
-    request: Count
-    found: bool
-    is_package: bool = False
-    origin: str = ""
-    sha256: Digest = ""
-    reason: str = ""
-    is_extension: bool = False
-
-
 class Output(Control):
     """Node -> server -> controller: lines that a job's functions printed; ``stream`` 1 or 2.
 
@@ -346,12 +330,13 @@ BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
 _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
-    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, Output, Drain},
+    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, FetchBlob, Output, Drain},
     ("server", "controller"): _EITHER_WAY
-    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Status, Kill},
-    ("node", "server"): _EITHER_WAY | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Exit},
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, Status, Kill},
+    ("node", "server"): _EITHER_WAY
+    | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Blob, Exit},
     ("controller", "server"): _EITHER_WAY
-    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, Output, StatusReply, Killed},
+    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 

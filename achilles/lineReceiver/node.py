@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from .. import __version__
 from ..config import Settings, is_loopback
 from ..errors import AuthenticationError, ClusterError, ProtocolError, VersionMismatch
-from ..sealed import Sealed
+from ..memory_budget import usable_memory_bytes
+from ..sealed import SHARE_BYTES, Sealed
 from ..workers.crew import Crew, ResultSegment
 from ..workers.module_source import ModuleSource
 from ..workers.process import WITHIN_NODE
@@ -50,6 +51,8 @@ STOP_GRACE_S = 2.0
 # Workers hear of jobs in 32 bits.
 MAX_JOB = 2**32 - 1
 MAX_NAME = 255
+# The part of this machine's memory that blobs may take, unless MEMORY_BUDGET says how much.
+BLOB_PART = 4
 
 
 class AchillesNode:
@@ -83,6 +86,7 @@ class AchillesNode:
             node_name=f"node {socket.gethostname()}",
             tag=f"node {socket.gethostname()}",
             environment={WITHIN_NODE: f"{socket.gethostname()} {os.getpid()}"},
+            blob_budget_bytes=settings.memory_budget or usable_memory_bytes() // BLOB_PART,
         )
         self._connection: NodeConnection | None = None
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
@@ -244,6 +248,8 @@ class AchillesNode:
                 self._crew.give_up(parcel, begun=isinstance(message, wire.Abandon))
             case wire.CancelItem():
                 self._crew.cancel_item((message.job, message.parcel, message.attempt), message.index)
+            case wire.Blob():
+                self._blob(message, chunks)
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():
@@ -314,6 +320,17 @@ class AchillesNode:
         )
         self._crew.module_arrived(answer.request, module)
 
+    def _blob(self, answer: wire.Blob, chunks: list[Buffer]) -> None:
+        blobs = self._crew.blobs
+        if answer.descriptor:
+            assert self._connection is not None
+            blobs.whole_came(answer.request, self._connection.claim_beside(answer.total))
+        elif answer.found:
+            piece = chunks[0] if len(chunks) == 1 else gather(chunks)
+            blobs.piece_came(answer.request, answer.start, answer.total, piece)
+        else:
+            blobs.refused(answer.request, answer.reason)
+
     # What the crew reports.
 
     def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
@@ -345,3 +362,21 @@ class AchillesNode:
             return
         self._fetches[request] = job
         self._connection.send(wire.Fetch(job, request, name))
+
+    def blob_wanted(
+        self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int
+    ) -> None:
+        """Ask the job's controller for a piece of a blob, or at its start for the whole if that can come."""
+        if self._connection is not None:
+            whole = start == 0 and total_bytes >= SHARE_BYTES and self._connection.takes_descriptors
+            self._connection.send(
+                wire.FetchBlob(
+                    job=job,
+                    request=request,
+                    sha256=sha256,
+                    total=total_bytes,
+                    start=start,
+                    most=size_bytes,
+                    descriptor=whole,
+                )
+            )

@@ -41,7 +41,7 @@ from achilles.lineReceiver.wire import (
     Limits,
     frame_segments,
 )
-from achilles.sealed import Descriptor
+from achilles.sealed import Descriptor, Sealed
 from achilles.workers.passing import Arrived
 
 __all__ = ["AchillesProtocol", "Clock", "DelayedCall", "Lingering", "reactor_time"]
@@ -218,6 +218,34 @@ class AchillesProtocol(LineReceiver):
         self._handed.add(shared)
         return []
 
+    @property
+    def takes_descriptors(self) -> bool:
+        """Whether the two sides agreed on payloads by descriptor."""
+        return self._arrived is not None
+
+    def send_beside(self, message: Message, shared: Sealed) -> bool:
+        """Send a frame without payload and a descriptor of shared memory; False if that cannot be."""
+        if self.closing or self.transport is None:
+            return True  # as any other frame that comes too late
+        if self._arrived is None or not self._handed.room():
+            return False
+        self.transport.sendFileDescriptor(shared.descriptor)
+        self._handed.add(shared)
+        self.send(message)
+        return True
+
+    def claim_beside(self, size_bytes: int) -> Sealed:
+        """The shared memory that came with the frame at hand, which said how much it is.
+
+        Raises:
+            ProtocolError: It did not come, or is not what it should be.
+        """
+        if self._arrived is None:
+            raise ProtocolError("a blob was said to come by a descriptor, and nobody agreed to that")
+        shared = Sealed.accept(self._arrived.claim(), size_bytes)
+        self._came(size_bytes)
+        return shared
+
     def close(self, error: ClusterError | None = None) -> None:
         """Close the connection once all is sent; with an error, after a frame that tells it."""
         if error is not None:
@@ -276,7 +304,10 @@ class AchillesProtocol(LineReceiver):
         if self._arrived is None:
             raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
         accept(message, self._arrived.claim())
-        self._untold_bytes += message.size
+        self._came(message.size)
+
+    def _came(self, shared_bytes: int) -> None:
+        self._untold_bytes += shared_bytes
         if self._untold_bytes >= TELL_BYTES:
             self._untold_bytes = 0
             self.send(Ping(time.monotonic_ns()))

@@ -22,6 +22,7 @@ from ..core.node_names import NamePatterns
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
+from .server_fetches import Fetches
 from .server_jobs import Jobs, WholeInput
 from .server_status import status_of
 from .wire import Buffer
@@ -38,9 +39,8 @@ HEARTBEAT_S = 5.0
 KILL_TIMEOUT_S = 10.0
 # Printed lines sent to a controller of which nothing was heard meanwhile.
 MAX_UNHEARD_OUTPUT_BYTES = 8 * 1024 * 1024
-# Live jobs of one controller, and modules that one node may wait for.
+# Live jobs of one controller.
 MAX_JOBS = 10_000
-MAX_FETCHES = 4096
 
 
 class AchillesServer:
@@ -76,9 +76,7 @@ class AchillesServer:
         self._on_shutdown = on_shutdown
         self._node_ids = itertools.count()
         self._controller_ids = itertools.count()
-        self._fetches: dict[int, tuple[int, int, int]] = {}  # request -> node, its request, job
-        self._fetch_ids = itertools.count(1)
-        self._fetches_of: dict[int, int] = {}  # node -> how many it waits for
+        self._fetches = Fetches(self)
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
@@ -94,8 +92,10 @@ class AchillesServer:
             wire.Exhausted: self._exhausted,
             wire.Cancel: self._cancel,
             wire.CancelItem: self._cancel_item,
-            wire.Fetch: self._fetch,
-            wire.Fetched: self._fetched,
+            wire.Fetch: self._fetches.module_wanted,
+            wire.Fetched: self._fetches.module_came,
+            wire.FetchBlob: self._fetches.blob_wanted,
+            wire.Blob: self._fetches.blob_came,
             wire.Output: self._output,
             wire.Status: self._status,
             wire.Kill: self._kill,
@@ -135,7 +135,7 @@ class AchillesServer:
             if connection.told_to_exit and connection.fell_silent and connection.hello is not None:
                 self._not_told.add((connection.hello.host, connection.hello.pid))
             self.jobs.node_lost(number)
-            self._drop_fetches_of(number)
+            self._fetches.node_lost(number)
             self._tell(ev.NodeLost(time.monotonic_ns(), number))
             self._announce_capacity()
             self._answer_kills()
@@ -293,32 +293,6 @@ class AchillesServer:
     def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
         self._tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
 
-    def _fetch(self, connection: ServerConnection, fetch: wire.Fetch, _: list[Buffer]) -> None:
-        job = self.jobs.live.get(fetch.job)
-        controller = None if job is None else self.controllers.get(job.controller)
-        node = self.scheduler.nodes.get(connection.number)
-        # Only who works for a controller may see its modules.
-        if job is None or controller is None or node is None or fetch.job not in node.jobs:
-            connection.send(wire.Fetched(fetch.job, fetch.request, False))
-            return
-        waiting = self._fetches_of.get(connection.number, 0)
-        if waiting >= MAX_FETCHES:
-            raise ProtocolError(f"a node waits for at most {MAX_FETCHES} modules")
-        self._fetches_of[connection.number] = waiting + 1
-        request = next(self._fetch_ids)
-        self._fetches[request] = (connection.number, fetch.request, fetch.job)
-        controller.send(wire.Fetch(job.local_number, request, fetch.module))
-
-    def _fetched(self, connection: ServerConnection, answer: wire.Fetched, chunks: list[Buffer]) -> None:
-        job_number = self.jobs.number_of(connection.number, answer.job)
-        asked = self._fetches.get(answer.request)
-        if asked is None or asked[2] != job_number:
-            return
-        self._drop_fetch(answer.request)
-        node = self.nodes.get(asked[0])
-        if node is not None:
-            node.send(msgspec.structs.replace(answer, job=asked[2], request=asked[1]), chunks)
-
     def _output(self, connection: ServerConnection, output: wire.Output, chunks: list[Buffer]) -> None:
         if output.size > wire.MAX_OUTPUT_BYTES:
             raise ProtocolError(f"the payload of an output frame has at most {wire.MAX_OUTPUT_BYTES} bytes")
@@ -330,16 +304,6 @@ class AchillesServer:
         # One that answers nothing reads nothing: what it would see is not worth keeping.
         if controller.unheard_output_bytes <= MAX_UNHEARD_OUTPUT_BYTES:
             controller.send(wire.Output(job.local_number, output.stream), chunks)
-
-    def _drop_fetches_of(self, node: int) -> None:
-        for request in [request for request, asked in self._fetches.items() if asked[0] == node]:
-            self._drop_fetch(request)
-
-    def _drop_fetch(self, request: int) -> None:
-        node = self._fetches.pop(request)[0]
-        self._fetches_of[node] -= 1
-        if not self._fetches_of[node]:
-            del self._fetches_of[node]
 
     def _status(self, connection: ServerConnection, message: wire.Status, _: list[Buffer]) -> None:
         connection.send(wire.StatusReply(), [msgspec.json.encode(status_of(self))])
@@ -453,8 +417,7 @@ class AchillesServer:
 
     def _forget_job(self, number: int) -> None:
         if self.jobs.remove(number) is not None:
-            for request in [request for request, asked in self._fetches.items() if asked[2] == number]:
-                self._drop_fetch(request)
+            self._fetches.job_gone(number)
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))

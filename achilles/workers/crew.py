@@ -26,13 +26,11 @@ from ..sealed import Buffer, Payload, Sealed, plain
 from ..serialization import serialize_failure
 from . import channel
 from .deaths import failure_of
-from .fetching import Fetching
 from .forwarding import Forwarding
 from .given import Given
 from .loop import Loop
-from .module_source import ModuleSource
 from .output import Label
-from .sessions import Sessions
+from .supplies import Supplier, Supplies
 from .worker import Worker
 
 __all__ = ["Crew", "CrewListener", "ResultSegment"]
@@ -50,17 +48,14 @@ LEAVE_GRACE_S = 5.0
 RESTART_DELAY_MAX_S = 10.0
 
 
-class CrewListener(Protocol):
-    """Whoever sends the results on, and knows where modules come from."""
+class CrewListener(Supplier, Protocol):
+    """Whoever sends the results on, and knows where modules and blobs come from."""
 
     def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
         """These ranges of a parcel are done."""
 
     def parcel_returned(self, job: int, parcel: int, attempt: int, given: bool) -> None:
         """A parcel is given back untouched, or was begun and stays."""
-
-    def module_wanted(self, job: int, request: int, name: str) -> None:
-        """A worker imports a module; answer with `Crew.module_arrived`."""
 
     def output(self, job: int, stream: int, lines: bytes) -> None:
         """What items of a job printed, as whole tagged lines. ``stream``: 1 or 2."""
@@ -79,6 +74,7 @@ class Crew:
         tag: How lines that workers print name it.
         environment: More variables for the workers.
         lock: Held while workers report; the embedded engine's.
+        blob_budget_bytes: How much of blobs may be kept here; None where that is no memory of its own.
     """
 
     def __init__(
@@ -94,6 +90,7 @@ class Crew:
         environment: Mapping[str, str] | None = None,
         lock: AbstractContextManager[Any] | None = None,
         max_attempts: int = 3,
+        blob_budget_bytes: int | None = None,
     ) -> None:
         self.cpu_count = cpu_count
         self._loop = loop
@@ -109,12 +106,13 @@ class Crew:
         self._at_worker: dict[int, Given] = {}
         self._dead: dict[int, Worker] = {}
         self._early_deaths = 0
-        self._functions: dict[int, tuple[list[Buffer], str]] = {}
+        self._functions: dict[int, list[Buffer]] = {}
         self._timed: set[int] = set()
         self._units: dict[ev.ParcelKey, Sequence[list[Buffer] | Sealed]] = {}
         self._kept: dict[int, Buffer | Sealed] = {}
-        self._sessions = Sessions()
-        self._fetching = Fetching(listener.module_wanted)
+        self._supplies = Supplies(self._workers, listener, loop, blob_budget_bytes)
+        self.blobs = self._supplies.blobs
+        self.module_arrived = self._supplies.module_arrived
         self._closing = False
         self._on_closed: list[Callable[[], None]] = []
         self._on_drained: Callable[[], None] | None = None
@@ -150,10 +148,10 @@ class Crew:
         """
         if limit_ms:
             self._timed.add(job)
-        self._functions[job] = (function, session)
+        self._functions[job] = function
         if not quiet:
             self._forwarding.want(job)
-        self._sessions.use(session, {of for _, of in self._functions.values()})
+        self._supplies.job_came(job, session)
         limit_ns = limit_ms * 1_000_000
         self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots))
 
@@ -180,7 +178,7 @@ class Crew:
         self._functions.pop(job, None)
         self._forwarding.forget(job)
         self._timed.discard(job)
-        self._fetching.forget(job)
+        self._supplies.job_went(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def give_up(self, parcel: ev.ParcelKey, *, begun: bool) -> None:
@@ -196,18 +194,10 @@ class Crew:
         self._on_drained = on_drained
         self._tell(ev.DrainBegan(time.monotonic_ns()))
 
-    def module_arrived(self, request: int, module: ModuleSource) -> None:
-        """Answer `CrewListener.module_wanted`."""
-        session, name, waiting = self._fetching.arrived(request)
-        self._sessions.keep(session, name, module)
-        for slot, job, worker_request in waiting:
-            worker = self._workers.get(slot)
-            if worker is not None:
-                worker.send_module(job, worker_request, module)
-
     def close(self, grace_s: float, on_closed: Callable[[], None]) -> None:
         """End all workers; call back when the last is gone."""
         self._closing = True
+        self.blobs.close()
         self._on_closed.append(on_closed)
         for worker in list(self._workers.values()):
             worker.close(grace_s)
@@ -280,7 +270,9 @@ class Crew:
                 self._at_worker[worker.slot] = Given()
                 worker.close(LEAVE_GRACE_S)
             elif kind == channel.FETCH and isinstance(payload, bytearray):
-                self._fetch(worker, job, a, payload.decode())
+                self._supplies.module_wanted(worker, job, a, payload.decode())
+            elif kind == channel.FETCH_BLOB:
+                self._supplies.blob_wanted(worker, job, a, b, payload)
 
     def _answered(
         self, worker: Worker, job: int, first: int, answer: tuple[int, int, int, int], payload: Payload
@@ -318,7 +310,7 @@ class Crew:
         with self._lock:
             self._forwarding.unit_over(worker.slot)
             del self._workers[worker.slot], self._at_worker[worker.slot]
-            self._fetching.worker_gone(worker.slot)
+            self._supplies.worker_gone(worker.slot)
             self._dead[worker.slot] = worker
             noted = worker.progress()
             running = abs(noted) - 1 if noted else None
@@ -341,18 +333,6 @@ class Crew:
             waiting, self._on_closed = self._on_closed, []
             for on_closed in waiting:
                 on_closed()
-
-    def _fetch(self, worker: Worker, job: int, worker_request: int, name: str) -> None:
-        entry = self._functions.get(job)
-        if entry is None:
-            worker.send_module(job, worker_request, ModuleSource.missing(name))
-            return
-        session = entry[1]
-        known = self._sessions.module(session, name)
-        if known is not None:
-            worker.send_module(job, worker_request, known)
-            return
-        self._fetching.wait(session, name, (worker.slot, job, worker_request))
 
     def _tell(self, event: ev.Event) -> None:
         for command in self._slots.handle(event):
@@ -390,15 +370,14 @@ class Crew:
             case ev.DropParcel():
                 self._units.pop(command.key, None)
             case ev.TeachJob():
-                function, session = self._functions[command.job]
                 self._workers[command.worker].send(
                     channel.FUNCTION,
                     0,
                     command.job,
-                    self._sessions[session],
+                    self._supplies.session_of(command.job),
                     command.job in self._timed,
                     0,
-                    function,
+                    self._functions[command.job],
                     more=True,  # its first piece follows
                 )
             case ev.UnteachJob():

@@ -108,6 +108,10 @@ class OwnModules:
             linecache.cache.update(session.lines)
         self._session = session
 
+    def whose(self) -> tuple[int, int]:
+        """The session and the job that the worker is at."""
+        return (0 if self._session is None else self._session.number), self._job
+
     def _leave(self) -> None:
         session, self._session = self._session, None
         if session is None or not session.names:

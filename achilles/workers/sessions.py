@@ -24,6 +24,9 @@ class Sessions:
     def __getitem__(self, session: str) -> int:
         return self._numbers[session]
 
+    def __contains__(self, session: str) -> bool:
+        return session in self._numbers
+
     def use(self, session: str, busy: Set[str]) -> None:
         """A job of a session came; of those without a job only the latest are kept."""
         if session not in self._numbers:

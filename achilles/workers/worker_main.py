@@ -79,6 +79,7 @@ from io import TextIOWrapper
 from time import perf_counter_ns
 from typing import NoReturn
 
+from achilles.blobs import set_source
 from achilles.sealed import Buffer
 from achilles.workers import channel
 from achilles.workers.channel import BlockingChannel
@@ -86,6 +87,7 @@ from achilles.workers.frames import BrokenChannelError, Message
 from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
+from achilles.workers.shared_blobs import SharedBlobs
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 from achilles.workers.surroundings import Surroundings
 
@@ -132,12 +134,19 @@ class Conversation:
 
     def ask_module(self, job: int, name: str) -> Message | None:
         """The parent's MODULE answer; None where there is nobody to ask, as in a forked child."""
+        return self._ask(channel.FETCH, job, 0, name.encode())
+
+    def ask_blob(self, job: int, sha256: bytes, size_bytes: int) -> Message | None:
+        """The parent's BLOB answer, or None likewise."""
+        return self._ask(channel.FETCH_BLOB, job, size_bytes, sha256)
+
+    def _ask(self, kind: int, job: int, b: int, payload: bytes) -> Message | None:
         with self._state:
             self._requests += 1
             request = self._requests
             self._answers[request] = None
         try:
-            self.send(channel.FETCH, 0, job, request, 0, 0, [name.encode()])
+            self.send(kind, 0, job, request, b, 0, [payload])
             self._read_until(lambda: self._answers[request] is not None)
         except (OSError, BrokenChannelError):
             return None
@@ -181,7 +190,7 @@ class Conversation:
     def _file(self, messages: list[Message]) -> None:
         arrived = []
         for message in messages:
-            if message[0] == channel.MODULE:
+            if message[0] == channel.MODULE or message[0] == channel.BLOB:
                 if message[3] in self._answers:
                     self._answers[message[3]] = message
             else:
@@ -211,12 +220,14 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
         sys.argv[:] = [""]
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
+        shared_blobs = SharedBlobs(conversation.ask_blob, own_modules.whose)
+        set_source(shared_blobs)
         surroundings = Surroundings([(number, _duplicate(number)) for number in (1, 2)])
         outputs = _take_output(facts["output_token"], progress, running)
         gc.collect()
         gc.freeze()
         conversation.send(channel.READY, 0, 0, 0, 0, 0, ())
-        _serve(conversation, own_modules, progress, running, outputs, surroundings)
+        _serve(conversation, own_modules, shared_blobs, progress, running, outputs, surroundings)
     except (BrokenChannelError, OSError):
         if os.getpid() == worker_pid:
             _kill_group()
@@ -226,6 +237,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
 def _serve(
     conversation: Conversation,
     own_modules: OwnModules,
+    shared_blobs: SharedBlobs,
     progress: memoryview,
     running: RunningItems,
     outputs: list[Output],
@@ -233,7 +245,9 @@ def _serve(
 ) -> None:
     jobs: dict[int, Job] = {}
     while True:
-        if not _serve_one(jobs, conversation, own_modules, progress, running, outputs, surroundings):
+        if not _serve_one(
+            jobs, conversation, own_modules, shared_blobs, progress, running, outputs, surroundings
+        ):
             return
 
 
@@ -241,6 +255,7 @@ def _serve_one(
     jobs: dict[int, Job],
     conversation: Conversation,
     own_modules: OwnModules,
+    shared_blobs: SharedBlobs,
     progress: memoryview,
     running: RunningItems,
     outputs: list[Output],
@@ -282,6 +297,8 @@ def _serve_one(
         job = jobs.pop(number, None)
         if job is not None:
             own_modules.job_ended(job.session)
+    elif kind == channel.DROP_BLOB:
+        shared_blobs.drop(a, payload)
     elif kind == channel.EXIT:
         return False
     return True

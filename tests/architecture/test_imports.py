@@ -22,6 +22,8 @@ FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 LINES = [
     {"errors", "initializer_error", "task_cancelled"},
     {
+        "blobs",
+        "broadcast",
         "by_value",
         "config",
         "config_values",
@@ -31,6 +33,7 @@ LINES = [
         "memory_budget",
         "progress_bar",
         "salvage",
+        "repeats",
         "sealed",
         "serialization",
     },

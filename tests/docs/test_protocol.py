@@ -18,10 +18,11 @@ from achilles.lineReceiver import (
     messages,
     server,
     server_connection,
+    server_fetches,
     shared_payloads,
     wire,
 )
-from achilles.workers import passing
+from achilles.workers import blob_store, passing
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 KINDS = {str(kind.__struct_config__.tag): kind for kind in messages.Control.__subclasses__()}
@@ -89,6 +90,9 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"have {handshake.ITERATIONS}." in TEXT
     assert f"every {server.HEARTBEAT_S:g} s" in TEXT
     assert f"A payload has at most {messages.MAX_OUTPUT_BYTES} bytes" in TEXT
+    assert f"`most` is 1 to {messages.MAX_PIECE_BYTES}," in TEXT
+    assert f"at most\n  {blob_store.PIECES_AHEAD} on their way" in TEXT
+    assert f"for one node within {server_fetches.MAX_UNREAD_BYTES} bytes" in TEXT
     assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
     assert f"at most {messages.MAX_EARLY_CANCELS} items" in TEXT

@@ -129,3 +129,43 @@ def test_without_a_descriptor_to_spare_nothing_is_sealed(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "memfd_create", none_left)
     assert seal([[b"content"]]) is None
+
+
+def test_a_view_that_is_not_writable() -> None:
+    content = b"x" * 10_000
+    sealed_ = seal([[content]])
+    assert sealed_ is not None
+    view = sealed_.view(writable=False)
+    assert view.readonly and view == content
+    sealed_.descriptor.close()
+    assert view == content
+
+
+def test_beyond_so_many_mappings_it_is_not_writable_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "MAX_MAPPINGS", 0)
+    sealed_ = seal([[b"x" * 10_000]])
+    assert sealed_ is not None
+    assert sealed_.view(writable=False).readonly and not sealed_.view().readonly
+
+
+@pytest.mark.parametrize("size", [10, sealed.SHARE_BYTES])
+def test_memory_is_filled_piece_by_piece(size: int) -> None:
+    content = os.urandom(size)
+    filling = sealed.Filling(size)
+    for start in range(0, size, 4):
+        filling.write(memoryview(content)[start : start + 4])
+    filled = filling.seal()
+    assert isinstance(filled, Sealed) == (size >= sealed.SHARE_BYTES)
+    if isinstance(filled, Sealed):
+        assert Sealed.accept(filled.descriptor, size).read() == content
+        filled.descriptor.close()
+    else:
+        assert filled == content
+
+
+def test_where_no_memory_can_be_sealed_ordinary_memory_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "_NEEDED", 0)
+    filling = sealed.Filling(sealed.SHARE_BYTES)
+    filling.write(b"abc")
+    filling.write(b"def")
+    assert filling.seal() == b"abcdef"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -101,3 +102,19 @@ def test_what_nested_calls_started_ends_with_the_worker(single, wait) -> None:
     assert below
     os.kill(worker, 9)
     wait(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))
+
+
+def nested(handle, used, index):
+    if used:
+        assert handle.value[index] == index
+    own = achilles.Broadcast([7] * 100_000)
+    calls = achilles.map(lambda number: handle.value[number] + own.value[number], [index, index + 1])
+    return flat(calls)
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+def test_a_broadcast_object_is_passed_on_to_calls_of_a_task(place, used, size) -> None:
+    handle = achilles.Broadcast(list(range(size)))
+    found = flat(achilles.map(partial(nested, handle, used), [3, 4], timeout=30, **place.call))
+    assert found == [[10, 11], [11, 12]]

@@ -1,0 +1,102 @@
+"""Large buffers that come again, unchanged, in later units of one job: sent as a blob instead.
+
+A buffer is known by the object that exports it (a NumPy array, say), as long as that lives. It is sent as it
+is the first time. The second time it becomes a blob; from then on it is compared with that, byte by byte,
+which is faster than a hash. If it differs, somebody writes to it between two items, and it is sent as it is
+from then on. So what arrives is always what was there when its unit was serialized.
+
+Blobs are kept for as long as the job, so there is a bound for all of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from achilles.blobs import Blob
+
+__all__ = ["REPEAT_BYTES", "Repeats"]
+
+REPEAT_BYTES = 1024 * 1024
+"""Smaller buffers are sent as they are."""
+
+COMPARED_BYTES = 128 * 1024
+
+# With so many entries those of objects that are no more are looked for.
+FORGET_AT = 64
+
+
+class _Seen:
+    __slots__ = ("blob", "changes", "exporter")
+
+    def __init__(self, exporter: weakref.ref[Any]) -> None:
+        self.exporter = exporter
+        self.blob: Blob | None = None
+        self.changes = False
+
+
+def _same(buffer: memoryview, known: memoryview) -> bool:
+    # A bytearray is compared in one go, and a view item by item; so little stays in the processor's cache.
+    return all(
+        bytearray(buffer[start : start + COMPARED_BYTES]) == known[start : start + COMPARED_BYTES]
+        for start in range(0, len(buffer), COMPARED_BYTES)
+    )
+
+
+class Repeats:
+    """The large buffers of one job.
+
+    Args:
+        most_bytes: For all blobs together; without, a sixteenth of the memory.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        self._most_bytes = most_bytes
+        self._kept_bytes = 0
+        self._forget_at = FORGET_AT
+        self._seen: dict[tuple[int, int], _Seen] = {}
+
+    def blob_of(self, buffer: memoryview) -> Blob | None:
+        """The blob that this buffer is now; None when it is to be sent as it is."""
+        exporter = buffer.obj
+        key = id(exporter), buffer.nbytes
+        seen = self._seen.get(key)
+        if seen is None or seen.exporter() is not exporter:
+            self._note(key, exporter)
+            return None
+        if seen.changes:
+            return None
+        if seen.blob is None:
+            if not self._takes(buffer.nbytes):
+                return None
+            from achilles.blobs import keep  # here and below: what most jobs can do without
+
+            seen.blob = keep([buffer], None)
+            return seen.blob
+        if _same(buffer, seen.blob.view()):
+            return seen.blob
+        seen.changes = True
+        seen.blob = None
+        return None
+
+    def _note(self, key: tuple[int, int], exporter: Any) -> None:
+        if len(self._seen) >= self._forget_at:
+            # Here and not as they die: who is told of that would be in a cycle with this.
+            self._seen = {key: seen for key, seen in self._seen.items() if seen.exporter() is not None}
+            self._forget_at = max(2 * len(self._seen), FORGET_AT)
+        try:
+            self._seen[key] = _Seen(weakref.ref(exporter))
+        except TypeError:
+            pass  # nobody could say whether it is another one at the same place
+
+    def _takes(self, size_bytes: int) -> bool:
+        """Whether there is room for one more blob; it stays for as long as the job."""
+        if self._most_bytes is None:
+            from achilles.memory_budget import default_budget_bytes
+
+            self._most_bytes = default_budget_bytes()
+        if size_bytes > self._most_bytes - self._kept_bytes:
+            return False
+        self._kept_bytes += size_bytes
+        return True

@@ -1,0 +1,130 @@
+"""Large buffers that come again: sent once, and never as what they were before."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from achilles import blobs
+from achilles.errors import SerializationError
+from achilles.repeats import COMPARED_BYTES, FORGET_AT, REPEAT_BYTES, Repeats
+from achilles.serialization import Serialized, deserialize, detach, join, serialize
+
+SIZE = REPEAT_BYTES // 8
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Tracebacks and closures hold blobs in cycles, and these hold descriptors."""
+    yield
+    gc.collect()
+
+
+def sent(obj: Any, repeats: Repeats) -> Serialized:
+    return detach(serialize(obj, "it", repeats=repeats))
+
+
+def came(serialized: Serialized) -> Any:
+    return deserialize(join(serialized), "it")
+
+
+def test_from_the_second_time_on_it_is_a_name() -> None:
+    repeats = Repeats()
+    array = np.arange(SIZE, dtype=np.float64)
+    units = [sent([array, number], repeats) for number in range(4)]
+    assert units[0].size_bytes > REPEAT_BYTES and not units[0].carried
+    for number, unit in enumerate(units):
+        assert number == 0 or unit.size_bytes < 1000
+        found, its = came(unit)
+        assert its == number and np.array_equal(found, array)
+        assert found.flags.writeable and found.flags.aligned
+        found[:] = 0  # its own
+    assert len({blob.sha256 for unit in units[1:] for blob in unit.carried}) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("place", [0, COMPARED_BYTES // 8, SIZE - 1])
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_what_was_written_to_is_sent_as_it_is(place: int, before: int) -> None:
+    repeats = Repeats()
+    array = np.zeros(SIZE)
+    units, copies = [], []
+    for number in range(6):
+        if number >= before:
+            array[place] = number
+        units.append(sent([array], repeats))
+        copies.append(array.copy())
+    for unit, copy in zip(units, copies, strict=True):
+        assert np.array_equal(came(unit)[0], copy)
+    # Who does so once is not trusted again.
+    assert units[-1].size_bytes > REPEAT_BYTES
+
+
+def test_a_generator_that_makes_new_arrays_has_no_repeats() -> None:
+    repeats = Repeats()
+    for number in range(3 * FORGET_AT):
+        unit = sent([np.full(SIZE, float(number))], repeats)
+        assert unit.size_bytes > REPEAT_BYTES
+        assert came(unit)[0][5] == number
+    assert len(repeats._seen) <= FORGET_AT
+
+
+def test_small_ones_are_not_looked_at() -> None:
+    repeats = Repeats()
+    array = np.zeros(SIZE - 1)
+    for _ in range(3):
+        assert sent([array], repeats).size_bytes > array.nbytes
+    assert not repeats._seen
+
+
+def test_others_beside_it_keep_their_places() -> None:
+    repeats = Repeats()
+    first, second, third = (np.full(SIZE + number, float(number)) for number in range(3))
+    sent([second], repeats)
+    for _ in range(2):
+        found = came(sent([first.copy(), second, third.copy(), second], repeats))
+        assert [array[7] for array in found] == [0.0, 1.0, 2.0, 1.0]
+        assert found[1] is found[3]
+
+
+def test_all_blobs_of_a_job_have_a_bound() -> None:
+    repeats = Repeats(most_bytes=2 * REPEAT_BYTES)
+    arrays = [np.full(SIZE, float(number)) for number in range(4)]
+    sizes = [[sent([array], repeats).size_bytes < 1000 for array in arrays] for _ in range(3)]
+    assert sizes == [[False] * 4, [True, True, False, False], [True, True, False, False]]
+
+
+def test_the_job_keeps_the_blob_and_nobody_else() -> None:
+    repeats = Repeats()
+    array = np.zeros(SIZE)
+    unit = [sent([array], repeats) for _ in range(2)][1]
+    name = unit.carried[0].sha256  # type: ignore[attr-defined]
+    del repeats
+    assert blobs.own(name) is not None
+    del unit
+    assert blobs.own(name) is None
+    assert array.flags.owndata
+
+
+@pytest.fixture
+def damaged() -> bytearray:
+    repeats = Repeats()
+    array = np.zeros(SIZE)
+    return [join(sent([array], repeats)) for _ in range(2)][1]
+
+
+def test_a_name_that_is_cut_off(damaged: bytearray) -> None:
+    with pytest.raises(SerializationError, match="damaged"):
+        deserialize(damaged[:-1], "it")
+
+
+def test_a_pickle_that_needs_dill_is_named_as_well() -> None:
+    repeats = Repeats()
+    array = np.zeros(SIZE)
+    units = [sent([array, {1: 2}.keys()], repeats) for _ in range(3)]
+    assert units[-1].size_bytes < 2000
+    found, keys = came(units[-1])
+    assert np.array_equal(found, array) and list(keys) == [1]

@@ -1,0 +1,81 @@
+"""What a worker asks its parent for, and keeps."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from achilles.errors import BroadcastLost
+from achilles.serialization import join, serialize
+from achilles.workers import channel
+from achilles.workers.shared_blobs import SharedBlobs
+
+PAYLOAD = join(serialize([1, 2], "it"))
+NAME = "ab" * 32
+
+
+class Parent:
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, bytes, int]] = []
+        self.refuses = ""
+        self.is_gone = False
+        self.whose = (7, 1)
+        self.blobs = SharedBlobs(self.ask, lambda: self.whose)
+
+    def ask(self, job: int, sha256: bytes, size_bytes: int) -> Any:
+        self.asked.append((job, sha256, size_bytes))
+        if self.is_gone:
+            return None
+        if self.refuses:
+            return (channel.BLOB, 1, job, 1, 0, 0, bytearray(self.refuses.encode()))
+        return (channel.BLOB, 0, job, 1, 0, 0, PAYLOAD)
+
+
+def test_it_asks_once_for_each_session() -> None:
+    parent = Parent()
+    blob = parent.blobs.fetch(NAME, 100)
+    assert blob.value(b"h", copy_on_write=False) == [1, 2]
+    parent.whose = (7, 2)
+    assert parent.blobs.fetch(NAME, 100) is blob
+    assert parent.blobs.find(NAME) is blob
+    parent.whose = (8, 3)
+    assert parent.blobs.find(NAME) is None
+    assert parent.blobs.fetch(NAME, 100) is not blob
+    assert parent.asked == [(1, bytes.fromhex(NAME), 100), (3, bytes.fromhex(NAME), 100)]
+
+
+def test_what_was_dropped_is_asked_for_again() -> None:
+    parent = Parent()
+    parent.blobs.fetch(NAME, 100)
+    parent.blobs.drop(8, bytes.fromhex(NAME))
+    assert parent.blobs.find(NAME)
+    parent.blobs.drop(7, bytes.fromhex(NAME))
+    parent.blobs.drop(7, bytes.fromhex(NAME))
+    assert parent.blobs.find(NAME) is None
+    parent.blobs.fetch(NAME, 100)
+    assert len(parent.asked) == 2
+
+
+def test_a_refusal_is_an_error_and_not_remembered() -> None:
+    parent = Parent()
+    parent.refuses = "it is gone"
+    with pytest.raises(BroadcastLost, match="it is gone"):
+        parent.blobs.fetch(NAME, 100)
+    parent.refuses, parent.is_gone = "", True
+    with pytest.raises(BroadcastLost, match="before the fork"):
+        parent.blobs.fetch(NAME, 100)
+    parent.is_gone = False
+    assert parent.blobs.fetch(NAME, 100)
+
+
+def test_threads_ask_once() -> None:
+    parent = Parent()
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(parent.blobs.fetch(NAME, 1))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1 and len(parent.asked) == 1
