@@ -282,9 +282,9 @@ class NodeState(Record):
 
     def may_run(self, job: JobState) -> bool:
         """Whether this node has what the job needs."""
-        if job.group is not None:
-            return job.group in self.groups
-        return job.python is None or job.python == self.python
+        if job.group is None:
+            return job.python is None or job.python == self.python
+        return job.group in self.groups
 
     def packets_for(self, job: JobState, cpu_count: int, sharing_jobs: int, slots: int) -> int:
         """How many packets of the job to ask for.
