@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
@@ -13,42 +12,13 @@ from achilles.core.scheduler import STALE_NS, Scheduler
 from achilles.errors import ProtocolError
 from tests.simulation.books import check_scheduler
 from tests.unit.core.any_order import ANY_ORDER, memory_of
+from tests.unit.core.scheduler_peers import Job, Parcel
 
 MIB = 1024 * 1024
 PYTHONS = [(3, 11), (3, 12)]
 NAMES = [("alice", "10.0.0.1"), ("bob", "10.0.0.2"), ()]
 MAX_NODES = 6
 MAX_JOBS = 4
-
-
-@dataclass
-class Parcel:
-    """A parcel as its controller and its nodes know it."""
-
-    first: int
-    tasks: int
-    size_bytes: int
-    attempts: dict[int, int] = field(default_factory=dict)  # sent as this attempt -> to this node
-    losses: int = 0
-    current: int = 0  # the attempt that counts, 0 while it is on no node
-    missing: list[tuple[int, int]] = field(default_factory=list)  # of the current attempt
-
-
-@dataclass
-class Job:
-    """A job as its controller knows it."""
-
-    chunksize: int
-    python: tuple[int, int] | None
-    name: str | None = None  # of the only kind of node that may run it
-    slots: int = 1
-    demands: list[ev.Demand] = field(default_factory=list)
-    resends: list[ev.Resend] = field(default_factory=list)
-    parcels: dict[int, Parcel] = field(default_factory=dict)  # not done
-    done: dict[int, Parcel] = field(default_factory=dict)
-    next_parcel: int = 0
-    next_index: int = 0
-    ended: bool = False
 
 
 class SchedulerMachine(RuleBasedStateMachine):
