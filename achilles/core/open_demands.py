@@ -38,9 +38,17 @@ class OpenDemands:
         self._serial += 1
         job.open_demands[node] = self._serial
         job.asked += 1
-        self._waiting.append((now_ns + STALE_NS, job.job, node, self._serial))
+        waiting = self._waiting
+        for _ in range(2):  # as they are answered, so that no more are kept than are open
+            if waiting and not self._is_open(waiting[0]):
+                waiting.popleft()
+        waiting.append((now_ns + STALE_NS, job.job, node, self._serial))
         if self.look_at_ns == NEVER:
             self.look_at_ns = now_ns
+
+    def _is_open(self, demand: tuple[int, int, int, int]) -> bool:
+        job = self._jobs.get(demand[1])
+        return job is not None and job.open_demands.get(demand[2]) == demand[3]
 
     def stale(self, now_ns: int) -> list[tuple[JobState, int]]:
         """Jobs that have not answered in time, with the node, each once; sets ``look_at_ns``."""

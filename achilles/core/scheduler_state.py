@@ -231,7 +231,7 @@ class NodeState(Record):
     alone: bool = False  # there will never be another, so nobody else could run what lies here
     names: tuple[str, ...] = ()  # and addresses
     shares_slots: bool = True  # whether it can keep several slots for one task
-    groups: list[Group] = made_by(default_factory=list)  # whose jobs it may run
+    groups: tuple[Group, ...] = ()  # whose jobs it may run
     draining: bool = False
     parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
     parcels_of: dict[int, int] = made_by(default_factory=dict)  # job -> parcels here
