@@ -60,12 +60,12 @@ class Group:
             return False
         self.nodes[node.node] = None
         self.task_slots += node.task_slots(self.slots)
-        node.groups.append(self)
+        node.groups = (*node.groups, self)
         return True
 
     def let_go(self, node: NodeState) -> None:
         """Forget a node."""
-        node.groups.remove(self)
+        node.groups = tuple(group for group in node.groups if group is not self)
         self.roomy.pop(node.node, None)
         del self.nodes[node.node]
         self.task_slots -= node.task_slots(self.slots)
@@ -145,7 +145,7 @@ class Groups:
 
     def node_lost(self, node: NodeState) -> bool:
         """A node is gone; whether it was the last of a group."""
-        groups = list(node.groups)
+        groups = node.groups
         for group in groups:
             group.let_go(node)
         return any(not group.nodes for group in groups)

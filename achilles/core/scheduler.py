@@ -87,7 +87,6 @@ class Scheduler:
                 if event.last:
                     self._input_ended(event.job)
             case ev.TimePassed():
-                self._demands.woken()
                 for job in self._unrunnable.overdue(event.now_ns):
                     self._refuse(job)
             case ev.ParcelReturned():
@@ -106,7 +105,8 @@ class Scheduler:
                 self._node_draining(event.node)
             case ev.NodeLost():
                 self._node_lost(event.node)
-        self._release_stale()
+        if self._demands.look_at_ns <= event.now_ns:
+            self._release_stale()
         if self._spread:
             self._spread = False
             self._feed_roomy()
@@ -430,11 +430,10 @@ class Scheduler:
 
     def _release_stale(self) -> None:
         """Rule 4: give back the room of demands that were not answered in time."""
-        stale, wake_ns = self._demands.stale(self._now_ns)
-        for job, node_number in stale:
+        for job, node_number in self._demands.stale(self._now_ns):
             self._unreserve(self.nodes[node_number], job)
             job.stalled = True
             self._reconsider(job)
             self._spread = True
-        if wake_ns is not None:
-            self._out.append(ev.WakeAt(wake_ns))
+        if self._demands:
+            self._out.append(ev.WakeAt(self._demands.look_at_ns))

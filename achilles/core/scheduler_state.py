@@ -273,7 +273,7 @@ class NodeState(Record):
     alone: bool = False  # there will never be another, so nobody else could run what lies here
     names: tuple[str, ...] = ()  # and addresses
     shares_slots: bool = True  # whether it can keep several slots for one task
-    groups: list[Group] = made_by(default_factory=list)  # whose jobs it may run
+    groups: tuple[Group, ...] = ()  # whose jobs it may run
     draining: bool = False
     parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
     parcels_of: dict[int, int] = made_by(default_factory=dict)  # job -> parcels here
@@ -324,9 +324,9 @@ class NodeState(Record):
 
     def may_run(self, job: JobState) -> bool:
         """Whether this node has what the job needs."""
-        if job.group is not None:
-            return job.group in self.groups
-        return job.python is None or job.python == self.python
+        if job.group is None:
+            return job.python is None or job.python == self.python
+        return job.group in self.groups
 
     def packets_for(self, job: JobState, cpu_count: int, sharing_jobs: int, slots: int) -> int:
         """How many packets of the job to ask for.

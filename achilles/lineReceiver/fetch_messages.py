@@ -12,8 +12,8 @@ from achilles.lineReceiver.fields import Count, Digest, Short
 
 __all__ = ["MAX_PIECE_BYTES", "Blob", "Fetch", "FetchBlob", "Fetched"]
 
-# Bytes of a blob in one frame.
 MAX_PIECE_BYTES = PIECE_BYTES
+"""Largest payload of a `Blob`."""
 
 
 class Fetch(Control):

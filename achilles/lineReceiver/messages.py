@@ -113,12 +113,11 @@ PROTOCOL = 1
 MAX_HEADER_BYTES = 16_384
 """Longest header line, CRLF included."""
 
-"""Largest payload of a `Blob`."""
-
 MAX_OUTPUT_BYTES = 65_536
-# The most payload of a parcel that comes with its job.
-MAX_WHOLE_BYTES = 65_536
 """Largest payload of an `Output`."""
+
+MAX_WHOLE_BYTES = 65_536
+"""The most payload of a parcel that comes with its job."""
 
 
 class Hello(Control):
