@@ -55,13 +55,19 @@ OF_JOBS: dict[str, st.SearchStrategy[Any]] = {
     "nodes": st.lists(patterns, max_size=64).map(tuple),
     "slots": st.integers(1, m.MAX_SLOTS),
 }
+OF_BLOBS: dict[str, st.SearchStrategy[Any]] = {
+    "most": st.integers(1, m.MAX_PIECE_BYTES),
+    "descriptor": st.booleans(),
+    "reason": short,
+}
+OF = {m.Submit: OF_JOBS, m.Job: OF_JOBS, m.FetchBlob: OF_BLOBS, m.Blob: OF_BLOBS}
 
 
 @st.composite
 def controls(draw: st.DrawFn) -> m.Control:
     kind = draw(st.sampled_from(m.Control.__subclasses__()))
     names = [name for name in kind.__struct_fields__ if name != "size"]
-    fields = FIELDS | OF_JOBS if kind in (m.Submit, m.Job) else FIELDS
+    fields = FIELDS | OF.get(kind, {})
     return kind(**{name: draw(fields.get(name, counts)) for name in names})
 
 
