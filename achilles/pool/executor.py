@@ -12,11 +12,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from ..broadcast import Broadcast
 from ..html_table import html_table
 from .checks import check_count, check_seconds, options_of
 from .iterators import ResultIterator
 from .options import Options
 from .pool import Pool
+from .stream import Sent
 from .waiting import check_wait
 from .wrapping import Starred
 
@@ -29,6 +31,27 @@ T = TypeVar("T")
 
 class Future(concurrent.futures.Future[T]):
     """A `concurrent.futures.Future`, and the promise of a call of a pool."""
+
+    #: The call on its way; set before anybody has the future.
+    sent: Sent | None = None
+
+    def cancel(self, running: bool = False) -> bool:
+        """Cancel the call.
+
+        Args:
+            running: Also when it was sent to a worker. One that runs it is stopped, and another takes its
+                place. The future is done soon: with `TaskCancelled` (a ``CancelledError``) as its exception,
+                or with its result if that was faster.
+
+        Returns:
+            False when it is done, or was sent and may not be stopped.
+        """
+        if super().cancel():
+            return True
+        if not running or self.done() or self.sent is None:
+            return False
+        self.sent.give_up()
+        return True
 
     def begin(self) -> bool:
         """Whether it is still wanted, now that it is about to be sent."""
@@ -124,8 +147,12 @@ class Executor(concurrent.futures.Executor):
         with self._lock:
             self._check_running()
             future: Future[T] = Future()
-            self._pool.submit((fn, args, kwargs), future, self._options)
+            future.sent = self._pool.submit((fn, args, kwargs), future, self._options)
         return future
+
+    def broadcast(self, obj: Any, copy_on_write: bool = False) -> Broadcast[Any]:
+        """An object for many calls, sent once to each machine. See `achilles.Broadcast`."""
+        return self._pool.broadcast(obj, copy_on_write)
 
     def map(
         self,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings, load_settings
 from ..engines.choice import CallEngine, engine_for
+from ..workers.leaving import within_worker
 from ..workers.process import WITHIN_NODE, available_cores
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Place:
         self.budget_bytes = settings.memory_budget_bytes
         self._pid = os.getpid()
         self._own: LocalEngine | None = None
-        self._shares = not own or WITHIN_NODE in os.environ
+        self._shares = not own or within_worker() or WITHIN_NODE in os.environ
         self._lock = threading.Lock()
         self._closed = False
         if self.is_local and not self._shares:

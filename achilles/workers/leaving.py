@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-__all__ = ["leave_after_this_item"]
+__all__ = ["leave_after_this_item", "within_worker"]
 
 _leave: Callable[[], None] | None = None
 _worker_pid = 0
@@ -22,8 +22,13 @@ def leave_after_this_item() -> None:
     was begun is finished first. Called while nothing runs, it counts for the next item. It may be
     called more than once, in any thread.
     """
-    if _leave is not None and os.getpid() == _worker_pid:  # a child of the worker is none
+    if _leave is not None and within_worker():  # a child of the worker is none
         _leave()
+
+
+def within_worker() -> bool:
+    """Whether this process is a worker."""
+    return _leave is not None and os.getpid() == _worker_pid
 
 
 def become_worker(leave: Callable[[], None]) -> None:
