@@ -17,7 +17,7 @@ demo: .venv/.installed  ## Count the words of the standard library on this machi
 	$(BIN)/achilles demo
 
 test: lint  ## Check style and types, run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope
 
 lint: $(INSTALLED)  ## Check style and types
 	$(BIN)/ruff check .

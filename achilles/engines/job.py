@@ -159,7 +159,12 @@ class Job(Progress):
         """
         while True:
             with self._changed:
-                ready = self._is_ready(block, until_s, unless)
+                try:
+                    ready = self._is_ready(block, until_s, unless)
+                except BaseException:
+                    # Who released the engine may have been another thread, and only this one can let it go.
+                    self._engine.let_go()
+                    raise
                 # What was printed comes before the results of those who printed it.
                 printed = self._printing.take()
                 if not printed and ready is not None:
@@ -205,7 +210,6 @@ class Job(Progress):
             return slow_s
         left_s = until_s - time.monotonic()
         if left_s <= 0:
-            self._engine.let_go()
             raise NotYetError("no result was ready in time")
         return left_s if slow_s is None else min(slow_s, left_s)
 

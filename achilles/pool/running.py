@@ -91,6 +91,8 @@ class Held:
                 self.job.cancel()
                 self._engine.release()
                 self._on_close(self)
+            elif not self._place.is_inherited:
+                self._engine.let_go()  # this thread may lead it, whoever released it
 
     def discard(self) -> None:
         """Let it run to its end though nobody reads it."""

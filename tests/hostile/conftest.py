@@ -48,7 +48,7 @@ class Canary:
         return open, (str(self.path), "w")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
     found = Place()
     with pytest.MonkeyPatch.context() as patch:
@@ -62,7 +62,7 @@ def place() -> Iterator[Place]:
     found.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(place: Place) -> Iterator[Cluster]:
     # So that its memory is what it holds, and not what the allocator keeps of what it gave back.
     cluster = Cluster(place, server_code=SERVER, MALLOC_MMAP_THRESHOLD_="1048576")

@@ -68,7 +68,7 @@ def there_and_back(obj: Any) -> Any:
         NotImplemented,
         Exception,
     ],
-    ids=lambda obj: f"{obj!r:.20}",
+    ids=lambda obj: obj.__name__ if callable(obj) and hasattr(obj, "__name__") else f"{obj!r:.20}",
 )
 def test_plain_objects(obj: Any) -> None:
     assert there_and_back(obj) == obj

@@ -105,6 +105,8 @@ def _settle(cluster: Cluster) -> None:
     """No job is left, and nobody is connected but the nodes and who asks."""
 
     def idle() -> bool:
+        # A thread may let its connection go, for the next call, only after the test has what it asked for.
+        close_idle_connections()
         status = getClusterStatus(**cluster.with_key)
         return not status.jobs and status.server["controllers"] == 1
 

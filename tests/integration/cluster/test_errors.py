@@ -178,7 +178,7 @@ def test_lists_followed_by_something_else(where: Where) -> None:
         ({"callback": 5}, TypeError, "callback must be callable"),
         ({"reducer": "sum"}, TypeError, "reducer must be callable"),
         ({"args": 5}, TypeError, r"pass \[argument\]"),
-        ({"args": lambda: 5}, TypeError, "a function that returned int"),
+        ({"args": int}, TypeError, "a function that returned int"),
         ({"args": None}, TypeError, "not NoneType"),
         ({"on_error": "ignore"}, ValueError, "'raise', 'return' or 'skip'"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -24,7 +25,16 @@ def nothing_left_of_the_module(place: parties.Place) -> Iterator[None]:
     threads, descriptors = parties.own_threads(), parties.own_descriptors()
     children = parties.own_children()
     yield
-    wait_until(lambda: parties.own_threads() <= threads, what="for threads")
+
+    def more_threads() -> set[str]:
+        close_idle_connections()
+        return parties.own_threads() - threads
+
+    try:
+        wait_until(lambda: not more_threads())
+    except AssertionError:
+        faulthandler.dump_traceback()
+        pytest.fail(f"these threads are left: {more_threads()}")
     wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
     wait_until(lambda: parties.own_children() <= children, what="for processes")
 

@@ -6,18 +6,15 @@ it leaves to `Face`, which skips the test.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
 from typing import Any
 
 import pytest
 
 import achilles
-from achilles import aio
 
-__all__ = ["FACES", "AioFace", "Call", "ExecutorFace", "Face", "PoolFace"]
+__all__ = ["FACES", "Call", "ExecutorFace", "Face", "PoolFace"]
 
 #: Waits for the result so many seconds at most, and returns it or raises.
 Call = Callable[[float | None], Any]
@@ -124,131 +121,4 @@ class ExecutorFace(Face):
         self.executor.shutdown(cancel_futures=True)
 
 
-class AioFace(Face):
-    """`achilles.aio.Pool`, in a loop that runs in a thread."""
-
-    def __init__(self, where: dict[str, Any], **options: Any) -> None:
-        options.setdefault("processes", 2)
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="aio-face")
-        self.thread.start()
-        self.pool = aio.Pool(**options, **where)
-
-    def _run(self, made: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(made, self.loop).result()
-
-    def all_of(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> list[Any]:
-        results: list[Any] = self._run(self.pool.map(func, items, **options))
-        return results
-
-    def ordered(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        return self._one_by_one(self.pool.imap, func, items, options)
-
-    def unordered(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        return self._one_by_one(self.pool.imap_unordered, func, items, options)
-
-    def _one_by_one(
-        self,
-        imap: Callable[..., Any],
-        func: Callable[[Any], Any],
-        items: Iterable[Any],
-        options: dict[str, Any],
-    ) -> Iterator[Any]:
-        async def start() -> Any:
-            return imap(func, items, **options)
-
-        return _OneByOne(self._run, self._run(start()))
-
-    def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Call:
-        return asyncio.run_coroutine_threadsafe(self.pool.apply(func, args, kwargs), self.loop).result
-
-    def finish(self) -> None:
-        self._run(self.pool.close())
-        self._run(self.pool.join())
-        self._end()
-
-    def cancel(self) -> None:
-        self._run(self.pool.terminate())
-        self._run(self.pool.join())
-        self._end()
-
-    def _end(self) -> None:
-        if self.thread.is_alive():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self.thread.join()
-            self.loop.close()
-
-
-class _OneByOne(Iterator[Any]):
-    """An asynchronous iterator, read from another thread than its loop's."""
-
-    def __init__(self, run: Callable[[Coroutine[Any, Any, Any]], Any], results: Any) -> None:
-        self._run = run
-        self._results = results
-
-    def __next__(self) -> Any:
-        async def following() -> tuple[bool, Any]:
-            try:
-                return True, await self._results.__anext__()
-            except StopAsyncIteration:
-                return False, None
-
-        more, result = self._run(following())
-        if not more:
-            raise StopIteration
-        return result
-
-    def close(self) -> None:
-        self._run(self._results.aclose())
-
-
-class JoblibFace(Face):
-    """`joblib.Parallel` on `achilles.joblib.AchillesBackend`; it has no single calls, and is never closed."""
-
-    def __init__(self, where: dict[str, Any], processes: int = 2, **options: Any) -> None:
-        pytest.importorskip("joblib")
-        if options:
-            pytest.skip("not an option of the backend")
-        self._where = where
-        self._processes = processes
-
-    def all_of(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> list[Any]:
-        return list(self._run("list", func, items, options))
-
-    def ordered(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        return self._run("generator", func, items, options)
-
-    def unordered(self, func: Callable[[Any], Any], items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        return self._run("generator_unordered", func, items, options)
-
-    def _run(
-        self, return_as: str, func: Callable[[Any], Any], items: Iterable[Any], options: dict[str, Any]
-    ) -> Iterator[Any]:
-        from joblib import Parallel, delayed
-
-        from achilles.joblib import AchillesBackend
-
-        if options:
-            pytest.skip("not an option of Parallel")
-        backend = AchillesBackend(**self._where)
-        parallel = Parallel(n_jobs=self._processes, backend=backend, return_as=return_as)
-        results: Iterator[Any] = parallel(delayed(func)(item) for item in items)
-        return results
-
-    def call(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Call:
-        pytest.skip("joblib has no single calls")
-
-    def finish(self) -> None:
-        from achilles.pool.kept_places import close_kept
-
-        close_kept()
-
-    cancel = finish
-
-
-FACES: dict[str, Callable[..., Face]] = {
-    "pool": PoolFace,
-    "executor": ExecutorFace,
-    "aio": AioFace,
-    "joblib": JoblibFace,
-}
+FACES: dict[str, Callable[..., Face]] = {"pool": PoolFace, "executor": ExecutorFace}

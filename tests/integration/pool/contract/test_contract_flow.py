@@ -119,7 +119,7 @@ def test_many_tiny_items(face: Face) -> None:
     assert [call(PATIENCE_S) for call in calls] == squares[:5_000]
 
 
-@pytest.mark.parametrize("nothing", [[], (), iter(()), range(0), {}], ids=str)
+@pytest.mark.parametrize("nothing", [[], (), iter(()), range(0), {}], ids=lambda found: type(found).__name__)
 def test_nothing(face: Face, nothing: Any) -> None:
     assert face.all_of(tasks.square, nothing) == []
     assert list(face.ordered(tasks.square, nothing)) == []
