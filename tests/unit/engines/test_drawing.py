@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 
 from achilles.core.submission import DrawPlan
+from achilles.engines import drawing
 from achilles.engines.drawing import Draw, Drawer
 from achilles.serialization import deserialize
 
 LIMIT_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine even these iterables may be slow, and a draw then ends before it waits."""
+    monkeypatch.setattr(drawing, "DRAW_NS", 10**15)
 
 
 class Caller:
