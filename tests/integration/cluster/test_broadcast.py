@@ -309,7 +309,8 @@ if __name__ == "__main__":
     print([float(x) for packet in achilles.map(look_up, [1, 2], **WHERE) for x in packet], flush=True)
     pid = os.fork()
     found = achilles.map(look_up, [3], **WHERE)
-    print("child" if not pid else "parent", float(found[0][0]), flush=True)
+    # In one piece: both write to one pipe.
+    os.write(1, f"{'parent' if pid else 'child'} {float(found[0][0])}\\n".encode())
     if pid:
         assert os.waitpid(pid, 0)[1] == 0
     table.release()
