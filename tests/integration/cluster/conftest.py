@@ -90,7 +90,10 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     close_idle_connections()  # which are left for the next call, and no part of what a test leaves
     if "pair" in request.fixturenames:
         _settle(request.getfixturevalue("pair"))
-    wait_until(lambda: parties.own_threads() <= threads, what="for threads")
+    try:
+        wait_until(lambda: parties.own_threads() <= threads, what="for threads")
+    except AssertionError:
+        pytest.fail(f"these threads are left: {parties.own_threads() - threads}")
     wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
 
     def no_more() -> bool:
