@@ -259,4 +259,5 @@ def test_priorities_on_this_machine(embedded: dict[str, Any], place: Place) -> N
     high.join(30)
     order = [int(line.split()[1]) for line in marks.read_text().splitlines()]
     assert sorted(order) == [*range(30), *range(100, 104)]
-    assert max(order.index(number) for number in range(100, 104)) <= 3 * cores + 4
+    # What workers have at hand already runs first: short pieces, once the gate is open. Not the others.
+    assert max(order.index(number) for number in range(100, 104)) < 15 + 4
