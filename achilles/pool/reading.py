@@ -159,6 +159,9 @@ class Reading:
         finally:
             if held is not None:
                 held.close()
+            with self._lock:
+                self._held = None  # and with it the iterable, which may be waiting to be closed
+            held = None
         self.post.send(self._inbox.over, error)
 
     def _begin(self) -> Held:
