@@ -80,6 +80,11 @@ class Job(Progress):
         with self._changed:
             return self._brain.plan() is not None and not self._over()
 
+    def look_again(self) -> None:
+        """Have a reader that waits ask again whether it should (``unless`` of `next_parcel`)."""
+        with self._changed:
+            self._changed.notify_all()
+
     def stop_input(self) -> None:
         """Draw nothing more: what was drawn is all there is."""
         with self._changed:

@@ -6,8 +6,8 @@ others that wait, and its result comes back as any item's.
 
 Rules:
 
-1. Whoever makes a call draws it in its own thread, if work is wanted; else the reading thread does
-   when it is.
+1. Whoever makes a call draws it in its own thread, if work is wanted and the workers have little; else the
+   reading thread does, with what was made meanwhile.
 2. A call that cannot be pickled fails alone.
 3. A call that is given up is not sent, or is cancelled alone.
 4. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
@@ -36,6 +36,9 @@ from .running import as_local, figures_of
 from .waiting import begin
 
 __all__ = ["Call", "CallStream", "Promise"]
+
+# While each slot has so many calls, new ones are gathered by the reading thread.
+BUSY_CALLS = 2
 
 
 class Promise(Protocol):
@@ -184,7 +187,11 @@ class CallStream:
         """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything."""
         sent = Sent(promise, self)
         self._calls.waiting.append((call, sent))
-        self._send_waiting()
+        if len(self._calls.sent) < BUSY_CALLS * sum(self._job.tally.slots.values()):
+            self._send_waiting()
+        else:
+            # The workers have enough: by when the reader comes to it, more may have been made.
+            self._job.look_again()
         if self.failed:
             # The reader may have looked before this was there.
             self._fail_all(TaskCancelled("the pool ended before this call was over"))
