@@ -6,6 +6,7 @@ import os
 from typing import Any, Generic, TypeVar
 
 from achilles import blobs
+from achilles.apart import never_changes
 from achilles.by_value import Pickler, reduce_with
 from achilles.serialization import serialize
 
@@ -151,3 +152,4 @@ def _reduce(pickler: Pickler, handle: Broadcast[Any]) -> Any:
 
 
 reduce_with(Broadcast, _reduce)
+never_changes(Broadcast)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from .slots_state import WorkerState
+from .slots_events import ParcelKey
+from .slots_state import NOBODY, WorkerState
 
 __all__ = ["CANCEL_GRACE_NS", "CancelledPieces"]
 
@@ -18,8 +19,15 @@ class CancelledPieces:
     def __init__(self) -> None:
         self._held: deque[tuple[int, int, int]] = deque()  # until when, worker, piece
 
-    def add(self, worker: int, pieces: Iterable[int], now_ns: int) -> int:
-        """Note what a worker holds; returns when to look."""
+    def let_go(self, worker: WorkerState, unwanted: Callable[[ParcelKey], bool], now_ns: int) -> int | None:
+        """Nobody wants a worker's pieces of such parcels any more; returns when to look, if it has any."""
+        pieces = [piece for piece in worker.pieces if unwanted(piece.key)]
+        for piece in pieces:
+            piece.key = NOBODY
+        # Any of them may be the one that does not end.
+        return self._add(worker.worker, [piece.piece for piece in pieces], now_ns) if pieces else None
+
+    def _add(self, worker: int, pieces: list[int], now_ns: int) -> int:
         at_ns = now_ns + CANCEL_GRACE_NS
         self._held.extend((at_ns, worker, piece) for piece in pieces)
         return at_ns
@@ -37,4 +45,4 @@ class CancelledPieces:
                 yield worker, None
             else:
                 # Somebody else's piece runs before it.
-                yield worker, self.add(number, [piece], now_ns)
+                yield worker, self._add(number, [piece], now_ns)

@@ -2,8 +2,9 @@
 
 How long a task takes is a guess until it was run, and tasks of one job may differ a thousandfold. So a
 unit may be cut too long, or wait behind one that turns out to be long. Nobody tells this brain how far a
-worker is: that would cost something for each item. Instead the workers are looked at every `PATIENCE_NS`
-while one of them has something to give back:
+worker is: that would cost something for each item. Instead the workers are looked at when one may have run
+for too long; and every `PATIENCE_NS` while there are several jobs, or `IDLE_PATIENCE_NS` while a worker is
+idle, as what is too long depends on that:
 
 - A worker that has run a piece of several items for too long is asked to stop after the item that it is
   at: its results go on, and the rest is cut anew for whoever is free.
@@ -12,28 +13,61 @@ while one of them has something to give back:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from .slots_state import NOBODY, Piece, WorkerState
+from .roomy_workers import RoomyWorkers
+from .slots_events import HandBack
+from .slots_state import NOBODY, PATIENCE_NS, JobState, Piece, WorkerState
 
-__all__ = ["LONGEST_PATIENCE_NS", "PATIENCE_NS", "LongPieces"]
+__all__ = ["EXPECTED_PATIENCE_NS", "IDLE_PATIENCE_NS", "PATIENCE_NS", "LongPieces"]
 
-# Several times the work that a unit should hold, so that one that is cut well is never asked.
-PATIENCE_NS = 10_000_000
-# What is left of a piece may run for twice as long before it is asked again, while nobody
-# else could run: each time its arguments are sent and loaded again.
-LONGEST_PATIENCE_NS = 1_280_000_000
-# That is paid back when it runs for so many times as long, at about a byte per ns.
+# How long one runs while a worker has nothing to do: a look is cheap there, and it waits for nothing else.
+IDLE_PATIENCE_NS = 2_000_000
+# As long as a piece may be meant to take, it may run while nobody else wants to; its results wait until then.
+EXPECTED_PATIENCE_NS = 60_000_000
+# What it takes to send and load a unit again (about a ns a byte) is paid back when it runs for so many times
+# as long.
 TIMES_LOADING = 16
 # How many times longer than expected a piece may take before nothing waits behind it any more.
 TIMES_EXPECTED = 2
 
 
 class LongPieces:
-    """Watches workers that have something to give back."""
+    """Watches workers that have something to give back.
 
-    def __init__(self) -> None:
+    Args:
+        workers: All workers, by number; kept by the slots' brain, as all of these.
+        jobs: All jobs.
+        roomy: The workers that could take a piece.
+        is_pressed: Whether another job wants to run, while a piece of this one does.
+    """
+
+    def __init__(
+        self,
+        workers: Mapping[int, WorkerState],
+        jobs: Mapping[int, JobState],
+        roomy: RoomyWorkers,
+        is_pressed: Callable[[int], bool],
+    ) -> None:
+        self._workers = workers
+        self._jobs = jobs
+        self._roomy = roomy
+        self._is_pressed = is_pressed
         self._look_at_ns = 0  # 0: nothing to look at
+
+    def worker_idles(self, now_ns: int) -> int | None:
+        """A worker has nothing to do. Returns when to look at the others, if that is sooner than it was."""
+        return self._look_within(IDLE_PATIENCE_NS, now_ns)
+
+    def job_came(self, now_ns: int) -> int | None:
+        """The same for a new job, which wants to run as well."""
+        return self._look_within(PATIENCE_NS, now_ns)
+
+    def _look_within(self, patience_ns: int, now_ns: int) -> int | None:
+        if self._look_at_ns <= now_ns + patience_ns:
+            return None
+        self._look_at_ns = now_ns + patience_ns
+        return self._look_at_ns
 
     def began(self, worker: WorkerState, now_ns: int) -> int | None:
         """A worker has come to its first piece. Returns when to look, if that was not known yet."""
@@ -48,36 +82,50 @@ class LongPieces:
         self._look_at_ns = now_ns + PATIENCE_NS
         return self._look_at_ns
 
-    def overdue(
-        self, workers: Iterable[WorkerState], now_ns: int, pressed: Callable[[int], bool]
-    ) -> tuple[list[tuple[WorkerState, Piece]], int | None]:
-        """Which pieces are to be given back, and when to look again.
-
-        Args:
-            workers: All of them.
-            now_ns: The time.
-            pressed: Whether somebody else could run, or wants to run, while this job's piece does.
-        """
+    def overdue(self, now_ns: int) -> tuple[list[HandBack], int | None]:
+        """Which pieces are to be given back, and when to look again."""
         if not 0 < self._look_at_ns <= now_ns:
             return [], None
-        self._look_at_ns = 0
-        found = []
-        for worker in workers:
+        found: list[HandBack] = []
+        looks_ns = []
+        for worker in self._workers.values():
             if not worker.pieces or worker.stopping or worker.pieces[0].key == NOBODY:
                 continue  # or it is stopped soon
             runs = worker.pieces[0]
-            ran_ns = now_ns - worker.began_ns - runs.loading_ns * TIMES_LOADING
+            began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
             if len(worker.pieces) > 1 and not worker.is_late:
-                self._look_at_ns = now_ns + PATIENCE_NS
-                if ran_ns >= PATIENCE_NS + TIMES_EXPECTED * runs.work_ns:
+                late_ns = began_ns + PATIENCE_NS + int(TIMES_EXPECTED * runs.work_ns)
+                if late_ns <= now_ns:
                     worker.is_late = True
-                    found += [(worker, piece) for piece in _behind(worker)]
+                    self._roomy.note(worker)
+                    found += [HandBack(worker.worker, piece.piece) for piece in _behind(worker)]
+                else:
+                    looks_ns.append(late_ns)
             if runs.divisible and not worker.asked_back:
-                self._look_at_ns = now_ns + PATIENCE_NS
-                if ran_ns >= (PATIENCE_NS if pressed(runs.key[0]) else max(PATIENCE_NS, runs.patience_ns)):
+                due_ns = began_ns + self._patience_ns(runs)
+                if due_ns <= now_ns:
                     worker.asked_back = True
-                    found.append((worker, runs))
+                    found.append(HandBack(worker.worker, runs.piece))
+                else:
+                    looks_ns.append(due_ns)
+        self._look_at_ns = min(looks_ns, default=0)
+        if self._roomy.idle > 0:
+            self.worker_idles(now_ns)
+        elif len(self._jobs) > 1:
+            self.job_came(now_ns)
         return found, self._look_at_ns or None
+
+    def _patience_ns(self, piece: Piece) -> int:
+        """How long a piece may run."""
+        if self._roomy.idle > 0:
+            return IDLE_PATIENCE_NS
+        number = piece.key[0]
+        if self._is_pressed(number):
+            return PATIENCE_NS
+        expected_ns = 0
+        if self._jobs[number].task_ns is not None:
+            expected_ns = int(min(TIMES_EXPECTED * piece.work_ns, EXPECTED_PATIENCE_NS))
+        return max(PATIENCE_NS, piece.patience_ns, expected_ns)
 
 
 def _behind(worker: WorkerState) -> Iterator[Piece]:

@@ -29,9 +29,12 @@ __all__ = [
 # Work in one unit. Long enough that the ~50 µs of moving a unit vanish, short enough that two
 # workers finish together.
 UNIT_TARGET_NS = 2_000_000
-# The same while much is left to do: a slot's share of that may be so many units.
-LONGEST_UNIT_NS = 10_000_000
+# The same while much is left to do: a slot's share of that may be so many units. Each costs the processes
+# beside the workers a tenth of a millisecond or two, which is taken from the workers' cores.
+LONGEST_UNIT_NS = 50_000_000
 UNITS_LEFT = 16
+# But no longer than this where results are wanted one by one.
+PROMPT_UNIT_NS = 10_000_000
 # A unit above this gains nothing from being larger: copying it costs more than its header.
 UNIT_TARGET_BYTES = 256 * 1024
 # Work and payload in one packet, for each slot, when the length of packets is left to us: few enough
@@ -84,6 +87,7 @@ def unit_length(
     draw_ns: float | None = None,
     sized: bool = False,
     tasks_left: int = 0,
+    prompt: bool = False,
 ) -> int:
     """How many tasks to serialize as one unit.
 
@@ -98,6 +102,7 @@ def unit_length(
         sized: The available tasks are there at once, so even before the first result a unit may hold
             many: a worker gives back what it has not begun if they prove long.
         tasks_left: Tasks that were not sent yet, where that is known.
+        prompt: Somebody waits for each result.
 
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
@@ -113,7 +118,8 @@ def unit_length(
         # An argument that is slow to draw must not keep its finished neighbours waiting.
         slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
         left_ns = tasks_left * task_ns / (cpu_count * UNITS_LEFT)
-        wanted = int(min(max(UNIT_TARGET_NS, left_ns), LONGEST_UNIT_NS) / slowest_ns)
+        longest_ns = PROMPT_UNIT_NS if prompt else LONGEST_UNIT_NS
+        wanted = int(min(max(UNIT_TARGET_NS, left_ns), longest_ns) / slowest_ns)
     if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
     wanted = min(wanted, -(-available_tasks // shares))

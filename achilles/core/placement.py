@@ -102,8 +102,6 @@ class Placement:
         return self._jobs[number].slots <= len(self._workers)
 
     def is_pressed(self, number: int) -> bool:
-        """Whether a worker is idle, or a piece of another job waits that need not wait for this one."""
-        if self._roomy.idle > 0:
-            return True
+        """Whether a piece of another job waits that need not wait for this one."""
         waiting = self._turns.active_from(self._jobs[number].priority)
         return waiting > (number in self._turns)

@@ -26,7 +26,7 @@ Rules:
 8. When a job is forgotten or a parcel is abandoned, its waiting pieces vanish. A worker still busy
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
-9. A worker that is at a piece for too long gives back the rest of it, and what waits behind it.
+9. A worker that is at a piece for too long gives back the rest of it at once, and what waits behind it.
 10. While a worker runs tasks that take several slots, so many others less one stay idle (`Placement`).
 11. What waits at a worker that ends by itself runs elsewhere, and nobody is charged.
 12. An item that is cancelled fails, unless it is done: one that waits is not run, and the worker that
@@ -46,11 +46,11 @@ from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .failing_items import FailingItems
 from .late_results import FLUSH_BYTES, FLUSH_NS, LateResults
 from .levels import Levels
-from .long_pieces import LONGEST_PATIENCE_NS, PATIENCE_NS, LongPieces
+from .long_pieces import LongPieces
 from .placement import Placement
 from .roomy_workers import RoomyWorkers
 from .slots_events import ParcelKey
-from .slots_state import NOBODY, JobState, ParcelState, Piece, WorkerState, gather_packets
+from .slots_state import JobState, ParcelState, Piece, WorkerState, gather_packets
 from .time_limits import TimeLimits
 
 __all__ = ["CANCEL_GRACE_NS", "FLUSH_BYTES", "FLUSH_NS", "Slots"]
@@ -73,7 +73,7 @@ class Slots:
         self._roomy = RoomyWorkers(self.workers)
         self._placement = Placement(self.jobs, self.workers, self._turns, self._roomy)
         self._cancelled = CancelledPieces()
-        self._long = LongPieces()
+        self._long = LongPieces(self.workers, self.jobs, self._roomy, self._placement.is_pressed)
         self._late = LateResults(self.parcels)
         self._next = count(1).__next__
         self._now_ns = 0
@@ -94,6 +94,8 @@ class Slots:
                 self._piece_finished(event)
             case ev.ParcelReceived():
                 self._parcel_received(event)
+            case ev.PieceCut():
+                self._piece_cut(event)
             case ev.JobIntroduced():
                 self._job_introduced(event)
             case ev.ParcelAskedBack():
@@ -119,13 +121,16 @@ class Slots:
             case ev.TimePassed():
                 self._time_passed(event.now_ns)
         self._assign()
+        if self._roomy.idle > 0:
+            self._wake_at(self._long.worker_idles(self._now_ns))
         return self._out
 
     def _job_introduced(self, event: ev.JobIntroduced) -> None:
         job = self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
-        job.priority, job.slots = event.priority, event.slots
+        job.priority, job.slots, job.chunksize = event.priority, event.slots, event.chunksize
         self._limits.jobs += event.limit_ns > 0
         self._placement.job_came(job)
+        self._wake_at(self._long.job_came(self._now_ns))
 
     def _parcel_received(self, event: ev.ParcelReceived) -> None:
         job = self.jobs.get(event.job)
@@ -172,7 +177,7 @@ class Slots:
         self._drop_parcel(parcel)
         for number in sorted(job.workers):
             worker = self.workers[number]
-            self._let_go(worker, [piece for piece in worker.pieces if piece.key == key])
+            self._wake_at(self._cancelled.let_go(worker, lambda of: of == key, self._now_ns))
 
     def _drop_waiting(self, job: JobState, key: ParcelKey) -> None:
         for piece in job.waiting:
@@ -219,7 +224,7 @@ class Slots:
         if piece.parts is None:
             parcel = self.parcels[piece.key]
             whole = job.reduces and parcel.packet_of(piece.first + piece.skip) not in parcel.spread
-            piece.packet_tasks = max(parcel.packet_tasks, 1) if whole else 0
+            piece.packet_tasks = max(parcel.packet_tasks, 1) if whole else job.loose_tasks
         self._out.append(piece.run_at(worker.worker))
         if len(worker.pieces) == 1:
             self._begun(worker)
@@ -255,8 +260,8 @@ class Slots:
             return
         self._turns.charge(job.job, (event.busy_ns - piece.work_ns) * job.slots)
         if event.tasks is not None and event.tasks < piece.tasks:
-            piece.patience_ns = min(max(2 * piece.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
             if not event.tasks:
+                piece.gave_back()
                 self._queue(job, piece, ahead=True)
                 self._came_back(job, parcel)
                 return
@@ -276,9 +281,16 @@ class Slots:
         if parcel.wanted_back and not parcel.begun:
             self._give_back(parcel.key)
 
-    def _take_rest(self, job: JobState, piece: Piece, done: int) -> None:
+    def _piece_cut(self, event: ev.PieceCut) -> None:
+        piece = self.pieces.get(event.piece)
+        if piece is not None and piece.key in self.parcels and event.tasks < piece.tasks:
+            self._take_rest(self.jobs[piece.key[0]], piece, event.tasks, beside=1)
+
+    def _take_rest(self, job: JobState, piece: Piece, done: int, beside: int = 0) -> None:
         """Rule 9: share out what a worker gave back."""
-        shares = 1 if job.waiting else self._roomy.idle // job.slots
+        piece.gave_back()
+        # Its worker will be idle soon, if it is not by now.
+        shares = 1 if job.waiting else self._roomy.idle // job.slots + beside
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
 
@@ -397,16 +409,7 @@ class Slots:
             worker = self.workers[number]
             worker.jobs.discard(event.job)
             self._out.append(ev.UnteachJob(number, event.job))
-            self._let_go(worker, [piece for piece in worker.pieces if piece.key[0] == event.job])
-
-    def _let_go(self, worker: WorkerState, pieces: list[Piece]) -> None:
-        """Nobody wants these any more; stop the worker if it is busy with one for much longer."""
-        if pieces:
-            # Any of them may be the one that does not end.
-            numbers = [piece.piece for piece in pieces]
-            self._wake_at(self._cancelled.add(worker.worker, numbers, self._now_ns))
-        for piece in pieces:
-            piece.key = NOBODY
+            self._wake_at(self._cancelled.let_go(worker, lambda of: of[0] == event.job, self._now_ns))
 
     def _time_passed(self, now_ns: int) -> None:
         for worker, again_ns in self._cancelled.due(self.workers, now_ns):
@@ -414,10 +417,8 @@ class Slots:
                 self._stop(worker)
             self._wake_at(again_ns)
         self._out += map(ev.LookAt, self._limits.due(self.workers.values(), now_ns))
-        found, look_at_ns = self._long.overdue(self.workers.values(), now_ns, self._placement.is_pressed)
-        for late, piece in found:
-            self._roomy.note(late)
-            self._out.append(ev.HandBack(late.worker, piece.piece))
+        hand_back, look_at_ns = self._long.overdue(now_ns)
+        self._out += hand_back
         self._wake_at(look_at_ns)
         late_parcels, send_at_ns = self._late.take_due(now_ns)
         for parcel in late_parcels:

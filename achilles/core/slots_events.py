@@ -42,7 +42,8 @@ class JobIntroduced(Record):
     """A job's function is here.
 
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
-    ``priority``: pieces of a higher one run first. ``slots``: how many a task takes.
+    ``priority``: pieces of a higher one run first. ``slots``: how many a task takes. ``chunksize``: how many
+    tasks stay together while nothing goes wrong.
     """
 
     now_ns: int
@@ -51,6 +52,7 @@ class JobIntroduced(Record):
     limit_ns: int = 0
     priority: int = 0
     slots: int = 1
+    chunksize: int = 1
 
 
 class ParcelReceived(Record):
@@ -92,6 +94,15 @@ class PieceFinished(Record):
     busy_ns: int
     size_bytes: int
     tasks: int | None = None
+
+
+class PieceCut(Record):
+    """A worker that was asked to give back what it has not begun will answer for so many items only."""
+
+    now_ns: int
+    worker: int
+    piece: int
+    tasks: int
 
 
 class ParcelAbandoned(Record):
@@ -146,8 +157,9 @@ class TeachJob(Record):
 class RunPiece(Record):
     """Send items ``skip`` to ``skip + tasks`` of a unit to a worker.
 
-    ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself. ``singly``: it is to note
-    each item, so that its death would be exact.
+    ``packet_tasks`` is not 0 when the worker is to reduce whole packets itself; or, if the job does not
+    reduce, when so many tasks stay together. ``singly``: it is to note each item, so that its death would be
+    exact.
     """
 
     worker: int
@@ -270,6 +282,7 @@ Event = (
     | ParcelAskedBack
     | DrainBegan
     | PieceFinished
+    | PieceCut
     | ParcelAbandoned
     | ItemCancelled
     | JobForgotten

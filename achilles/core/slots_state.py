@@ -17,13 +17,19 @@ QUEUE_NS = 1_500_000
 # A piece longer than this is worth a round trip: it is not queued behind another.
 SHORT_PIECE_NS = 4_000_000
 # The same where tasks take about as long as each other, so that what waits will not wait for long.
-REGULAR_PIECE_NS = 30_000_000
+REGULAR_PIECE_NS = 80_000_000
 # So many pieces tell whether they do: the longest took no more than so many times the usual.
 REGULAR_AFTER_PIECES = 8
 REGULAR_SPREAD = 1.5
 # How soon an exception is forgotten, at each piece.
 FORGET = 0.99
 UNKNOWN_TASK_NS = 10_000_000.0
+# How long a piece may run until its worker is asked to give back the rest: several times the work that one
+# should hold, so that one that is cut well is never asked.
+PATIENCE_NS = 10_000_000
+# What is left of a piece may run for twice as long before it is asked again, while nobody
+# else could run: each time its arguments are sent and loaded again.
+LONGEST_PATIENCE_NS = 1_280_000_000
 # Whose a piece is that a worker still runs when its job is forgotten.
 NOBODY: ParcelKey = (-1, 0, 0)
 
@@ -44,7 +50,7 @@ class Piece(Record):
     is_short: bool = False  # as far as was known when a worker got it
     patience_ns: int = 0  # how long it may run before its worker is asked to give back the rest
     loading_ns: int = 0  # about what it costs to send and load its unit
-    packet_tasks: int = 0  # when its worker reduces: where it may be cut
+    packet_tasks: int = 0  # where it may be cut: at the ends of packets when its worker reduces, or of slices
     singly: bool = False  # whether a worker died somewhere in it, so that the next notes each item
 
     @property
@@ -79,6 +85,10 @@ class Piece(Record):
             self.packet_tasks,
             self.singly,
         )
+
+    def gave_back(self) -> None:
+        """A worker gave back some of it: what is left may run for longer until it is asked again."""
+        self.patience_ns = min(max(2 * self.patience_ns, 2 * PATIENCE_NS), LONGEST_PATIENCE_NS)
 
     def cut_off(self, done: int, shares: int, number: Callable[[], int]) -> list[Piece]:
         """Keep the first items, and make up to so many even pieces of the others."""
@@ -230,8 +240,14 @@ class JobState(Record):
     limit_ns: int = 0
     priority: int = 0
     slots: int = 1  # that a task takes
+    chunksize: int = 1  # tasks that stay together
     early: tuple[ParcelKey, set[int]] | None = None  # cancelled items of the next parcel to come
     _task: Mean = made_by(default_factory=Mean)
+
+    @property
+    def loose_tasks(self) -> int:
+        """Where a piece that its worker does not reduce may be cut, as its packets; 0: anywhere."""
+        return 0 if self.reduces or self.chunksize == 1 else self.chunksize
 
     def work_of(self, tasks: int) -> float:
         """Expected work of so many tasks, ns."""

@@ -88,6 +88,7 @@ class Submission:
         prompt: bool = False,
     ) -> None:
         self.chunksize = 1 if chunksize is None else chunksize
+        self._slice_tasks = chunksize or 0
         self._chooses = chunksize is None and not flat
         self._flat = flat
         self._most_ahead = most_ahead
@@ -217,8 +218,17 @@ class Submission:
             draw_ns=self._draw_ns,
             sized=self._tasks is not None and not self._prompt,
             tasks_left=(self._tasks or 0) - self.tasks_drawn,
+            prompt=self._prompt,
         )
-        return DrawPlan(demand.node, demand.cpu_count, packets, packet_tasks, unit_tasks, self._task.value)
+        return DrawPlan(
+            demand.node,
+            demand.cpu_count,
+            packets,
+            packet_tasks,
+            unit_tasks,
+            self._task.value,
+            self._slice_tasks,
+        )
 
     def _lead_tasks(self) -> int:
         """How many tasks may lie unread."""

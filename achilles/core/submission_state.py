@@ -9,7 +9,10 @@ __all__ = ["Attempt", "DrawPlan", "ParcelState"]
 
 
 class DrawPlan(Record):
-    """What to draw next: up to ``packets`` packets for the node, serialized by ``unit_tasks``."""
+    """What to draw next: up to ``packets`` packets for the node, serialized by ``unit_tasks``.
+
+    ``slice_tasks``: the length of a slice, where the caller has said it; 0 where slices are as it comes.
+    """
 
     node: int
     cpu_count: int
@@ -17,6 +20,7 @@ class DrawPlan(Record):
     packet_tasks: int
     unit_tasks: int
     task_ns: float | None
+    slice_tasks: int = 0
 
 
 class Attempt(Record):

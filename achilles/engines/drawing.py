@@ -14,6 +14,7 @@ from itertools import islice
 from operator import length_hint
 from typing import Any, Protocol
 
+from ..apart import apart
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.record import Record, made_by
 from ..core.submission import DrawPlan
@@ -142,6 +143,7 @@ class Drawer:
         # Held while drawing, except while the iterable runs.
         self._turn = threading.Lock()
         self._plan: DrawPlan | None = None
+        self._slice_tasks = 0
         self._draw = Draw()
         self._first = 0  # index of the first task that was not handed over
         self._items: list[Any] = []  # what came of the next unit
@@ -241,6 +243,7 @@ class Drawer:
 
     def _begin(self, plan: DrawPlan) -> None:
         self._plan = plan
+        self._slice_tasks = plan.slice_tasks
         self._draw = Draw(self._first, packet_tasks=plan.packet_tasks)
 
     def _finish(self, hand_over: HandOver) -> Draw:
@@ -320,7 +323,8 @@ class Drawer:
     def _add_unit(self, items: list[Any], draw: Draw) -> None:
         start = draw.first + draw.tasks
         try:
-            unit = _serialize(items, numbered("argument", start, len(items)), self._repeats)
+            sent = apart(items, self._slice_tasks)
+            unit = _serialize(sent, numbered("argument", start, len(items)), self._repeats)
             check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             if self._flat:
@@ -333,7 +337,7 @@ class Drawer:
             if not good:
                 return
             items = good
-            unit = _serialize(items, numbered("argument", start, len(items)))
+            unit = _serialize(apart(items, self._slice_tasks), numbered("argument", start, len(items)))
         self._put(unit, len(items), draw)
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
@@ -406,7 +410,7 @@ def _before_bad_item(items: list[Any], start: int, error: Exception) -> tuple[li
     return [], error
 
 
-def _serialize(items: list[Any], subject: str, repeats: Repeats | None = None) -> Serialized:
+def _serialize(items: Any, subject: str, repeats: Repeats | None = None) -> Serialized:
     """Pickling runs the caller's code, and may take its time."""
     with opened():
         return serialize(items, subject, repeats=repeats)

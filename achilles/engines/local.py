@@ -304,6 +304,7 @@ class LocalEngine:
                     limit_ms=job.spec.limit_ms,
                     priority=job.spec.priority,
                     slots=job.spec.slots,
+                    chunksize=job.spec.slice_tasks,
                 )
             case ev.CancelItem():
                 self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)

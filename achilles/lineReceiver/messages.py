@@ -212,6 +212,7 @@ class Job(Control):
     timeout_ms: Count = 0
     priority: Priority = 0
     slots: TaskSlots = 1
+    chunksize: Count = 1
 
 
 class Demand(Control):

@@ -293,6 +293,7 @@ class AchillesNode:
             limit_ms=job.timeout_ms,
             priority=job.priority,
             slots=job.slots,
+            chunksize=job.chunksize,
         )
 
     def _forget(self, job: int) -> None:

@@ -376,6 +376,7 @@ class AchillesServer:
                     job.timeout_ms,
                     job.priority,
                     job.slots,
+                    job.chunksize,
                 )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..apart import apart
 from ..core.packets import MAX_UNITS_PER_PARCEL
 from ..core.submission import DrawPlan
 from ..engines.drawing import PARCEL_BYTES, Draw, HandOver
@@ -132,7 +133,8 @@ class _Calls:
 def _serialized(calls: list[tuple[Call, Sent]]) -> Serialized:
     subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
     # The caller may change them as soon as the call was made.
-    return detach(serialize([call for call, _ in calls], subject))
+    made = [call for call, _ in calls]
+    return detach(serialize(apart(made, 1, seen=[(args, kwds) for _, args, kwds in made]), subject))
 
 
 class CallStream:

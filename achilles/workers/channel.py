@@ -60,7 +60,8 @@ DROP_BLOB = 9  #: a = session; payload: SHA-256 of a blob that need not be kept 
 READY = 16
 RESULT = 17  #: status, a = first index, b = tasks, c = busy_ns; payload by status
 FETCH = 18  #: a = request; payload: the wanted module's name, UTF-8
-UNBEGUN = 19  #: a = number of a UNIT that will not be run, counted from 1 with the REDUCEs
+#: a = number of a UNIT, counted from 1 with the REDUCEs, of which no more is run; b = than so many tasks
+UNBEGUN = 19
 LAST_RESULT = 20  #: as RESULT; the worker runs nothing more, and ends
 FETCH_BLOB = 21  #: a = request, b = bytes of the wanted blob; payload: its SHA-256
 

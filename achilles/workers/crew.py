@@ -133,6 +133,7 @@ class Crew:
         limit_ms: int = 0,
         priority: int = 0,
         slots: int = 1,
+        chunksize: int = 1,
     ) -> None:
         """Make a job's function known.
 
@@ -145,6 +146,7 @@ class Crew:
             limit_ms: How long an item may run, 0 for ever.
             priority: Jobs of a higher one run first.
             slots: How many an item takes.
+            chunksize: How many items belong together: a unit is given back only between so many.
         """
         if limit_ms:
             self._timed.add(job)
@@ -153,7 +155,9 @@ class Crew:
             self._forwarding.want(job)
         self._supplies.job_came(job, session)
         limit_ns = limit_ms * 1_000_000
-        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots))
+        introduced = ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots)
+        introduced.chunksize = chunksize
+        self._tell(introduced)
 
     def receive(
         self,
@@ -261,9 +265,7 @@ class Crew:
                 self._forwarding.unit_over(worker.slot)
                 self._answered(worker, job, a, (status, c, len(payload), b), payload)
             elif kind == channel.UNBEGUN:
-                unbegun = self._at_worker[worker.slot].unbegun(a)
-                if unbegun is not None:
-                    self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, unbegun, 0, 0, 0, 0))
+                self._unbegun(worker.slot, a, b)
             elif kind == channel.LAST_RESULT:
                 self._tell(ev.WorkerLeaving(time.monotonic_ns(), worker.slot))
                 self.worker_message(worker, channel.RESULT, status, job, a, b, c, payload)
@@ -273,6 +275,17 @@ class Crew:
                 self._supplies.module_wanted(worker, job, a, payload.decode())
             elif kind == channel.FETCH_BLOB:
                 self._supplies.blob_wanted(worker, job, a, b, payload)
+
+    def _unbegun(self, slot: int, unit: int, tasks: int) -> None:
+        """A worker runs no more of a unit than so many tasks."""
+        given = self._at_worker[slot]
+        piece = given.piece_of(unit) if tasks else given.unbegun(unit)
+        if piece is None:
+            return
+        if tasks:
+            self._tell(ev.PieceCut(time.monotonic_ns(), slot, piece, tasks))
+        else:
+            self._tell(ev.PieceFinished(time.monotonic_ns(), slot, piece, 0, 0, 0, 0))
 
     def _answered(
         self, worker: Worker, job: int, first: int, answer: tuple[int, int, int, int], payload: Payload

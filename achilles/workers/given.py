@@ -41,6 +41,11 @@ class Given:
         piece, _, _ = self._pieces.pop(unit, (None, 0, 0))
         return piece
 
+    def piece_of(self, unit: int) -> int | None:
+        """The piece that the worker counts so; None if it was answered."""
+        piece, _, _ = self._pieces.get(unit, (None, 0, 0))
+        return piece
+
     def unit_of(self, piece: int) -> int | None:
         """The number of a piece; None if it was answered."""
         return next((unit for unit, (given, _, _) in self._pieces.items() if given == piece), None)

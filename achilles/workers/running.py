@@ -51,6 +51,7 @@ class RunningItems:
 
     Attributes:
         leaving: Whether the process is to end with the unit that it runs.
+        promised: How many items of this unit it said that it will run, if it did not run all.
     """
 
     __slots__ = (
@@ -63,8 +64,10 @@ class RunningItems:
         "_progress",
         "_remaining",
         "_rest",
+        "_say",
         "_unit",
         "leaving",
+        "promised",
     )
 
     def __init__(self, progress: memoryview) -> None:
@@ -79,12 +82,16 @@ class RunningItems:
         self._cut = False
         self._given_back: set[int] = set()
         self.leaving = False
+        self.promised: int | None = None
+        self._say: Callable[[int, int], None] | None = None
 
     def next_unit(self) -> bool:
         """Come to the next unit; False if it was given back."""
         with self._lock:
             self._unit += 1
             self._cut = self.leaving
+            self._say = None
+            self.promised = None
             if self._unit in self._given_back:
                 self._given_back.remove(self._unit)
                 return False
@@ -92,31 +99,43 @@ class RunningItems:
 
     def begin(self, items: list[Any], first: int, packet_tasks: int) -> Iterator[Any]:
         """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
-        self._first = first
-        self._packet_tasks = max(packet_tasks, 1)
-        self._remaining = iter(items)
-        self._items = items
-        if self._cut:  # while they were loaded
-            self._cut_at(items, self._packet_tasks)
-        return self._remaining
+        with self._lock:
+            self._first = first
+            self._packet_tasks = max(packet_tasks, 1)
+            self._remaining = iter(items)
+            self._items = items
+            if self._cut:  # while they were loaded
+                self._cut_at(items, self._packet_tasks)
+                if self._say is not None:
+                    self._promise(self._say)
+            return self._remaining
 
     def end(self) -> None:
         """They are done."""
-        self._items = None
-        self._remaining = iter([])
-        # What was not run ends in this thread, where the user's code expects to be run.
-        self._rest = []
+        with self._lock:
+            self._items = None
+            self._remaining = iter([])
+            # What was not run ends in this thread, where the user's code expects to be run.
+            rest, self._rest = self._rest, []
+        del rest
 
-    def hand_back(self, unit: int, say_unbegun: Callable[[int], None]) -> None:
-        """Take back what was not begun of a unit; say so if that is all of it. In another thread."""
+    def hand_back(self, unit: int, say: Callable[[int, int], None]) -> None:
+        """Take back what was not begun of a unit. In another thread.
+
+        Args:
+            unit: Its number.
+            say: Called with that and how many of its items are run all the same, once that is known.
+        """
         with self._lock:
             if unit > self._unit:
                 if unit not in self._given_back:
                     self._given_back.add(unit)
                     # With the lock held: else the answer to a later unit could be sent before this.
-                    say_unbegun(unit)
+                    say(unit, 0)
             elif unit == self._unit:
+                self._say = say
                 self._cut_here()
+                self._promise(say)
 
     def leave(self) -> None:
         """Begin nothing after the item that runs, or comes next, and have the process end. In any thread."""
@@ -135,6 +154,20 @@ class RunningItems:
         if end == begun and self._progress[0] < 0:
             # The item that runs is the last now, so it is known which it is.
             self._progress[0] = self._first + begun
+
+    def _promise(self, say: Callable[[int, int], None]) -> None:
+        """Say how many items are run in all after a cut, if that is known and still of use."""
+        items = self._items
+        if items is None or not self._rest:
+            return
+        # An iterator that has not ended says how many it gave. That may be more than there are now, if this
+        # process took some while the list was being cut.
+        state = self._remaining.__reduce__()
+        if len(state) > 2:
+            promised = max(len(items), int(state[2]))
+            if promised != self.promised:
+                self.promised = promised
+                say(self._unit, promised)
 
     def index(self) -> int:
         """Which item runs; while something is loaded or serialized, the one that was noted."""
@@ -231,7 +264,7 @@ def answer_unit(
         keep_errors = reduces and job.on_error == "return"
         if job.timed:
             function = _timed(function, progress)
-        remaining = running.begin(items, begin, packet_tasks if reduces else 0)
+        remaining = running.begin(items, begin, packet_tasks)
         most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:
             results, failures = _run(function, job.callback, remaining, begin, progress, keep_errors, most)
@@ -252,7 +285,7 @@ def answer_unit(
         del results
         return *_pack(values, starts, failures), done
     except BaseException as error:  # noqa: BLE001
-        return ALL_FAILED, [_failure(error, begin)], limit
+        return ALL_FAILED, [_failure(error, begin)], limit if running.promised is None else running.promised
 
 
 def answer_reduce(job: Job, payload: bytearray, first: int, parts: int) -> Answer:

@@ -46,9 +46,9 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 running and serializing; not loading the function.
 
 A *note*, on a pipe of its own, is one int64, the number of a UNIT, counted from 1 together with the REDUCEs.
-If that runs, no further item of it is begun (when packets are reduced, none beyond the packet that was
-begun). If it was not begun it never will be: UNBEGUN, with its number in ``a``, takes the place of its
-RESULT, at once.
+If that runs, no further item of it is begun (with ``packet_tasks``, none beyond those of so many that were
+begun): UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for.
+If it was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
 
 Code of the user may have the worker leave (``achilles.workers.leaving``). Then it begins no further item
 either. LAST_RESULT takes the place of the RESULT, nothing more is read, and it ends as if told to EXIT.
@@ -92,6 +92,7 @@ from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, t
 from achilles.workers.surroundings import Surroundings
 
 PROGRESS_BYTES = 32
+SWITCH_INTERVAL_S = 0.001
 NOTE = struct.Struct("<q")
 #: What Python code writes to, and the bytes below it.
 Output = tuple[TextIOWrapper, MarkedStream]
@@ -126,9 +127,9 @@ class Conversation:
         with self._sending:
             self._link.send(kind, status, job, a, b, c, segments)
 
-    def say_unbegun(self, unit: int) -> None:
+    def say_unbegun(self, unit: int, tasks: int) -> None:
         try:
-            self.send(channel.UNBEGUN, 0, 0, unit, 0, 0, ())
+            self.send(channel.UNBEGUN, 0, 0, unit, tasks, 0, ())
         except (OSError, BrokenChannelError):
             pass  # who is gone needs no answer
 
@@ -207,6 +208,9 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
     progress_map = mmap.mmap(progress_fd, PROGRESS_BYTES)
     os.close(progress_fd)
     progress = memoryview(progress_map).cast("q")
+    # What another thread is told while an item runs, it should hear soon; that of five ms is for threads that
+    # all have much to do.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     running = RunningItems(progress)
     become_worker(running.leave)
     conversation = Conversation(link)

@@ -22,6 +22,7 @@ FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 LINES = [
     {"errors", "initializer_error", "task_cancelled"},
     {
+        "apart",
         "blobs",
         "broadcast",
         "by_value",

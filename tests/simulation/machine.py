@@ -154,6 +154,7 @@ class Machine:
         worker.leaves = False
         worker.done = done
         worker.stuck_at = None
+        self.world.after(PIPE_NS, self._hear_cut, worker.number, piece, done)
         worker.run += 1
         left_ns = worker.started_ns + self._duration_ns(worker) - self.world.now_ns
         self.world.after(max(left_ns, 0.0), self._finished, worker, worker.run)
@@ -174,9 +175,9 @@ class Machine:
             start = command.first + command.skip
             failing = plan.failing and any(index % plan.failing == 0 for index in range(start, start + tasks))
             # A worker that reduces leaves one value for each packet.
-            values = -(-tasks // command.packet_tasks) if command.packet_tasks else tasks
+            reduced = plan.reduces and bool(command.packet_tasks)
+            values = -(-tasks // command.packet_tasks) if reduced else tasks
             size_bytes = values * plan.result_bytes
-            reduced = bool(command.packet_tasks)
             result = Results(plan, start, tasks, int(bool(failing)), 0, size_bytes, reduced=reduced)
         worker.run += 1
         worker.ran += tasks if plan.leave_every else 0
@@ -199,6 +200,9 @@ class Machine:
     def _hear_last(self, worker: int, *answer: Any) -> None:
         self._hear(ev.WorkerLeaving(self.world.now_ns, worker))
         self._hear_finished(worker, *answer)
+
+    def _hear_cut(self, worker: int, piece: int, tasks: int) -> None:
+        self._hear(ev.PieceCut(self.world.now_ns, worker, piece, tasks))
 
     def _hear_unbegun(self, worker: int, piece: int) -> None:
         self._hear(ev.PieceFinished(self.world.now_ns, worker, piece, 0, 0, 0, 0))

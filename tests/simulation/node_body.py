@@ -87,7 +87,7 @@ class NodeBody(Machine, Peer):
         """A job's function comes."""
         assert job not in self.plans, "a job was introduced twice"
         self.plans[job] = plan
-        needs = (plan.priority, plan.slots)
+        needs = (plan.priority, plan.slots, plan.chunksize)
         self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs))
 
     def parcel(self, job: int, parcel: Parcel) -> None:

@@ -45,7 +45,7 @@ class Parent:
             self.fetched.append(name)
             worker.send_module(job, a, self.find(job, name))
         elif kind == channel.UNBEGUN:
-            self.said.put(("unbegun", a))
+            self.said.put(("unbegun", a, b))
         else:
             name = "last result" if kind == channel.LAST_RESULT else "result"
             self.said.put((name, worker, status, job, a, b, c, mapped(payload)))

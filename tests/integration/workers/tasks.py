@@ -17,6 +17,12 @@ def square(x):
     return x * x
 
 
+def square_slowly(x):
+    for _ in range(2000):
+        pass
+    return x * x
+
+
 def identity(x):
     return x
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from achilles.workers import channel
 from tests.integration.workers import tasks
 
@@ -27,9 +29,14 @@ def test_a_worker_stops_after_the_item_it_runs(parent, wait, tmp_path) -> None:
         wait(lambda number=number: worker.progress() > number or not parent.said.empty())
         if not parent.said.empty():
             break
+    # While it is still at an item it says how far it will go; all files up to there and no others are there.
+    _, unit, promised = parent.next()
+    assert unit == 1 and 1 <= promised < 48
+    for file in files[2 : 2 + promised]:
+        file.touch()
     _, _, status, job, first, done, _, _ = parent.next()
     assert (status, job, first) == (channel.OK, 1, 9)
-    assert 1 <= done < 48
+    assert done == promised
     parent.unit(worker, files[:1] * 3, first=70)
     files[0].touch()
     assert parent.result() == (channel.OK, ["0"] * 3)
@@ -53,7 +60,7 @@ def test_what_waits_behind_a_long_item_is_given_back_at_once_and_never_run(paren
     parent.unit(worker, [gate] * 2, first=2)
     for _ in range(2):
         worker.hand_back(2)
-    assert parent.next() == ("unbegun", 2)
+    assert parent.next() == ("unbegun", 2, 0)
     gate.touch()
     assert parent.result() == (channel.OK, ["gate"])
     # The witness never came, so whoever waited for it would still do so.
@@ -61,21 +68,28 @@ def test_what_waits_behind_a_long_item_is_given_back_at_once_and_never_run(paren
     assert parent.said.empty()
 
 
-def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent) -> None:
+@pytest.mark.parametrize(("function", "units"), [(tasks.square, 400), (tasks.square_slowly, 60)])
+def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent, function, units) -> None:
     worker = parent.worker()
-    parent.function(worker, tasks.square)
-    units = 400
+    parent.function(worker, function)
     answers: list[tuple[int, int]] = []  # unit, items done
+    promised: dict[int, int] = {}
 
     def take(answer) -> None:
-        if answer[0] == "unbegun":
-            answers.append((answer[1], 0))
+        if answer[0] != "unbegun":
+            unit = answer[4] // 1000
+            answers.append((unit, answer[5]))
+            assert answer[5] == promised.get(unit, answer[5])
+        elif answer[2]:
+            promised[answer[1]] = answer[2]
         else:
-            answers.append((answer[4] // 1000, answer[5]))
+            answers.append((answer[1], 0))
 
     for unit in range(1, units + 1):
         parent.unit(worker, list(range(300)), first=1000 * unit)
-        worker.hand_back(unit - unit % 2)  # what runs, or what waits; at any moment
+        # What waits, or what runs; at any moment.
+        runs = min(set(range(1, unit + 1)) - {answered for answered, _ in answers})
+        worker.hand_back(runs if unit % 2 else unit)
         while unit - len(answers) > 3:
             take(parent.next())
     while len(answers) < units:
@@ -89,6 +103,7 @@ def test_whenever_a_note_comes_each_unit_is_answered_once_and_in_its_turn(parent
         assert done or unit > latest, (unit, latest)
         latest = unit if done else latest
     assert all(0 <= done <= 300 for _, done in answers)
+    assert promised or function is tasks.square, "no unit was cut while it ran"
 
 
 def test_a_worker_that_leaves_answers_what_it_ran_and_ends_by_itself(parent) -> None:

@@ -46,6 +46,16 @@ class Worker:
         default_factory=set
     )  # pieces that it is to give back, as far as they were not begun
 
+    @property
+    def may_promise(self) -> bool:
+        """Whether it was asked for the rest of what it runs, and has a rest."""
+        front = self.pieces[0] if self.pieces else None
+        return (
+            isinstance(front, ev.RunPiece)
+            and front.piece in self.asked
+            and front.tasks > max(front.packet_tasks, 1)
+        )
+
 
 class World:
     """Server and workers around the slots of one node, and what they remember."""
@@ -57,6 +67,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.jobs: dict[int, tuple[bool, int]] = {}  # whether it reduces, time limit
         self.needs: dict[int, tuple[int, int]] = {}  # priority, slots
+        self.chunks: dict[int, int] = {}
         self.parcels: dict[ev.ParcelKey, Parcel] = {}
         self.kept: dict[int, int] = {}  # piece -> status of the result that is kept
         self.deaths: dict[tuple[int, int], int] = {}
@@ -98,8 +109,10 @@ class World:
                 parcel = self.parcels[key]
                 assert first == parcel.first + sum(parcel.units[:unit])
                 assert skip >= 0 and skip + tasks <= parcel.units[unit]
-                assert packet_tasks in (0, max(parcel.packet_tasks, 1))
-                assert self.jobs[key[0]][0] or not packet_tasks
+                if self.jobs[key[0]][0]:
+                    assert packet_tasks in (0, max(parcel.packet_tasks, 1))
+                else:
+                    assert packet_tasks == (0 if self.chunks[key[0]] == 1 else self.chunks[key[0]])
                 items = range(first + skip, first + skip + tasks)
                 assert parcel.cancelled.isdisjoint(items), "an item is run that was cancelled before"
                 parcel.at_workers += 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from achilles.core import slots_events as ev
-from achilles.core.long_pieces import PATIENCE_NS
+from achilles.core.long_pieces import EXPECTED_PATIENCE_NS, IDLE_PATIENCE_NS, PATIENCE_NS
 from achilles.core.slots import FLUSH_NS, Slots
 
 MS = 1_000_000
@@ -68,6 +68,10 @@ class Drive:
             self.runs[worker] = self.behind[worker].pop(0)
         return self.hear(ev.PieceFinished, worker, piece.piece, 0, busy_ns, 10, done)
 
+    def promise(self, worker: int, tasks: int) -> list[Any]:
+        """The worker says that it will run so many items of what it runs."""
+        return self.hear(ev.PieceCut, worker, self.runs[worker].piece, tasks)
+
     def ranges(self) -> dict[int, tuple[int, int]]:
         return {worker: (run.first + run.skip, run.tasks) for worker, run in self.runs.items()}
 
@@ -97,6 +101,81 @@ def test_what_is_done_is_sent_and_the_rest_is_shared_with_who_is_idle() -> None:
     drive.finish(1)
     assert sorted(drive.sent) == [(0, 40), (40, 30), (70, 30)]
     assert not drive.brain.parcels and not drive.brain.pieces
+
+
+def test_the_rest_runs_elsewhere_while_its_worker_is_still_at_an_item() -> None:
+    drive = Drive(3)
+    drive.parcel([100])
+    drive.asked(PATIENCE_NS)
+    drive.promise(0, 40)
+    # One share stays for itself, as it will be idle soon.
+    assert sorted(drive.ranges().values()) == [(0, 100), (40, 20), (60, 20)]
+    drive.finish(0, done=40)
+    assert sorted(drive.ranges().values()) == [(40, 20), (60, 20), (80, 20)]
+    for worker in range(3):
+        drive.finish(worker)
+    assert sorted(drive.sent) == [(0, 40), (40, 20), (60, 20), (80, 20)]
+    assert not drive.brain.parcels and not drive.brain.pieces
+
+
+def test_a_worker_that_dies_after_its_promise_has_only_that_run_again() -> None:
+    drive = Drive(2)
+    drive.parcel([100])
+    drive.asked(PATIENCE_NS)
+    drive.promise(0, 40)
+    drive.hear(ev.WorkerDied, 0, 30)
+    del drive.runs[0]
+    while drive.runs:
+        drive.finish(1)
+    assert sorted(drive.sent) == [(0, 30), (30, 1), (31, 9), (40, 30), (70, 30)]
+
+
+def test_a_promise_that_is_late_or_of_all_changes_nothing() -> None:
+    drive = Drive(2)
+    drive.parcel([100])
+    drive.asked(PATIENCE_NS)
+    piece = drive.runs[0].piece
+    assert drive.promise(0, 100) == []
+    drive.finish(0, done=40)
+    assert drive.hear(ev.PieceCut, 0, piece, 40) == []
+    drive.hear(ev.JobForgotten, 1)
+    assert drive.promise(0, 5) == []
+
+
+def test_tasks_of_one_slice_stay_together() -> None:
+    drive = Drive(2)
+    drive.hear(ev.JobIntroduced, 2, False, 0, 0, 1, 4)
+    drive.parcel([12], packet_tasks=8, job=2)
+    assert drive.runs[0].packet_tasks == 4
+    drive.asked(PATIENCE_NS)
+    drive.promise(0, 4)
+    assert drive.ranges() == {0: (0, 12), 1: (4, 4)}
+    drive.finish(0, done=4)
+    assert drive.ranges() == {0: (8, 4), 1: (4, 4)}
+    # One slice is all that a worker would have to give back, so it is not asked.
+    assert drive.asked(drive.now_ns + 100 * PATIENCE_NS) == []
+
+
+def test_an_idle_worker_does_not_wait_for_long() -> None:
+    drive = Drive(2)
+    drive.parcel([100])
+    assert drive.asked(IDLE_PATIENCE_NS - 1) == []
+    assert drive.asked(IDLE_PATIENCE_NS) == [0]
+
+
+def test_what_is_as_long_as_it_was_meant_to_be_is_not_asked_for() -> None:
+    drive = Drive(1)
+    drive.parcel([1])
+    drive.finish(0, busy_ns=MS)
+    drive.parcel([40], parcel=1)
+    assert drive.asked(EXPECTED_PATIENCE_NS - 1) == []
+    assert drive.asked(EXPECTED_PATIENCE_NS) == [0]
+    # Unless somebody else comes.
+    drive.finish(0, done=30, busy_ns=30 * MS)
+    drive.parcel([40], parcel=2)
+    drive.hear(ev.JobIntroduced, 2)
+    drive.parcel([1], job=2)
+    assert drive.asked(drive.now_ns + PATIENCE_NS) == [0]
 
 
 def test_the_rest_stays_whole_while_others_have_enough_to_do() -> None:

@@ -24,7 +24,7 @@ def test_results_of_a_forgotten_job_are_not_those_of_another_with_its_number() -
     brain = busy_with_a_forgotten_job()
     commands = brain.handle(ev.PieceFinished(0, 0, 1, 0, 1_000, 10))
     assert commands == [ev.DropPiece(1), ev.TeachJob(0, 1), ev.RunPiece(0, 2, (1, 0, 1), 0, 0, 0, 4, 0)]
-    assert [type(command) for command in brain.handle(ev.PieceFinished(0, 0, 2, 0, 1_000, 10))] == [
+    assert [type(command) for command in brain.handle(ev.PieceFinished(0, 0, 2, 0, 1_000, 10))][:3] == [
         ev.SendResults,
         ev.DropPiece,
         ev.DropParcel,

@@ -29,6 +29,7 @@ def length(
     task_bytes: float | None = None,
     draw_ns: float | None = None,
     tasks_left: int = 0,
+    prompt: bool = False,
 ) -> int:
     packet = packet_length(cpu_count, chunksize)
     return unit_length(
@@ -40,6 +41,7 @@ def length(
         task_bytes=task_bytes,
         draw_ns=draw_ns,
         tasks_left=tasks_left,
+        prompt=prompt,
     )
 
 
@@ -51,9 +53,13 @@ def test_what_is_not_measured_travels_slice_by_slice() -> None:
     assert length(8, 5) == 5
 
 
-@pytest.mark.parametrize(("tasks_left", "unit_ms"), [(0, 2), (100, 2), (64, 2), (128, 4), (10_000, 10)])
+@pytest.mark.parametrize(("tasks_left", "unit_ms"), [(0, 2), (100, 2), (64, 2), (128, 4), (10_000, 50)])
 def test_units_are_longer_while_much_is_left_to_do(tasks_left: int, unit_ms: int) -> None:
     assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=tasks_left) == unit_ms
+
+
+def test_units_stay_short_where_each_result_is_waited_for() -> None:
+    assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=10_000, prompt=True) == 10
 
 
 def test_short_tasks_travel_together() -> None:

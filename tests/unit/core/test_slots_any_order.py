@@ -60,6 +60,23 @@ class SlotsMachine(World, RuleBasedStateMachine):
         self.leaves(worker, command, touched=False)
         self.hear(ev.PieceFinished, number, piece, 0, 0, 0, 0)
 
+    @precondition(lambda self: self.promising())
+    @rule(data=st.data())
+    def worker_promises(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.promising()))
+        worker = self.workers[number]
+        command = worker.pieces[0]
+        assert isinstance(command, ev.RunPiece)
+        step = max(command.packet_tasks, 1)
+        tasks = data.draw(st.integers(1, -(-command.tasks // step) - 1)) * step
+        worker.asked.discard(command.piece)
+        worker.pieces[0] = command.replaced(tasks=tasks)
+        self.hear(ev.PieceCut, number, command.piece, tasks)
+
+    def promising(self) -> list[int]:
+        """Workers that may say how far they will go with what they run."""
+        return [number for number, worker in self.workers.items() if worker.may_promise]
+
     @precondition(lambda self: self.busy())
     @rule(data=st.data(), status=st.integers(0, 2), size_bytes=st.sampled_from([0, 100, FLUSH_BYTES]))
     def worker_leaves(self, data: st.DataObject, status: int, size_bytes: int) -> None:
@@ -175,14 +192,16 @@ class SlotsMachine(World, RuleBasedStateMachine):
         limited=st.booleans(),
         priority=st.sampled_from([0, 0, 7, -7]),
         slots=st.sampled_from([1, 1, 2, 3]),
+        chunksize=st.sampled_from([1, 1, 2, 7]),
     )
     def job_is_introduced(
-        self, data: st.DataObject, reduces: bool, limited: bool, priority: int, slots: int
+        self, data: st.DataObject, reduces: bool, limited: bool, priority: int, slots: int, chunksize: int
     ) -> None:
         job = data.draw(st.sampled_from(sorted(set(range(JOBS)) - self.jobs.keys())))
         self.jobs[job] = (reduces, LIMIT_NS * limited)
         self.needs[job] = (priority, slots)
-        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited, priority, slots)
+        self.chunks[job] = chunksize
+        self.hear(ev.JobIntroduced, job, reduces, LIMIT_NS * limited, priority, slots, chunksize)
 
     @precondition(lambda self: self.jobs)
     @rule(

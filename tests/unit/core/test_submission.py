@@ -48,7 +48,7 @@ def test_nothing_is_drawn_without_a_demand() -> None:
     brain = start()
     assert brain.plan() is None
     brain.handle(ev.Granted(3, 4, 3))
-    assert brain.plan() == DrawPlan(3, 4, 3, 4, 1, None)
+    assert brain.plan() == DrawPlan(3, 4, 3, 4, 1, None, slice_tasks=1)
 
 
 def test_a_plan_is_not_a_promise() -> None:

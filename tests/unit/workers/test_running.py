@@ -220,13 +220,17 @@ def test_parts_with_failures_are_reduced_as_asked() -> None:
 
 def cut_at(index, *, unit=1, items=10, packet_tasks=0, reducer=None, fails=False):
     """Run items; at one of them another thread takes back the rest. How many were done, and what came."""
+    said: list[tuple[int, int]] = []
     progress = no_progress()
     running = RunningItems(progress)
     assert running.next_unit()
 
+    def say(*saying: int) -> None:
+        said.append(saying)
+
     def function(x):
         if x == index:
-            other = threading.Thread(target=running.hand_back, args=(unit, lambda unit: None))
+            other = threading.Thread(target=running.hand_back, args=(unit, say))
             other.start()
             other.join()
             if fails:
@@ -237,6 +241,8 @@ def cut_at(index, *, unit=1, items=10, packet_tasks=0, reducer=None, fails=False
     runs.function = function
     payload = join(serialize(list(range(items)), "arguments"))
     status, segments, done = answer_unit(runs, payload, 3, 2, items - 2, packet_tasks, progress, running)
+    # It is said at once, and the answer is for no more and no less.
+    assert said == ([(unit, done)] if done < items - 2 else [(2, 0)] if unit == 2 else [])
     return done, opened(status, segments)
 
 
@@ -260,15 +266,19 @@ def test_another_unit_than_the_one_named_is_left_alone() -> None:
 
 def test_units_to_come_are_taken_back_whole_and_once() -> None:
     running = RunningItems(no_progress())
-    said: list[int] = []
+    said: list[tuple[int, int]] = []
+
+    def say(*saying: int) -> None:
+        said.append(saying)
+
     assert running.next_unit()
     for _ in range(2):
-        running.hand_back(3, said.append)
-    assert said == [3]
+        running.hand_back(3, say)
+    assert said == [(3, 0)]
     assert [running.next_unit() for _ in range(3)] == [True, False, True]
     for unit in (3, 4):
-        running.hand_back(unit, said.append)
-    assert said == [3]
+        running.hand_back(unit, say)
+    assert said == [(3, 0)]
 
 
 def test_no_later_unit_is_begun_before_it_is_said_that_one_will_not_be() -> None:
@@ -278,7 +288,7 @@ def test_no_later_unit_is_begun_before_it_is_said_that_one_will_not_be() -> None
     order: list[str] = []
     threads: list[threading.Thread] = []
 
-    def say(unit: int) -> None:
+    def say(unit: int, tasks: int) -> None:
         threads.append(threading.Thread(target=lambda: order.append(f"begun: {running.next_unit()}")))
         threads[0].start()
         threads[0].join(0.05)
@@ -294,10 +304,13 @@ def test_what_is_named_while_it_is_loaded_is_cut_as_it_begins(packet_tasks, done
     progress = no_progress()
     running = RunningItems(progress)
     running.next_unit()
-    running.hand_back(1, lambda unit: pytest.fail("it was begun"))
+    said: list[tuple[int, int]] = []
+    running.hand_back(1, lambda *saying: said.append(saying))
+    assert said == []
     payload = join(serialize(list(range(8)), "arguments"))
     job = make_job(abs, reducer=total)
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == done
+    assert said == [(1, done)]
     running.next_unit()
     assert answer_unit(job, payload, 5, 0, 8, packet_tasks, progress, running)[2] == 8
 
