@@ -26,7 +26,7 @@ __all__ = ["Draw", "Drawer", "HandOver", "Source", "iterate"]
 
 # A parcel is sent once so much was drawn, or drawing took so long, at the end of a packet.
 PARCEL_BYTES = 4 * 1024 * 1024
-DRAW_NS = 5_000_000
+DRAW_NS = 2_000_000
 # How many arguments are drawn between two looks at the clock: from an iterator that may be slow, and
 # from one that never is.
 GULP_TASKS = 32

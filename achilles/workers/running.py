@@ -330,7 +330,6 @@ def _run(
 ) -> tuple[list[Any], list[Failure]]:
     results: list[Any] = []
     failures: list[Failure] = []
-    append = results.append
     gulp = 1
     # The iterator outlives a failure: the loop is entered again where it was left, so the
     # fast path holds no try of its own.
@@ -344,10 +343,10 @@ def _run(
                 began_ns = perf_counter_ns()
                 if callback is None:
                     for item in islice(remaining, gulp):
-                        append(function(item))
+                        results.append(function(item))
                 else:
                     for item in islice(remaining, gulp):
-                        append(callback(function(item)))
+                        results.append(callback(function(item)))
                 if len(results) - done < gulp:
                     progress[0] = first + len(results)
                     return results, failures
@@ -358,7 +357,7 @@ def _run(
             _trim(error)
             index = first + len(results)
             failures.append((index, _failure(error, index)))
-            append(error.with_traceback(None) if keep_errors else None)
+            results.append(error.with_traceback(None) if keep_errors else None)
 
 
 def _timed(function: Callable[[Any], Any], progress: memoryview) -> Callable[[Any], Any]:
