@@ -40,8 +40,8 @@ class RoomyWorkers:
     def note(self, worker: WorkerState, *, served: bool = False) -> None:
         """Keep the lists true after a worker got something (``served``) or changed otherwise."""
         number = worker.worker
-        is_idle = not worker.stopping and not worker.pieces
-        is_shallow = not worker.stopping and not is_idle and worker.may_queue()
+        is_idle = worker.is_free
+        is_shallow = bool(worker.pieces) and not worker.stopping and worker.may_queue()
         if is_idle:
             self._idle[number] = None
         else:

@@ -20,17 +20,17 @@ Rules:
    that a worker does not note each, nobody is charged, and they are run again singly.
 6. A parcel that no worker has got anything of is given back when the server asks for it, or when
    this node is to leave; also later, when what workers had of it comes back whole.
-7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has
-   failed, at once; nobody else is charged with that death. A worker is looked at no more often than
-   once per limit.
+7. When an item of a job with a limit has run longer than that, its worker is stopped and the item has failed,
+   at once; nobody else is charged with that death. A worker is looked at no more often than once per limit.
 8. When a job is forgotten or a parcel is abandoned, its waiting pieces vanish. A worker still busy
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
 9. A worker that is at a piece for too long gives back the rest of it at once, and what waits behind it.
 10. While a worker runs tasks that take several slots, so many others less one stay idle (`Placement`).
 11. What waits at a worker that ends by itself runs elsewhere, and nobody is charged.
-12. An item that is cancelled fails, unless it is done: one that waits is not run, and the worker that
-   runs one is stopped (`CancelledItems`). Everything else is run as if it had never been there.
+12. A worker that is idle while nothing waits may be lent for one call (`Lending`).
+13. An item that is cancelled fails, unless it is done: one that waits is not run, and a worker that runs one
+   is stopped (`CancelledItems`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ from . import slots_events as ev
 from .cancelled_items import CancelledItems
 from .cancelled_pieces import CANCEL_GRACE_NS, CancelledPieces
 from .failing_items import FailingItems
-from .late_results import FLUSH_BYTES, FLUSH_NS, LateResults
+from .kept_results import KeptResults
+from .late_results import FLUSH_BYTES, FLUSH_NS
+from .lending import Lending
 from .levels import Levels
 from .long_pieces import LongPieces
 from .placement import Placement
@@ -72,16 +74,17 @@ class Slots:
         self._turns: Levels[int] = Levels()
         self._roomy = RoomyWorkers(self.workers)
         self._placement = Placement(self.jobs, self.workers, self._turns, self._roomy)
+        self._lending = Lending(self.jobs, self.workers, self._turns, self._roomy)
         self._cancelled = CancelledPieces()
         self._long = LongPieces(self.workers, self.jobs, self._roomy, self._placement.is_pressed)
-        self._late = LateResults(self.parcels)
         self._next = count(1).__next__
         self._now_ns = 0
         self._limits = TimeLimits(self.jobs)
         self._unwanted = CancelledItems(self.workers, self.parcels)
-        queue_ahead = partial(self._queue, ahead=True)
+        again = partial(self._queue, ahead=True)
+        self._results = KeptResults(self.jobs, self.parcels, self.pieces, self._next, again, self._emit)
         self._failing = FailingItems(
-            self.parcels, self.pieces, self._next, queue_ahead, self._give_up, max_attempts
+            self.parcels, self.pieces, self._next, again, self._give_up, max_attempts
         )
         self._out: list[ev.Command] = []
 
@@ -96,6 +99,8 @@ class Slots:
                 self._parcel_received(event)
             case ev.PieceCut():
                 self._piece_cut(event)
+            case ev.WorkerAsked() | ev.WorkerReturned():
+                self._out += self._lending.handle(event)
             case ev.JobIntroduced():
                 self._job_introduced(event)
             case ev.ParcelAskedBack():
@@ -161,7 +166,7 @@ class Slots:
             return  # finished in the meantime; its results are the answer
         if not parcel.begun:
             self._drop_waiting(job, key)
-            self._drop_parcel(parcel)
+            self._results.drop_parcel(parcel)
         parcel.wanted_back = True
         if not (parcel.begun and silent):
             self._out.append(ev.ReturnParcel(key, not parcel.begun))
@@ -173,8 +178,8 @@ class Slots:
             return
         self._drop_waiting(job, key)
         for piece in parcel.kept_pieces():
-            self._drop_piece(piece)
-        self._drop_parcel(parcel)
+            self._results.drop_piece(piece)
+        self._results.drop_parcel(parcel)
         for number in sorted(job.workers):
             worker = self.workers[number]
             self._wake_at(self._cancelled.let_go(worker, lambda of: of == key, self._now_ns))
@@ -182,7 +187,7 @@ class Slots:
     def _drop_waiting(self, job: JobState, key: ParcelKey) -> None:
         for piece in job.waiting:
             if piece.key == key:
-                self._drop_piece(piece)
+                self._results.drop_piece(piece)
         job.waiting = deque(piece for piece in job.waiting if piece.key != key)
         self._note_waiting(job)
 
@@ -238,6 +243,9 @@ class Slots:
             self._watch(worker)
         self._wake_at(self._long.began(worker, self._now_ns))
 
+    def _emit(self, command: ev.Command) -> None:
+        self._out.append(command)
+
     def _wake_at(self, at_ns: int | None) -> None:
         if at_ns is not None:
             self._out.append(ev.WakeAt(at_ns))
@@ -256,7 +264,7 @@ class Slots:
         parcel = self.parcels.get(piece.key)
         if job is None or parcel is None:
             # Forgotten while it ran.
-            self._drop_piece(piece)
+            self._results.drop_piece(piece)
             return
         self._turns.charge(job.job, (event.busy_ns - piece.work_ns) * job.slots)
         if event.tasks is not None and event.tasks < piece.tasks:
@@ -273,7 +281,7 @@ class Slots:
                 self._placement.judge_anew(job)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
-        self._keep(job, parcel, piece, event.size_bytes)
+        self._results.keep(job, parcel, piece, event.size_bytes, self._now_ns)
 
     def _came_back(self, job: JobState, parcel: ParcelState) -> None:
         """Rule 6: a piece came back as it went; perhaps its parcel can go."""
@@ -294,53 +302,6 @@ class Slots:
         for part in reversed(piece.cut_off(done, shares, self._next)):
             self._queue(job, part, ahead=True)
 
-    def _keep(self, job: JobState, parcel: ParcelState, piece: Piece, size_bytes: int) -> None:
-        """Store a finished piece with its parcel, reduce or send what that completes."""
-        packet = parcel.gather(piece)
-        if packet is not None:
-            if packet and all(part.status < 2 for part in packet):
-                self._queue(job, parcel.brought_together(packet, self._next()), ahead=True)
-            elif packet:
-                parcel.done += packet
-                parcel.missing_tasks -= sum(part.tasks for part in packet)
-                self._flush(parcel, size_bytes)
-            return
-        if piece.parts is not None:
-            for number in piece.parts:
-                self._drop_piece(self.pieces[number])
-        parcel.done.append(piece)
-        parcel.missing_tasks -= piece.tasks
-        parcel.missing_empty -= not piece.tasks
-        self._flush(parcel, size_bytes)
-
-    def _flush(self, parcel: ParcelState, size_bytes: int) -> None:
-        send, look_at_ns = self._late.to_send(parcel, size_bytes, self._now_ns)
-        self._wake_at(look_at_ns)
-        if send:
-            self._send(parcel)
-
-    def _send(self, parcel: ParcelState) -> None:
-        self._late.sent(parcel.key)
-        parcel.sent_ns = self._now_ns
-        self._out.append(ev.SendResults(parcel.key, parcel.segments()))
-        for piece in parcel.done:
-            self._drop_piece(piece)
-        parcel.done = []
-        parcel.kept_bytes = 0
-        if parcel.is_complete:
-            self._drop_parcel(parcel)
-
-    def _drop_piece(self, piece: Piece) -> None:
-        if self.pieces.pop(piece.piece, None) is not None:
-            self._out.append(ev.DropPiece(piece.piece))
-
-    def _drop_parcel(self, parcel: ParcelState) -> None:
-        del self.parcels[parcel.key]
-        job = self.jobs.get(parcel.key[0])
-        if job is not None:
-            job.parcels.discard(parcel.key)
-        self._out.append(ev.DropParcel(parcel.key))
-
     def _worker_died(self, event: ev.WorkerDied) -> None:
         worker = self.workers.pop(event.worker, None)
         if worker is None:
@@ -354,7 +315,7 @@ class Slots:
             piece = worker.pieces[position]
             job = self.jobs.get(piece.key[0])
             if job is None or piece.key not in self.parcels:
-                self._drop_piece(piece)
+                self._results.drop_piece(piece)
             else:
                 self._failing.lost(job, piece, worker, event, ran=not position)
         self._all_came_back(worker.pieces)
@@ -375,7 +336,7 @@ class Slots:
             if piece.key in self.parcels:
                 self._queue(self.jobs[piece.key[0]], piece, ahead=True)
             else:
-                self._drop_piece(piece)
+                self._results.drop_piece(piece)
         self._all_came_back(behind)
 
     def _item_cancelled(self, event: ev.ItemCancelled) -> None:
@@ -389,7 +350,7 @@ class Slots:
         part.status = 2
         self.pieces[part.piece] = part
         self._out.append(report)
-        self._keep(job, self.parcels[part.key], part, 0)
+        self._results.keep(job, self.parcels[part.key], part, 0, self._now_ns)
 
     def _job_forgotten(self, event: ev.JobForgotten) -> None:
         job = self.jobs.pop(event.job, None)
@@ -401,7 +362,7 @@ class Slots:
         for key in job.parcels:
             waiting += self.parcels[key].kept_pieces()
         for piece in waiting:
-            self._drop_piece(piece)
+            self._results.drop_piece(piece)
         for key in job.parcels:
             del self.parcels[key]
             self._out.append(ev.DropParcel(key))
@@ -420,10 +381,7 @@ class Slots:
         hand_back, look_at_ns = self._long.overdue(now_ns)
         self._out += hand_back
         self._wake_at(look_at_ns)
-        late_parcels, send_at_ns = self._late.take_due(now_ns)
-        for parcel in late_parcels:
-            self._send(parcel)
-        self._wake_at(send_at_ns)
+        self._results.send_late(now_ns)
         self._out += self._unwanted.due(now_ns)
 
     def _stop(self, worker: WorkerState) -> None:

@@ -38,6 +38,21 @@ class WorkerLeaving(Record):
     worker: int
 
 
+class WorkerAsked(Record):
+    """Somebody would have a worker to himself, for one call of a job's function."""
+
+    now_ns: int
+    job: int
+
+
+class WorkerReturned(Record):
+    """A worker that was lent has answered."""
+
+    now_ns: int
+    worker: int
+    busy_ns: int
+
+
 class JobIntroduced(Record):
     """A job's function is here.
 
@@ -149,6 +164,13 @@ class TimePassed(Record):
 
 class TeachJob(Record):
     """Send the job's function to a worker that is about to need it."""
+
+    worker: int
+    job: int
+
+
+class LendWorker(Record):
+    """The answer to `WorkerAsked`, if one can be spared."""
 
     worker: int
     job: int
@@ -277,6 +299,8 @@ Event = (
     WorkerStarted
     | WorkerDied
     | WorkerLeaving
+    | WorkerAsked
+    | WorkerReturned
     | JobIntroduced
     | ParcelReceived
     | ParcelAskedBack
@@ -291,6 +315,7 @@ Event = (
 )
 Command = (
     TeachJob
+    | LendWorker
     | RunPiece
     | HandBack
     | RunReduce

@@ -282,12 +282,18 @@ class WorkerState(Record):
     jobs: set[int] = made_by(default_factory=set)
     work_ns: float = 0.0
     stopping: bool = False
+    lent_to: int | None = None  # the job that has it to itself
     overdue: tuple[int, int] | None = None  # piece and item for which it is being stopped
     look_at_ns: int = 0  # when to see how long its item runs already
     began_ns: int = 0  # when it came to its first piece
     asked_back: bool = False  # whether it was asked to give back the rest of that piece
     slots: int = 1  # that each task takes which it runs
     is_late: bool = False  # whether that piece runs for so long that nothing should wait behind it
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it has nothing to do, and may get something."""
+        return not self.pieces and not self.stopping and self.lent_to is None
 
     def may_queue(self) -> bool:
         """Whether something short may wait here behind what runs."""

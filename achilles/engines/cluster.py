@@ -26,6 +26,7 @@ from ..lineReceiver.dialling import Link, dial
 from ..lineReceiver.handshake import error_from, printable
 from ..lineReceiver.shared_payloads import segments_of, share_units
 from ..lineReceiver.wire import Buffer, gather
+from ..workers.loan import Loan
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
@@ -225,6 +226,13 @@ class ClusterEngine:
         controller, self._controller = self._controller, None
         if controller is not None:
             controller.abandon()
+
+    def lend(self, job: Job) -> Loan | None:
+        """Workers are elsewhere."""
+        return None
+
+    def give_up_loan(self, loan: Loan) -> None:
+        """There are none."""
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what the server sends within so long."""

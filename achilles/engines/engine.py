@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from ..workers.loan import Loan
     from .drawing import Draw
     from .job import Job
 
@@ -31,6 +32,15 @@ class Engine(Protocol):
 
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item of a parcel that was sent fail as cancelled, unless it is done."""
+
+    def lend(self, job: Job) -> Loan | None:
+        """An idle worker for one call of the job, where this thread can hear one and it can be spared.
+
+        The call must be made at once.
+        """
+
+    def give_up_loan(self, loan: Loan) -> None:
+        """Nobody waits for a call that was made so."""
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what comes within so long, while it is wanted; False when nothing came."""

@@ -21,6 +21,7 @@ from ..core import submission_events as ev
 from ..core.submission import DrawPlan
 from ..errors import NoNodesError
 from .drawing import Draw
+from .engine import Engine
 from .interrupts import opened
 from .outcomes import ParcelResults
 from .printing import show
@@ -84,6 +85,20 @@ class Job(Progress):
         """Have a reader that waits ask again whether it should (``unless`` of `next_parcel`)."""
         with self._changed:
             self._changed.notify_all()
+
+    @property
+    def engine(self) -> Engine:
+        """Where it runs."""
+        return self._engine
+
+    def show_output(self) -> None:
+        """Print what its items have printed. Afterwards no other thread is still at it either."""
+        if self._showing.locked() or self._printing:
+            with self._showing:
+                with self._changed:
+                    printed = self._printing.take()
+                with opened():
+                    show(printed)
 
     def stop_input(self) -> None:
         """Draw nothing more: what was drawn is all there is."""
@@ -171,14 +186,13 @@ class Job(Progress):
                     self._engine.let_go()
                     raise
                 # What was printed comes before the results of those who printed it.
-                printed = self._printing.take()
-                if not printed and ready is not None:
+                prints = bool(self._printing)
+                if not prints and ready is not None:
                     self._engine.let_go()  # who reads runs the caller's code next
                     return self._read() if ready else None
-            if printed:
+            if prints:
                 self._engine.let_go()
-                with opened():
-                    show(printed)
+                self.show_output()
             else:
                 # The iterable may be waiting for the results of what it has given already.
                 self._drawer.cut(self._drawn)

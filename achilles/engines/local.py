@@ -30,6 +30,7 @@ from ..errors import NoNodesError
 from ..sealed import mapped
 from ..workers import loading
 from ..workers.crew import Crew, ResultSegment
+from ..workers.loan import Loan
 from ..workers.loop import SelectorLoop
 from ..workers.module_source import find_source
 from ..workers.process import available_cores
@@ -152,6 +153,16 @@ class LocalEngine:
         """Have an item fail, unless it is done."""
         with self._lock:
             self._tell(ev.ItemCancelled(time.monotonic_ns(), job.number, parcel, attempt, index))
+
+    def lend(self, job: Job) -> Loan | None:
+        """An idle worker for one call of the job."""
+        with self._lock:
+            return None if job.number not in self._jobs else self._crew.lend(job.number)
+
+    def give_up_loan(self, loan: Loan) -> None:
+        """Nobody waits for it any more."""
+        with self._lock:
+            self._crew.loans.give_up(loan)
 
     def release(self) -> None:
         """The workers stay for the next call."""

@@ -5,6 +5,7 @@ The half of a `Job` that the engine talks to, from its own thread. Nothing of th
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -77,6 +78,7 @@ class Progress:
         self._cancelled = False
         self._cancelled_items = CancelledItems(self._brain)
         self._printing = Printing()
+        self._showing = threading.Lock()  # held while lines are printed, so that they stay in order
         self._nodes = WaitForNodes(spec.startup_timeout_s, engine.no_nodes_reason)
         self._pumps = True  # whether the caller's thread looks for what comes itself
         self._in_vain = False  # whether it just did, and nothing came

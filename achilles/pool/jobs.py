@@ -105,6 +105,11 @@ class Jobs:
         return max(-(-length_hint(arguments, 0) // (SHARES * self.place.processes)), 1)
 
     @property
+    def replaces_workers(self) -> bool:
+        """Whether workers leave after so many chunks."""
+        return self._chunks_per_worker is not None
+
+    @property
     def open_calls(self) -> int:
         """How many calls are not over; asks nobody."""
         return sum(not held.job.over for held in self._held.copy()) + self.streams.open_calls

@@ -101,7 +101,11 @@ class Pool(PoolLife):
         **options: Any,
     ) -> Any:
         """Call ``func(*args, **kwds)`` in a worker and return its result. Blocks."""
-        return self.apply_async(func, args, kwds, **options).get()
+        if options:
+            return self.apply_async(func, args, kwds, **options).get()
+        self._check_running()
+        _check_callable(func)
+        return self._run_one((func, *arguments_of(args, kwds)))
 
     def map(
         self,
@@ -266,6 +270,19 @@ class Pool(PoolLife):
         # Not where it is, nor the key to it: a task's own pool runs on its worker's share of the cores.
         return pool_within_task, (self._token, self._initializer, self._initargs)
 
+    def _run_one(self, call: Call) -> Any:
+        """Make a call, and wait for its result."""
+        if not self._jobs.replaces_workers:
+            with shielded():
+                outcome = self._jobs.streams.run_now(Options(), call)
+            if outcome is not None:
+                value, error = outcome
+                if error is not None:
+                    raise error
+                return value
+        func, args, kwds = call
+        return self.apply_async(func, args, kwds).get()
+
     def _map(
         self,
         func: Callable[[Any], Any],
@@ -274,6 +291,10 @@ class Pool(PoolLife):
         options: dict[str, Any],
     ) -> list[Any]:
         self._check_running()
+        if isinstance(iterable, list | tuple) and len(iterable) == 1 and not options and callable(func):
+            if chunksize is not None:
+                check_count("chunksize", chunksize)
+            return [self._run_one((func, (iterable[0],), {}))]
         chosen = options_of(options)
         bar = bar_for(chosen.progress, iterable, flat=True)
         # From here on, so that no job is begun that Ctrl-C keeps from being read.

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from ..apart import apart
 from ..core.packets import MAX_UNITS_PER_PARCEL
 from ..core.submission import DrawPlan
+from ..engines.direct import run_directly
 from ..engines.drawing import PARCEL_BYTES, Draw, HandOver
 from ..engines.job import Job
 from ..engines.outcomes import ParcelResults, items_of
@@ -34,7 +35,7 @@ from ..task_cancelled import TaskCancelled
 from .explaining import Figures
 from .place import Place
 from .running import as_local, figures_of
-from .waiting import begin
+from .waiting import begin, reads_for
 
 __all__ = ["Call", "CallStream", "Promise"]
 
@@ -110,7 +111,7 @@ class _Calls:
         """Serialize calls as one unit; if that fails, each alone."""
         start = draw.first + draw.tasks
         try:
-            unit = _serialized(calls)
+            unit = _serialized([call for call, _ in calls])
         except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
             if len(calls) == 1:
                 calls[0][1].settle(None, as_local(error))
@@ -130,11 +131,25 @@ class _Calls:
         draw.size_bytes += unit.size_bytes
 
 
-def _serialized(calls: list[tuple[Call, Sent]]) -> Serialized:
+def _serialized(calls: list[Call]) -> Serialized:
     subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
     # The caller may change them as soon as the call was made.
-    made = [call for call, _ in calls]
-    return detach(serialize(apart(made, 1, seen=[(args, kwds) for _, args, kwds in made]), subject))
+    return detach(serialize(apart(calls, 1, seen=[(args, kwds) for _, args, kwds in calls]), subject))
+
+
+class _Direct:
+    """What was made of calls that were run at once."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.busy_us = 0
+        self.longest_us = 0
+
+    def add(self, busy_us: int) -> None:
+        """One more."""
+        self.calls += 1
+        self.busy_us += busy_us
+        self.longest_us = max(self.longest_us, busy_us)
 
 
 class CallStream:
@@ -150,6 +165,7 @@ class CallStream:
 
     def __init__(self, spec: JobSpec, place: Place) -> None:
         self._calls = _Calls()
+        self._direct = _Direct()
         spec.budget_bytes = place.budget_bytes
         self._engine = place.engine()
         self._drawing = threading.Lock()
@@ -198,6 +214,34 @@ class CallStream:
             # The reader may have looked before this was there.
             self._fail_all(TaskCancelled("the pool ended before this call was over"))
         return sent
+
+    def run_now(self, call: Call) -> tuple[Any, BaseException | None] | None:
+        """Make the call that is expected and wait for it, if a worker is idle.
+
+        Returns:
+            Its result and what it raised; None when it is to be made in the ordinary way.
+        """
+        calls = self._calls
+        if self.failed or calls.sent or calls.waiting or reads_for(self):
+            return None
+        try:
+            argument = _serialized([call])
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            return None, as_local(error)
+        parcel = run_directly(self._job, self._job.tasks_drawn + self._direct.calls, argument)
+        if parcel is None:
+            return None
+        (value,), failures = items_of(parcel)
+        self._direct.add(parcel.segments[0][3])
+        return value, None if not failures else as_local(failures[0])
+
+    def no_more(self) -> None:
+        """The call that was expected was made, and is over."""
+        with self._changed:
+            self._open_calls -= 1
+            if not self._open_calls:
+                self._busy_s += time.monotonic() - self._busy_since_s
+                self._changed.notify_all()
 
     def _send_waiting(self) -> None:
         """Draw what is wanted, unless another thread is at it, which then sees this as well."""
@@ -266,11 +310,7 @@ class CallStream:
             if not call.is_open:
                 return
             call.is_open = False
-            self._open_calls -= 1
-            if self._open_calls:
-                return
-            self._busy_s += time.monotonic() - self._busy_since_s
-            self._changed.notify_all()
+        self.no_more()
 
     def give_up(self, call: Sent) -> None:
         """Stop a call if it runs."""
@@ -286,6 +326,10 @@ class CallStream:
             elapsed_s = self._busy_s + (time.monotonic() - self._busy_since_s if open_calls else 0.0)
         figures = figures_of(self._job, self._reading_s, is_local=is_local, elapsed_s=elapsed_s)
         figures.name, figures.done = "single calls", not open_calls
+        direct = self._direct
+        figures.tasks += direct.calls
+        figures.busy_s += direct.busy_us / 1e6
+        figures.longest_s = max(figures.longest_s, direct.longest_us / 1e6)
         return figures
 
     def join(self) -> None:

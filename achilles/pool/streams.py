@@ -53,6 +53,18 @@ class Streams:
         # Pickling the call runs the caller's code, which may make calls itself.
         return stream.add(call, promise)
 
+    def run_now(self, options: Options, call: Call) -> tuple[Any, BaseException | None] | None:
+        """Make a call and wait for it, if a worker is idle; see `CallStream.run_now`."""
+        with self._lock:
+            stream = self._streams.get(options.key)
+            if stream is None or stream.failed:
+                return None
+            stream.expect()
+        try:
+            return stream.run_now(call)
+        finally:
+            stream.no_more()
+
     def _make_room(self) -> None:
         for key, stream in list(self._streams.items()):
             if stream.failed or (len(self._streams) >= MOST_STREAMS and not stream.open_calls):

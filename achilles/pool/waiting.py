@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-__all__ = ["Reader", "begin", "check_join", "check_wait"]
+__all__ = ["Reader", "begin", "check_join", "check_wait", "reads_for"]
 
 
 class Reader(Protocol):
@@ -30,6 +30,11 @@ _here = _Here()
 def begin(reader: Reader) -> None:
     """This thread reads for it from now on."""
     _here.reader = reader
+
+
+def reads_for(reader: Reader) -> bool:
+    """Whether this thread reads for it."""
+    return _here.reader is reader
 
 
 def check_wait(promise: object) -> None:

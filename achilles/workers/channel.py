@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 FUNCTION = (
     1  #: a = session, b = 1 if items are timed; payload: serialized (func, callback, reducer, on_error)
 )
-UNIT = 2  #: status = 1: singly, a = first index, b = skip << 32 | limit, c = packet_tasks; payload: arguments
+UNIT = 2  #: a = first index, b = skip << 32 | limit, c = packet_tasks; payload: arguments
 REDUCE = 3  #: a = first index, b = tasks, c = parts; payload: c u64 sizes, then the parts
 FORGET = 4  #: the job's function is no longer needed
 MODULE = 5  #: a = request, b = bytes of JSON at the payload's start; payload: JSON, then source
@@ -64,6 +64,12 @@ FETCH = 18  #: a = request; payload: the wanted module's name, UTF-8
 UNBEGUN = 19
 LAST_RESULT = 20  #: as RESULT; the worker runs nothing more, and ends
 FETCH_BLOB = 21  #: a = request, b = bytes of the wanted blob; payload: its SHA-256
+
+# status of a UNIT: one of these, both or none
+SINGLY = 1  #: each item is noted before it is run
+MORE_SOON = (
+    2  #: the answer is waited for, and another unit may follow at once: look out for it before sleeping
+)
 
 # status of a RESULT
 OK = 0
@@ -194,6 +200,11 @@ class LoopChannel:
     def queued_bytes(self) -> int:
         """Bytes handed to send() that the kernel has not taken yet."""
         return self._queue.size_bytes
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be read."""
+        return self._ended
 
     def start(self) -> None:
         self._loop.addReader(self)

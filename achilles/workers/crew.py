@@ -28,6 +28,7 @@ from . import channel
 from .deaths import failure_of
 from .forwarding import Forwarding
 from .given import Given
+from .loan import Loan, Loans
 from .loop import Loop
 from .output import Label
 from .supplies import Supplier, Supplies
@@ -105,6 +106,7 @@ class Crew:
         self._workers: dict[int, Worker] = {}
         self._at_worker: dict[int, Given] = {}
         self._dead: dict[int, Worker] = {}
+        self.loans = Loans(loop, self._locked, self._stop)
         self._early_deaths = 0
         self._functions: dict[int, list[Buffer]] = {}
         self._timed: set[int] = set()
@@ -146,7 +148,7 @@ class Crew:
             limit_ms: How long an item may run, 0 for ever.
             priority: Jobs of a higher one run first.
             slots: How many an item takes.
-            chunksize: How many items belong together: a unit is given back only between so many.
+            chunksize: A unit is given back only between so many items.
         """
         if limit_ms:
             self._timed.add(job)
@@ -176,6 +178,11 @@ class Crew:
         self._units[job, parcel, attempt] = units
         work = (job, parcel, attempt, first, unit_tasks, packet_tasks, size_bytes)
         self._tell(ev.ParcelReceived(time.monotonic_ns(), *work))
+
+    def lend(self, job: int) -> Loan | None:
+        """An idle worker for one call of a job's function, to be made at once; None if none can be spared."""
+        self._tell(ev.WorkerAsked(time.monotonic_ns(), job))
+        return self.loans.take_new()
 
     def forget(self, job: int) -> None:
         """Drop all that is here of a job; workers busy with it are stopped soon."""
@@ -215,7 +222,7 @@ class Crew:
 
     @property
     def pids(self) -> list[int]:
-        """Process numbers of the live workers."""
+        """Process numbers."""
         return [worker.pid for worker in self._workers.values()]
 
     def _start_worker(self, slot: int) -> None:
@@ -243,11 +250,7 @@ class Crew:
     def _restart_later(self, slot: int) -> None:
         delay_s = min(RESTART_DELAY_S * 2.0**self._early_deaths, RESTART_DELAY_MAX_S)
         self._early_deaths += 1
-        self._loop.callLater(delay_s, self._restart, slot)
-
-    def _restart(self, slot: int) -> None:
-        with self._lock:
-            self._start_worker(slot)
+        self._loop.callLater(delay_s, self._locked(lambda: self._start_worker(slot)))
 
     def worker_ready(self, worker: Worker) -> None:
         """A worker waits for its first piece."""
@@ -263,7 +266,10 @@ class Crew:
             if kind == channel.RESULT:
                 worker.unit_over(job, a, b)
                 self._forwarding.unit_over(worker.slot)
-                self._answered(worker, job, a, (status, c, len(payload), b), payload)
+                if self.loans.over(worker.slot, (status, c, payload)):
+                    self._tell(ev.WorkerReturned(time.monotonic_ns(), worker.slot, c))
+                else:
+                    self._answered(worker, job, a, (status, c, len(payload), b), payload)
             elif kind == channel.UNBEGUN:
                 self._unbegun(worker.slot, a, b)
             elif kind == channel.LAST_RESULT:
@@ -311,7 +317,7 @@ class Crew:
             given = self._at_worker.get(worker.slot)
             piece = self._slots.pieces.get(given.first() or 0) if given else None
             if piece is None:
-                return None
+                return self.loans.label(worker.slot)
             first = piece.first + piece.skip
             index = abs(worker.progress()) - 1
             if not first <= index < first + piece.tasks:
@@ -323,6 +329,7 @@ class Crew:
         with self._lock:
             self._forwarding.unit_over(worker.slot)
             del self._workers[worker.slot], self._at_worker[worker.slot]
+            self.loans.over(worker.slot, None)
             self._supplies.worker_gone(worker.slot)
             self._dead[worker.slot] = worker
             noted = worker.progress()
@@ -333,12 +340,8 @@ class Crew:
             elif worker.ready:
                 self._start_worker(worker.slot)
             else:
-                _log.error(
-                    "worker %d ended before it was ready, exit code %d: %s",
-                    worker.slot,
-                    exit_code,
-                    worker.last_stderr(),
-                )
+                why = worker.slot, exit_code, worker.last_stderr()
+                _log.error("worker %d ended before it was ready, exit code %d: %s", *why)
                 self._restart_later(worker.slot)
 
     def _closed_if_empty(self) -> None:
@@ -368,6 +371,9 @@ class Crew:
                     command.packet_tasks,
                     self._units[command.key][command.unit],
                 )
+            case ev.LendWorker():
+                self._at_worker[command.worker].count()
+                self.loans.make(self._workers[command.worker], command.job)
             case ev.HandBack():
                 unit = self._at_worker[command.worker].unit_of(command.piece)
                 if unit is not None:

@@ -23,6 +23,10 @@ class Given:
         self._units += 1
         self._pieces[self._units] = (piece, job, first)
 
+    def count(self) -> None:
+        """One more was sent, whose answer somebody else waits for."""
+        self._units += 1
+
     def first(self) -> int | None:
         """The piece that runs, as far as anyone can tell."""
         return next((piece for piece, _, _ in self._pieces.values()), None)

@@ -171,6 +171,23 @@ class SelectorLoop:
             return False
         return True
 
+    def listen_again(self, descriptor: Any) -> None:
+        """Hear all of a watched descriptor that its reader and writer are for."""
+        with self._serving:
+            fd, events = self._watched.get(descriptor, (-1, 0))
+            if events:
+                reading, writing = events & selectors.EVENT_READ, events & selectors.EVENT_WRITE
+                self.listen(fd, reading=bool(reading), writing=bool(writing))
+
+    def serve(self, call: Callable[[], Any]) -> None:
+        """Run a descriptor's method in this thread, as the loop's would."""
+        with self._serving:
+            self._leader = threading.get_ident()
+            try:
+                call()
+            finally:
+                self._leader = 0
+
     def lead(self) -> None:
         """Serve descriptors in this thread from now on; `pump` or `let_go` must follow soon.
 

@@ -343,10 +343,10 @@ def _run(
                 began_ns = perf_counter_ns()
                 if callback is None:
                     for item in islice(remaining, gulp):
-                        results.append(function(item))
+                        results.append(function(item))  # noqa: PERF401 - what came before a failure stays
                 else:
                     for item in islice(remaining, gulp):
-                        results.append(callback(function(item)))
+                        results.append(callback(function(item)))  # noqa: PERF401
                 if len(results) - done < gulp:
                     progress[0] = first + len(results)
                     return results, failures

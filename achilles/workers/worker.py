@@ -36,7 +36,8 @@ from achilles.sealed import Buffer, Payload, Sealed
 from achilles.workers import channel
 from achilles.workers.channel import LoopChannel
 from achilles.workers.frames import BrokenChannelError
-from achilles.workers.loop import Call, Loop
+from achilles.workers.heard_here import HeardHere
+from achilles.workers.loop import Call, Loop, SelectorLoop
 from achilles.workers.module_source import ModuleSource
 from achilles.workers.output import Label, OutputPipe
 from achilles.workers.process import (
@@ -292,6 +293,11 @@ class Worker:
                 os.write(self._notes_fd, NOTE.pack(unit))
         except OSError:
             pass  # full, or the worker is gone
+
+    def heard_here(self) -> HeardHere:
+        """Within this block its thread hears what the worker says, and the loop's does not."""
+        assert self._channel is not None and isinstance(self._loop, SelectorLoop)
+        return HeardHere(self._channel, self._loop)
 
     def send_module(self, job: int, request: int, module: ModuleSource) -> None:
         """Answer a FETCH (job and request as they came in its fields ``job`` and ``a``)."""

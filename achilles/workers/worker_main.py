@@ -10,8 +10,9 @@ FUNCTION  serialized ``(func, callback, reducer, on_error)``; ``on_error`` is ``
           or ``"skip"``, ``callback`` and ``reducer`` may be None. Loaded at the job's first unit and
           kept until FORGET. Field ``a`` is the session whose modules the job may import, ``b`` is 1
           when the parent wants to know since when each item runs.
-UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run; with status 1 singly, each
-          noted in the progress file before it is run. Answer: one RESULT with ``a = first + skip``,
+UNIT      serialized list of arguments. Items ``[skip, skip + limit)`` are run; with SINGLY in its status each
+          is noted in the progress file before it is run; with MORE_SOON the worker looks out for the next
+          message for a while before it sleeps. Answer: one RESULT with ``a = first + skip``,
           ``b`` = how many of them it is for: ``limit``, or fewer if a note said so.
 REDUCE    parts, each the payload of a RESULT with status 0 or 1 of a unit that was not reduced.
           Answer: one RESULT with the same ``a`` (first index) and ``b`` (tasks).
@@ -88,6 +89,7 @@ from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.shared_blobs import SharedBlobs
+from achilles.workers.spinning import spin
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 from achilles.workers.surroundings import Surroundings
 
@@ -106,7 +108,10 @@ class Conversation:
     """
 
     def __init__(self, link: BlockingChannel) -> None:
+        self.soon = False  # whether the next message may follow at once
         self._link = link
+        self._poller = select.poll()
+        self._poller.register(link.fileno(), select.POLLIN)
         self._messages: list[Message] = []  # in reverse, so that the next one is popped off the end
         self._answers: dict[int, Message | None] = {}
         self._requests = 0
@@ -118,6 +123,9 @@ class Conversation:
     def next(self) -> Message:
         """Block until the parent's next message."""
         if not self._messages:
+            if self.soon:
+                self.soon = False
+                spin(self._poller)
             self._read_until(lambda: bool(self._messages))
         return self._messages.pop()
 
@@ -266,7 +274,7 @@ def _serve_one(
     surroundings: Surroundings,
 ) -> bool:
     # A function of its own, so that a worker that waits for work holds neither payloads nor results.
-    kind, singly, number, a, b, c, payload = conversation.next()
+    kind, how, number, a, b, c, payload = conversation.next()
     if kind == channel.UNIT or kind == channel.REDUCE:
         job = jobs.get(number)
         if not running.next_unit() or job is None:
@@ -282,7 +290,7 @@ def _serve_one(
         started_ns = perf_counter_ns()
         if kind == channel.UNIT:
             status, segments, tasks = answer_unit(
-                job, payload, a, b >> 32, tasks, c, progress, running, singly=bool(singly)
+                job, payload, a, b >> 32, tasks, c, progress, running, singly=bool(how & channel.SINGLY)
             )
         else:
             status, segments = answer_reduce(job, payload, a, c)
@@ -293,6 +301,7 @@ def _serve_one(
         leaves = running.leaving
         kind = channel.LAST_RESULT if leaves else channel.RESULT
         conversation.send(kind, status, number, begin, tasks, busy_ns, segments)
+        conversation.soon = bool(how & channel.MORE_SOON)
         return not leaves
     elif kind == channel.FUNCTION:
         jobs[number] = Job(a, payload, timed=bool(b))

@@ -146,7 +146,9 @@ def check_turn(slots: Slots, priority: int) -> None:
         taken = sum(
             worker.slots
             for worker in slots.workers.values()
-            if (worker.pieces and worker.pieces[0].key[0] != job.job) or worker.stopping
+            if (worker.pieces and worker.pieces[0].key[0] != job.job)
+            or worker.stopping
+            or worker.lent_to is not None
         )
         require(taken <= workers % job.slots, "somebody is served before his turn")
 
@@ -166,7 +168,9 @@ def check_slots(slots: Slots) -> None:
             where[piece.piece] = where.get(piece.piece, 0) + 1
             missing[piece.key] = missing.get(piece.key, 0) + (0 if piece.parts else piece.tasks)
         idle = worker.worker in slots._roomy._idle
-        require(idle == (not worker.pieces and not worker.stopping), "an idle worker is misnoted")
+        free = not worker.pieces and not worker.stopping and worker.lent_to is None
+        require(idle == free, "an idle worker is misnoted")
+        require(worker.lent_to is None or not worker.pieces, "a worker that is lent gets work")
         require(near(worker.work_ns, sum(piece.work_ns for piece in worker.pieces)), "work is misbooked")
     for key, parcel in slots.parcels.items():
         unsent = missing.get(key, 0)
@@ -186,7 +190,10 @@ def check_slots(slots: Slots) -> None:
         require(parcel.kept_bytes < FLUSH_BYTES, "results are kept too long")
     require(where.keys() == slots.pieces.keys(), f"pieces strayed: {where.keys() ^ slots.pieces.keys()}")
     require(all(count == 1 for count in where.values()), "a piece is in two places")
-    idle = sum(not worker.pieces and not worker.stopping for worker in slots.workers.values())
+    idle = sum(
+        not worker.pieces and not worker.stopping and worker.lent_to is None
+        for worker in slots.workers.values()
+    )
     held = sum(worker.slots - 1 for worker in slots.workers.values() if worker.pieces)
     require(slots._roomy.idle == max(idle - held, 0), "workers that are held are miscounted")
     waiting = [job for job in slots.jobs.values() if job.waiting and job.slots <= len(slots.workers)]

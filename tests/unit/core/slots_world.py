@@ -46,6 +46,13 @@ class Worker:
         default_factory=set
     )  # pieces that it is to give back, as far as they were not begun
 
+    lent: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it could be lent."""
+        return not self.pieces and not self.told_to_stop and not self.lent
+
     @property
     def may_promise(self) -> bool:
         """Whether it was asked for the rest of what it runs, and has a rest."""
@@ -159,10 +166,13 @@ class World:
                 self.workers[worker].told_to_stop = True
             case ev.LookAt(worker):
                 self.looks.append(worker)
+            case ev.LendWorker(worker, job):
+                assert job in self.workers[worker].jobs and self.workers[worker].is_free
+                self.workers[worker].lent = True
 
     def give(self, worker: int, command: ev.RunPiece | ev.RunReduce) -> None:
         assert command.key[0] in self.workers[worker].jobs, "a worker gets work of a job it does not know"
-        assert not self.workers[worker].told_to_stop
+        assert not self.workers[worker].told_to_stop and not self.workers[worker].lent
         self.workers[worker].pieces.append(command)
         self.workers[worker].slots = self.needs[command.key[0]][1]
         taken = sum(other.slots for other in self.workers.values() if other.pieces)

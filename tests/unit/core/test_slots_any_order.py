@@ -60,6 +60,28 @@ class SlotsMachine(World, RuleBasedStateMachine):
         self.leaves(worker, command, touched=False)
         self.hear(ev.PieceFinished, number, piece, 0, 0, 0, 0)
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def worker_is_asked_for(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.jobs)))
+        spare = [name for name, worker in self.workers.items() if worker.is_free]
+        held = sum(worker.slots - 1 for worker in self.workers.values() if worker.pieces)
+        needs_more = self.needs[job][1] > 1 or self.jobs[job][1]
+        waits = any(state.waiting for state in self.brain.jobs.values())
+        expected = len(spare) > held and not needs_more and not waits
+        commands = self.hear(ev.WorkerAsked, job)
+        assert expected == any(isinstance(command, ev.LendWorker) for command in commands)
+
+    @precondition(lambda self: self.lent())
+    @rule(data=st.data(), busy_ns=st.sampled_from([0, 1_000, 50 * MS]))
+    def worker_is_returned(self, data: st.DataObject, busy_ns: int) -> None:
+        number = data.draw(st.sampled_from(self.lent()))
+        self.workers[number].lent = False
+        self.hear(ev.WorkerReturned, number, busy_ns)
+
+    def lent(self) -> list[int]:
+        return [number for number, worker in self.workers.items() if worker.lent]
+
     @precondition(lambda self: self.promising())
     @rule(data=st.data())
     def worker_promises(self, data: st.DataObject) -> None:
@@ -315,6 +337,9 @@ class SlotsMachine(World, RuleBasedStateMachine):
                 del self.workers[number]
                 self.dying = number
                 self.hear(ev.WorkerDied, number, self.overdue.get(number))
+        for number in self.lent():
+            self.workers[number].lent = False
+            self.hear(ev.WorkerReturned, number, 0)
         while len(self.workers) < MAX_WORKERS:
             self.worker_starts()
         while busy := self.busy():
