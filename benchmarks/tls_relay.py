@@ -27,8 +27,8 @@ def _run(end: Any, port: int, directory: str) -> None:
     from twisted.internet.protocol import Factory, Protocol
     from twisted.protocols.tls import TLSMemoryBIOFactory
 
-    from achilles.lineReceiver.protocol import READ_BYTES
     from achilles.lineReceiver.tls_twisted import _Connections, client_tls_factory
+    from achilles.lineReceiver.wire import READ_BYTES
 
     class Enlarged(Protocol):
         def connectionMade(self) -> None:

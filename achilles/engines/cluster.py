@@ -227,6 +227,8 @@ class ClusterEngine:
         if controller is not None:
             controller.abandon()
 
+    lends = False
+
     def lend(self, job: Job) -> Loan | None:
         """Workers are elsewhere."""
         return None

@@ -33,11 +33,11 @@ class Engine(Protocol):
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item of a parcel that was sent fail as cancelled, unless it is done."""
 
-    def lend(self, job: Job) -> Loan | None:
-        """An idle worker for one call of the job, where this thread can hear one and it can be spared.
+    #: Whether threads can hear its workers themselves.
+    lends: bool
 
-        The call must be made at once.
-        """
+    def lend(self, job: Job) -> Loan | None:
+        """An idle worker for one call of the job, if one can be spared. The call must be made at once."""
 
     def give_up_loan(self, loan: Loan) -> None:
         """Nobody waits for a call that was made so."""

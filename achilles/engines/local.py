@@ -55,6 +55,8 @@ class LocalEngine:
         cpu_count: Number of workers; this process's cores by default.
     """
 
+    lends = True
+
     def __init__(self, cpu_count: int | None = None) -> None:
         self.cpu_count = cpu_count or available_cores()
         self._lock = threading.RLock()

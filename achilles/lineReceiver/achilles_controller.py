@@ -24,10 +24,10 @@ from ..sealed import Descriptor
 from ..workers.loop import DelayedCall, SelectorLoop
 from ..workers.passing import MAX_UNCLAIMED, Arrived, SendQueue, receive
 from . import messages as wire
-from .dialling import READ_BYTES, Link
+from .dialling import Link
 from .handshake import error_frame
 from .shared_payloads import TELL_BYTES, accept, as_bytes
-from .wire import Buffer, frame_segments
+from .wire import SHORT_READ_BYTES, Buffer, frame_segments, next_read_bytes
 
 __all__ = ["Controller", "ControllerListener", "controller_loop"]
 
@@ -76,6 +76,7 @@ class Controller:
         self._arrived = Arrived() if link.descriptors else None
         self._untold_bytes = 0
         self._closed = False
+        self._read_bytes = SHORT_READ_BYTES
         self._writing = False
         self._held = False  # whether what is queued waits for the next frame
         self._begun = False
@@ -241,9 +242,9 @@ class Controller:
                     return None
                 try:
                     if self._arrived is None:
-                        data = self._socket.recv(READ_BYTES)
+                        data = self._socket.recv(self._read_bytes)
                     else:
-                        data = receive(self._socket, READ_BYTES, self._arrived)
+                        data = receive(self._socket, self._read_bytes, self._arrived)
                 except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     return None
                 except ProtocolError as error:
@@ -251,6 +252,8 @@ class Controller:
                 except OSError as error:
                     return error
             self._heard = True
+            # Memory for a long read is mapped anew each time.
+            self._read_bytes = next_read_bytes(len(data))
             if not data:
                 return ConnectionError("the server closed the connection")
             try:

@@ -24,12 +24,11 @@ from . import local_socket
 from . import messages as wire
 from .handshake import ClientHandshake, error_frame, error_from
 from .tls import client_context, end_point_binding
-from .wire import Buffer, FrameParser, Limits, frame_segments
+from .wire import READ_BYTES, Buffer, FrameParser, Limits, frame_segments
 
 __all__ = ["Link", "dial"]
 
 DIAL_TIMEOUT_S = 10.0
-READ_BYTES = 1 << 20
 
 
 class Link:

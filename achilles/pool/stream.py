@@ -222,7 +222,7 @@ class CallStream:
             Its result and what it raised; None when it is to be made in the ordinary way.
         """
         calls = self._calls
-        if self.failed or calls.sent or calls.waiting or reads_for(self):
+        if not self._engine.lends or self.failed or calls.sent or calls.waiting or reads_for(self):
             return None
         try:
             argument = _serialized([call])
