@@ -59,6 +59,7 @@ class RunningItems:
         "_first",
         "_given_back",
         "_items",
+        "_last_tasks",
         "_lock",
         "_packet_tasks",
         "_progress",
@@ -77,6 +78,7 @@ class RunningItems:
         self._rest: list[Any] = []
         self._first = 0
         self._packet_tasks = 1
+        self._last_tasks = 1
         self._lock = allocate_lock()
         self._unit = 0
         self._cut = False
@@ -97,15 +99,23 @@ class RunningItems:
                 return False
             return True
 
-    def begin(self, items: list[Any], first: int, packet_tasks: int) -> Iterator[Any]:
-        """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
+    def begin(self, items: list[Any], first: int, packet_tasks: int, reduces: bool) -> Iterator[Any]:
+        """These are run from now on.
+
+        Args:
+            items: The arguments.
+            first: The index of the first of them.
+            packet_tasks: Where they may be handed back: between so many; 0: anywhere.
+            reduces: So many are reduced together here, so that none of them can be left to others.
+        """
         with self._lock:
             self._first = first
             self._packet_tasks = max(packet_tasks, 1)
+            self._last_tasks = self._packet_tasks if reduces else 1
             self._remaining = iter(items)
             self._items = items
             if self._cut:  # while they were loaded
-                self._cut_at(items, self._packet_tasks)
+                self._cut_at(items, self._last_tasks if self.leaving else self._packet_tasks)
                 if self._say is not None:
                     self._promise(self._say)
             return self._remaining
@@ -134,22 +144,22 @@ class RunningItems:
                     say(unit, 0)
             elif unit == self._unit:
                 self._say = say
-                self._cut_here()
+                self._cut_here(self._packet_tasks)
                 self._promise(say)
 
     def leave(self) -> None:
         """Begin nothing after the item that runs, or comes next, and have the process end. In any thread."""
         # No lock: what a signal runs in the main thread may come here while that holds it.
         self.leaving = True
-        self._cut_here()
+        self._cut_here(self._last_tasks)
 
-    def _cut_here(self) -> None:
+    def _cut_here(self, packet_tasks: int) -> None:
         self._cut = True
         items = self._items
         if items is None:
             return
         begun = max(len(items) - length_hint(self._remaining), 1)
-        end = begun + -begun % self._packet_tasks
+        end = begun + -begun % packet_tasks
         self._cut_at(items, end)
         if end == begun and self._progress[0] < 0:
             # The item that runs is the last now, so it is known which it is.
@@ -264,7 +274,7 @@ def answer_unit(
         keep_errors = reduces and job.on_error == "return"
         if job.timed:
             function = _timed(function, progress)
-        remaining = running.begin(items, begin, packet_tasks)
+        remaining = running.begin(items, begin, packet_tasks, reduces)
         most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:
             results, failures = _run(function, job.callback, remaining, begin, progress, keep_errors, most)
