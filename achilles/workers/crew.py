@@ -377,7 +377,7 @@ class Crew:
             case ev.HandBack():
                 unit = self._at_worker[command.worker].unit_of(command.piece)
                 if unit is not None:
-                    self._workers[command.worker].hand_back(unit)
+                    self._workers[command.worker].hand_back(unit, command.within)
             case ev.SendResults():
                 segments: list[ResultSegment] = [
                     (first, tasks, status, busy_us, self._kept[piece])

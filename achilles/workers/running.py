@@ -67,6 +67,7 @@ class RunningItems:
         "_rest",
         "_say",
         "_unit",
+        "_within",
         "leaving",
         "promised",
     )
@@ -82,6 +83,7 @@ class RunningItems:
         self._lock = allocate_lock()
         self._unit = 0
         self._cut = False
+        self._within = False
         self._given_back: set[int] = set()
         self.leaving = False
         self.promised: int | None = None
@@ -92,6 +94,7 @@ class RunningItems:
         with self._lock:
             self._unit += 1
             self._cut = self.leaving
+            self._within = False
             self._say = None
             self.promised = None
             if self._unit in self._given_back:
@@ -115,7 +118,8 @@ class RunningItems:
             self._remaining = iter(items)
             self._items = items
             if self._cut:  # while they were loaded
-                self._cut_at(items, self._last_tasks if self.leaving else self._packet_tasks)
+                within = self.leaving or self._within
+                self._cut_at(items, self._last_tasks if within else self._packet_tasks)
                 if self._say is not None:
                     self._promise(self._say)
             return self._remaining
@@ -129,12 +133,13 @@ class RunningItems:
             rest, self._rest = self._rest, []
         del rest
 
-    def hand_back(self, unit: int, say: Callable[[int, int], None]) -> None:
+    def hand_back(self, unit: int, say: Callable[[int, int], None], *, within: bool = False) -> None:
         """Take back what was not begun of a unit. In another thread.
 
         Args:
             unit: Its number.
             say: Called with that and how many of its items are run all the same, once that is known.
+            within: Perhaps from within a slice, unless it is reduced here.
         """
         with self._lock:
             if unit > self._unit:
@@ -144,7 +149,8 @@ class RunningItems:
                     say(unit, 0)
             elif unit == self._unit:
                 self._say = say
-                self._cut_here(self._packet_tasks)
+                self._within = self._within or within
+                self._cut_here(self._last_tasks if within else self._packet_tasks)
                 self._promise(say)
 
     def leave(self) -> None:

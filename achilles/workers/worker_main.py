@@ -46,10 +46,11 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 (``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
 running and serializing; not loading the function.
 
-A *note*, on a pipe of its own, is one int64, the number of a UNIT, counted from 1 together with the REDUCEs.
-If that runs, no further item of it is begun (with ``packet_tasks``, none beyond those of so many that were
-begun): UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for.
-If it was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
+A *note*, on a pipe of its own, is one int64: twice the number of a UNIT, counted from 1 together with the
+REDUCEs, and one more if a slice that is not reduced may be cut. If the unit runs, no further item of it is
+begun (with ``packet_tasks``, none beyond those of so many that were begun, unless they may be cut):
+UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for. If it
+was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
 
 Code of the user may have the worker leave (``achilles.workers.leaving``). Then it begins no further item
 either. LAST_RESULT takes the place of the RESULT, nothing more is read, and it ends as if told to EXIT.
@@ -358,8 +359,8 @@ def _heed_parent(
     while os.getppid() == parent_pid:
         ready = dict(poller.poll())
         if ready.pop(notes_fd, 0) & select.POLLIN:
-            for (unit,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
-                running.hand_back(unit, conversation.say_unbegun)
+            for (note,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
+                running.hand_back(note >> 1, conversation.say_unbegun, within=bool(note & 1))
         elif not ready:
             poller.unregister(notes_fd)  # user code closed it
         if ready:
