@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from achilles.by_value import Pickler, find_unpicklable, new_job
 from achilles.errors import RemoteError, SerializationError, VersionMismatch
 from achilles.limits import MAX_PAYLOAD_BYTES
-from achilles.repeats import REPEAT_BYTES, Repeats
+from achilles.repeats import Repeats
 
 if TYPE_CHECKING:
     from achilles.blobs import Blob
@@ -114,7 +114,7 @@ def serialize(
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES:
             return True
-        if repeats is not None and raw.nbytes >= REPEAT_BYTES:
+        if repeats is not None and raw.nbytes >= repeats.least_bytes:
             blob = repeats.blob_of(raw)
             if blob is not None:
                 elsewhere[len(buffers)] = blob
