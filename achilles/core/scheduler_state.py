@@ -41,7 +41,7 @@ FIRST_TASKS = 2**14
 # and when that was measured (the idea of guided self-scheduling: Polychronopoulos and Kuck, IEEE Transactions
 # on Computers C-36, 1987).
 BLIND_SHARES = 16
-GUIDED_SHARES = 2
+GUIDED_SHARES = 4
 # But no more than this: nodes may come that could have taken some of what is begun by then.
 FIRST_SLOT_TASKS = 16
 # Work per slot below which a node is done before anything could be moved to another.

@@ -74,8 +74,8 @@ def measured_packets(tasks: int) -> int:
 
 
 def test_parcels_are_longer_while_much_is_left_to_do() -> None:
-    # In packets of 2 ms: 10 ms for each slot where nothing is known, else a sixth of what is left for it.
+    # In packets of 2 ms: 10 ms for each slot where nothing is known, else a twelfth of what is left for it.
     assert measured_packets(tasks=0) == 10
-    assert measured_packets(tasks=200 + 60) == 10
-    assert measured_packets(tasks=200 + 240) == 20
+    assert measured_packets(tasks=200 + 120) == 10
+    assert measured_packets(tasks=200 + 480) == 20
     assert measured_packets(tasks=10_000_000) == 100
