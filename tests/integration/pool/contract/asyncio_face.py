@@ -59,6 +59,7 @@ class AsyncioFace(Face):
     """`achilles.aio.Pool`."""
 
     name = "asyncio"
+    most_calls = 2000
     _loop: ClassVar[asyncio.AbstractEventLoop]
 
     def __init__(self, where: dict[str, Any], **options: Any) -> None:

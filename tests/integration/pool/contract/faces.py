@@ -1,7 +1,8 @@
 """The faces of a pool behind one small interface, so that each keeps the same contract.
 
-What a face cannot do by its nature stands, with the reason, in `CANNOT` and nowhere else. A test that is about
-such a thing begins with ``face.needs("…")`` and is skipped; one of which a part is about it asks ``face.can("…")``.
+What a face cannot do by its nature stands, with the reason, in `CANNOT` and nowhere else. A test that is
+about such a thing begins with ``face.needs("…")`` and is skipped; one of which a part is about it asks
+``face.can("…")``.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _CALLS = "Parallel takes many calls, and each of it is a job of its own"
 #: By face: what it cannot do, and why.
 CANNOT: dict[str, dict[str, str]] = {
     "pool": {
-        "cancelled calls": "an AsyncResult of the standard library cannot be cancelled; Executor and asyncio can",
+        "cancelled calls": "an AsyncResult has no cancel; Executor and asyncio have",
     },
     "executor": {
         "lazy results as they come": "submit is given its arguments one by one, and draws nothing",
         "items after an error": _ENDS,
         "options for many items": "an Executor is told its options once, and those of single calls alone",
-        "shared iterators": "map returns a generator, as the standard library's, and threads cannot share one",
+        "shared iterators": "map returns a generator, and threads cannot share one",
     },
     "asyncio": {
         "callbacks within readers": "callbacks are called by the task that awaits, which may await more",

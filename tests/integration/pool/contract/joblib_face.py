@@ -27,16 +27,15 @@ class _Read(Iterator[Any]):
         return next(self._results)
 
     def close(self) -> None:
-        if not hasattr(self._results, "close"):
-            return
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._results.close()
+        self.__del__()
         self._results = iter(())
         gc.collect()  # Parallel and its batches refer to each other
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self._results, "close"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._results.close()
 
 
 class JoblibFace(Face):

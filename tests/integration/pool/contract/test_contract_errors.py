@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from itertools import product
 from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.integration.pool.contract import tasks
 from tests.integration.pool.contract.faces import PATIENCE_S, Face
 
 LENGTH = 9
+PLACES: list[Sequence[int]] = [[0], [LENGTH // 2], [LENGTH - 1], range(LENGTH)]
 
 
 def eight_and_no_more() -> Iterator[int]:
@@ -35,8 +37,8 @@ def outcomes(results: Iterator[Any]) -> list[Any]:
             found.append(error)
 
 
-@pytest.mark.parametrize("places", [[0], [LENGTH // 2], [LENGTH - 1], range(LENGTH)], ids=str)
-def test_exceptions(face: Face, places: list[int]) -> None:
+@pytest.mark.parametrize("places", PLACES, ids=str)
+def test_exceptions(face: Face, places: Sequence[int]) -> None:
     items = [(number, LookupError(number) if number in places else None) for number in range(LENGTH)]
     with pytest.raises(LookupError) as caught:
         face.all_of(tasks.fail_at, items)
@@ -63,16 +65,15 @@ def test_exceptions(face: Face, places: list[int]) -> None:
     assert face.all_of(tasks.square, range(LENGTH)) == [number * number for number in range(LENGTH)]
 
 
-@pytest.mark.parametrize("places", [[0], [LENGTH // 2], [LENGTH - 1], range(LENGTH)], ids=str)
-@pytest.mark.parametrize("chunksize", [1, 2])
-def test_what_comes_after_an_exception(face: Face, places: list[int], chunksize: int) -> None:
+def test_what_comes_after_an_exception(face: Face) -> None:
     face.needs("items after an error")
-    items = [(number, LookupError(number) if number in places else None) for number in range(LENGTH)]
-    expected = [f"LookupError({number})" if number in places else str(number) for number in range(LENGTH)]
-    found = map(repr, outcomes(face.ordered(tasks.fail_at, iter(items), chunksize=chunksize)))
-    assert list(found) == expected
-    found = map(repr, outcomes(face.unordered(tasks.fail_at, iter(items), chunksize=chunksize)))
-    assert sorted(found) == sorted(expected)
+    for places, chunksize in product(PLACES, (1, 2)):
+        items = [(number, LookupError(number) if number in places else None) for number in range(LENGTH)]
+        expected = [f"LookupError({number})" if number in places else str(number) for number in range(LENGTH)]
+        found = map(repr, outcomes(face.ordered(tasks.fail_at, iter(items), chunksize=chunksize)))
+        assert list(found) == expected
+        found = map(repr, outcomes(face.unordered(tasks.fail_at, iter(items), chunksize=chunksize)))
+        assert sorted(found) == sorted(expected)
 
 
 def test_exceptions_of_lists(pool: achilles.Pool) -> None:
@@ -84,9 +85,13 @@ def test_exceptions_of_lists(pool: achilles.Pool) -> None:
             pool.map_async(tasks.fail_at, items, chunksize).get(PATIENCE_S)
 
 
-@pytest.mark.parametrize("chunksize", [None, 1, 2])
-def test_on_error(face: Face, chunksize: int | None) -> None:
+def test_on_error(face: Face) -> None:
     face.needs("options for many items")
+    for chunksize in (None, 1, 2):
+        check_on_error(face, chunksize)
+
+
+def check_on_error(face: Face, chunksize: int | None) -> None:
     items = [(number, LookupError(number) if number in (0, 4) else None) for number in range(6)]
     told: list[BaseException] = []
     more: dict[str, Any] = {"chunksize": chunksize, "error_callback": told.append}
@@ -184,14 +189,14 @@ def test_iterable_that_raises_at_once(pool: achilles.Pool) -> None:
         pool.starmap(tasks.identity, eight_and_no_more())
 
 
-@pytest.mark.parametrize("places", [[0], [8], range(LENGTH), range(0, LENGTH, 2)], ids=str)
 @pytest.mark.parametrize("kind", [tasks.Unsendable, tasks.Unloadable])
-def test_arguments_that_cannot_travel(
-    face: Face,
-    kind: type,
-    places: list[int],
-) -> None:
+def test_arguments_that_cannot_travel(face: Face, kind: type) -> None:
     face.needs("options for many items")
+    for places in ([0], [8], range(LENGTH), range(0, LENGTH, 2)):
+        check_arguments(face, kind, places)
+
+
+def check_arguments(face: Face, kind: type, places: Sequence[int]) -> None:
     items = [kind() if number in places else number for number in range(LENGTH)]
 
     def check(found: list[Any]) -> None:
