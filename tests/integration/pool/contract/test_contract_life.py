@@ -122,7 +122,7 @@ def test_who_waits_when_all_is_cancelled(ending: Callable[..., Face]) -> None:
     threads = [threading.Thread(target=wait, args=(each,)) for each in waits]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)  # whether they wait yet or not, all are told
+    time.sleep(0.1)  # whether they wait yet or not, all are told
     face.cancel()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -340,9 +340,9 @@ def test_many_one_after_the_other(faces: Callable[..., Face]) -> None:
                 use(face)
             (face.finish if number % 3 else face.cancel)()
 
-    several(4)
+    several(3)
     before = count()
-    several(8)
+    several(6)
     wait_until(lambda: all(now <= most for now, most in zip(count(), before, strict=True)))
 
 
