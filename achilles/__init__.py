@@ -29,7 +29,6 @@ from achilles.errors import (
     TaskTimeout,
     UnsupportedByEngine,
     VersionMismatch,
-    WorkerDiedError,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from achilles.pool.executor import Executor
     from achilles.pool.pool import Pool
     from achilles.task_cancelled import TaskCancelled
+    from achilles.worker_died_error import WorkerDiedError
 
 __version__ = "0.1.0"
 
@@ -85,6 +85,7 @@ _HOMES = {
     "InitializerError": "achilles.initializer_error",
     "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
+    "WorkerDiedError": "achilles.worker_died_error",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",
     "imap": "achilles.calls",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from operator import length_hint
 from typing import Any
 
+from ..engines.retrying import Retrying
 from ..engines.spec import JobSpec
 from .background import Background
 from .explaining import Figures
@@ -14,7 +15,7 @@ from .place import Place
 from .running import Held
 from .streams import Streams
 from .waiting import check_join
-from .wrapping import Counted, Retrying, Setup, prepared, run_call
+from .wrapping import Counted, Setup, prepared, run_call
 
 __all__ = ["Jobs"]
 

@@ -20,7 +20,7 @@ PACKAGE = Path(achilles.__file__).resolve().parent
 FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
 # Lowest first; the rooms of one line may import each other, features only each other's fronts.
 LINES = [
-    {"errors", "initializer_error", "task_cancelled"},
+    {"errors", "initializer_error", "task_cancelled", "worker_died_error"},
     {
         "apart",
         "blobs",
