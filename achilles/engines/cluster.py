@@ -20,6 +20,7 @@ from typing import Any
 
 from ..config import Settings
 from ..errors import ClusterError, ServerUnreachable
+from ..kept import Keeper
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
@@ -228,6 +229,7 @@ class ClusterEngine:
             controller.abandon()
 
     lends = False
+    keeps = False
 
     def lend(self, job: Job) -> Loan | None:
         """Workers are elsewhere."""
@@ -235,6 +237,10 @@ class ClusterEngine:
 
     def give_up_loan(self, loan: Loan) -> None:
         """There are none."""
+
+    def keeper(self, job: Job) -> Keeper | None:
+        """Nobody yet."""
+        return None
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what the server sends within so long."""

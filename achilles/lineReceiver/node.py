@@ -364,6 +364,12 @@ class AchillesNode:
         self._fetches[request] = job
         self._connection.send(wire.Fetch(job, request, name))
 
+    def kept_wanted(
+        self, job: int, request: int, name: str, total_bytes: int, start: int, size_bytes: int, holder: int
+    ) -> None:
+        """No node keeps values."""
+        self._crew.blobs.refused(request, "no node keeps values")
+
     def blob_wanted(
         self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int
     ) -> None:
