@@ -121,6 +121,10 @@ class Blob:
             tell_gone(self.sha256)
 
 
+#: Given a name: the blob; or what gets it, and may take long; or None.
+Finder = Callable[[str], "Blob | Callable[[], Blob | None] | None"]
+
+
 class Source(Protocol):
     """Where a worker has blobs from that others made. Called from any thread of the user's code."""
 
@@ -148,8 +152,7 @@ class Source(Protocol):
 _own: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()
 _source: Source | None = None
 _listeners: list[Callable[[str], None]] = []
-#: Given a name; what gets a blob by it, and may take long, or None.
-_finders: list[Callable[[str], Callable[[], Blob | None] | None]] = []
+_finders: list[Finder] = []
 # Reentrant: loading runs the user's code, and the garbage collector anybody's.
 _loading = threading.RLock()
 
@@ -165,8 +168,8 @@ def source() -> Source | None:
     return _source
 
 
-def when_missing(finder: Callable[[str], Callable[[], Blob | None] | None]) -> None:
-    """Ask there as well for what others want: it returns what gets a blob, and may take long, or None."""
+def when_missing(finder: Finder) -> None:
+    """Ask there as well for what others want."""
     _finders.append(finder)
 
 
@@ -240,8 +243,8 @@ def hand_out(sha256: str, size_bytes: int, then: Callable[[Blob | None], None]) 
     get = next((get for finder in _finders if (get := finder(sha256)) is not None), None)
     if get is None and _source is not None:
         get = partial(_fetched, sha256, size_bytes)
-    if get is None:
-        then(None)
+    if get is None or isinstance(get, Blob):
+        then(get)
     else:
         threading.Thread(target=_ask, args=(get, then), name="achilles-blob", daemon=True).start()
 

@@ -146,6 +146,11 @@ class Kept:
             self._fetched = payload
         return payload
 
+    @property
+    def is_here(self) -> bool:
+        """Whether `payload` has it without waiting."""
+        return self._fetched is not None or self._reference.holder is None
+
     def release(self) -> None:
         """Let go of the value; harmless when repeated. Calls that were given it and have not run fail."""
         self._fetched = None
@@ -245,7 +250,7 @@ def stay(value: Any) -> Any:
     return value if kept is None else Reference(kept[0], serialized.size_bytes, *kept[1:])
 
 
-def _find(name: str) -> Callable[[], blobs.Blob | None] | None:
+def _find(name: str) -> blobs.Blob | Callable[[], blobs.Blob | None] | None:
     """For a worker that asks this process for what another of its pools keeps."""
     handle = _handles.get(name)
     if handle is None:
@@ -257,7 +262,8 @@ def _find(name: str) -> Callable[[], blobs.Blob | None] | None:
         except KeptLost:
             return None
 
-    return get
+    # Answers to questions for one piece after the other must come in order.
+    return get() if handle.is_here else get
 
 
 reduce_with(Kept, _reduce)

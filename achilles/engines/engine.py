@@ -43,8 +43,9 @@ class Engine(Protocol):
     def give_up_loan(self, loan: Loan) -> None:
         """Nobody waits for a call that was made so."""
 
-    #: Whether its workers can keep what they made.
-    keeps: bool
+    @property
+    def keeps(self) -> bool:
+        """Whether its workers can keep what they made."""
 
     def keeper(self, job: Job) -> Keeper | None:
         """Who gets at what workers keep in the name of the job; None where they cannot keep anything."""

@@ -57,7 +57,7 @@ class LocalEngine:
     """
 
     lends = True
-    keeps = True
+    keeps: bool = True
 
     def __init__(self, cpu_count: int | None = None) -> None:
         self.cpu_count = cpu_count or available_cores()
@@ -174,8 +174,8 @@ class LocalEngine:
 
     def find_kept(self, name: str) -> Buffer | Sealed | None:
         """A value that is kept here."""
-        with self._lock:
-            return self._crew.kept.find(SESSION, name)
+        # No lock: another engine asks while it holds its own.
+        return self._crew.kept.find(SESSION, name)
 
     def release_kept(self, name: str) -> None:
         """Nobody needs that value any more. At any moment."""
