@@ -57,7 +57,11 @@ class Group:
             return False
         if not node.task_slots(self.slots):
             return False
-        return self.patterns is None or self.patterns.match((*node.names, f"#{node.node}"))
+        if self.patterns is None:
+            return True
+        # Whatever a node says that its name is, the number is the server's.
+        number = f"#{node.node}"
+        return self.patterns.match((number,) if self.patterns.is_number else (*node.names, number))
 
     def take_in(self, node: NodeState) -> bool:
         """Note a node if it may run the jobs; whether it does."""
