@@ -1,30 +1,33 @@
-"""Values that stay at the node that made them: where calls run then, what moves, and when it is gone."""
+"""Values that stay where they were made: where calls run then, what moves, and when memory is given back."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
 import os
 import pickle
 import signal
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import achilles
-from achilles import Kept, KeptLost, Pool, getClusterStatus, sealed
+from achilles import Kept, KeptLost, Pool, sealed
 from achilles.kept import Reference
-from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Party, Place, wait_until
-
-MEBIBYTE = 1 << 20
-SIZE = 9 * MEBIBYTE
-WITH_KEY = f", username={USERNAME!r}, secret_key={SECRET_KEY!r}"
-Array = np.ndarray[Any, Any]
+from tests.integration.cluster.kept_values import (
+    MEBIBYTE,
+    SIZE,
+    Array,
+    Two,
+    kept_from,
+    memory_files,
+    no_more_than,
+    numbers,
+    place_and_sum,
+    write,
+)
+from tests.integration.cluster.parties import Party, Place, wait_until
 
 shared_memory = pytest.mark.skipif(not sealed.available(), reason="this system has no sealed memory")
 
@@ -34,40 +37,6 @@ def collected(nothing_left: None) -> Iterator[None]:
     """Tracebacks of expected errors hold handles, in cycles."""
     yield
     gc.collect()
-
-
-class Two:
-    """A server with two nodes of two workers each, and how its controllers find it."""
-
-    def __init__(self, place: Place, *, near: bool, **variables: str) -> None:
-        self.cluster = Cluster(place)
-        self.where = self.cluster.address if near else self.cluster.with_key
-        if not near:
-            variables["ACHILLES_LOCAL_SOCKET"] = "off"
-        for _ in range(2):
-            self.cluster.start_node(2, more="" if near else WITH_KEY, **variables)
-        self.nodes = list(self.cluster.nodes)
-
-    def pool(self) -> Pool:
-        return Pool(**self.where)
-
-    def party(self, kept: Kept) -> Party:
-        assert kept.holder is not None
-        return next(node for node in self.nodes if f"CLIENT_ID: {kept.holder}" in node.lines)
-
-    def on(self, node: int, pool: Pool, size_bytes: int = SIZE, first: float = 0.0) -> Kept:
-        """A value that was made at a node of this number."""
-        while True:
-            kept = pool.keep_async(numbers, (size_bytes, first)).get(30)
-            assert isinstance(kept, Kept)
-            if kept.holder == node:
-                return kept
-
-    def moved(self) -> tuple[int, int, int]:
-        """Bytes of kept values that went to the nodes, and to controllers that are connected."""
-        status = getClusterStatus(**self.cluster.with_key)
-        at = {node["id"]: node["kept_fetched_bytes"] for node in status.nodes}
-        return at.get(0, 0), at.get(1, 0), status.server["kept_fetched_bytes"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,20 +80,6 @@ def pool(request: pytest.FixtureRequest, find: Find) -> Iterator[Pool]:
             yield found
 
 
-def numbers(size_bytes: int, first: float = 0.0) -> Array:
-    return np.arange(size_bytes // 8, dtype=np.float64) + first
-
-
-def place_and_sum(*arrays: Array) -> tuple[int, float]:
-    return os.getppid(), sum(float(array[1]) for array in arrays)
-
-
-def kept_from(pool: Pool, size_bytes: int = SIZE, first: float = 0.0) -> Kept:
-    kept = pool.keep_async(numbers, (size_bytes, first)).get(30)
-    assert isinstance(kept, Kept)
-    return kept
-
-
 # What holds wherever it is.
 
 
@@ -166,11 +121,6 @@ def test_a_handle_is_loaded_as_one_object_wherever_it_stands(pool: Pool) -> None
 
 def float_at(pair: tuple[Array, int]) -> float:
     return float(pair[0][pair[1]])
-
-
-def write(array: Array) -> float:
-    array[3] += 1.0
-    return float(array[3])
 
 
 def test_what_a_function_writes_nobody_else_sees(pool: Pool) -> None:
@@ -278,19 +228,6 @@ def test_it_moves_once_at_most(two: Two) -> None:
         assert moved() == (0, small.size_bytes, large.size_bytes)
 
 
-def memory_files(party: Party) -> int:
-    """How many pieces of shared memory a node holds."""
-    count = 0
-    for number in os.listdir(f"/proc/{party.pid}/fd"):
-        with contextlib.suppress(OSError):
-            count += os.readlink(f"/proc/{party.pid}/fd/{number}").startswith("/memfd:achilles ")
-    return count
-
-
-def no_more_than(party: Party, most: int) -> None:
-    wait_until(lambda: memory_files(party) <= most, what=f"for {party.pid} to hold {most} pieces of memory")
-
-
 @shared_memory
 def test_released_memory_is_given_back_wherever_it_is(two: Two) -> None:
     with two.pool() as pool:
@@ -382,81 +319,6 @@ def test_many_handles_at_once(two: Two) -> None:
         assert [each.get(60)[1] for each in sums] == [2.0 * n + 3.0 for n in range(299)]
 
 
-# Who is lost.
-
-
-@pytest.fixture
-def fragile(place: Place) -> Iterator[Two]:
-    found = Two(place, near=True)
-    try:
-        yield found
-    finally:
-        found.cluster.close()
-
-
-def wait_for_file(array: Array, path: str) -> float:
-    Path(path, f"{os.getpid()}").touch()
-    while not Path(path, "go").exists():
-        time.sleep(0.005)
-    return float(array[0])
-
-
-def test_a_node_that_is_gone(fragile: Two, tmp_path: Path) -> None:
-    with fragile.pool() as pool:
-        lost, other = fragile.on(0, pool), fragile.on(1, pool)
-        small = fragile.on(0, pool, MEBIBYTE)
-        running = pool.keep_async(wait_for_file, (lost, str(tmp_path)))
-        wait_until(lambda: any(tmp_path.iterdir()), what="for the call to begin")
-        fragile.cluster.end_node(fragile.nodes[0], signal.SIGKILL)
-        with pytest.raises(KeptLost) as caught:
-            running.get(30)
-        assert (caught.value.node, caught.value.size_bytes) == (lost.node, lost.size_bytes)
-        for use in (
-            lost.value,
-            lambda: pool.keep_async(write, (lost,)).get(30),
-            lambda: pool.keep_async(place_and_sum, (other, small)).get(30),
-            lambda: pool.apply(write, (lost,)),
-        ):
-            with pytest.raises(KeptLost, match="its node is gone"):
-                use()
-        # The others go on, and so do new ones.
-        assert pool.keep_async(write, (other,)).get(30) == 4.0
-        fragile.cluster.start_node(2)
-        assert fragile.on(2, pool).value()[1] == 1.0
-
-
-def test_the_last_node_is_gone(fragile: Two) -> None:
-    with fragile.pool() as pool:
-        lost = fragile.on(0, pool)
-        for node in fragile.nodes:
-            fragile.cluster.end_node(node, signal.SIGKILL)
-        for _ in range(2):
-            with pytest.raises(KeptLost, match="its node is gone"):
-                pool.keep_async(write, (lost,)).get(30)
-
-
-def test_a_node_that_leaves_in_peace(fragile: Two) -> None:
-    with fragile.pool() as pool:
-        lost = fragile.on(0, pool)
-        fragile.cluster.end_node(fragile.nodes[0], signal.SIGTERM)
-        with pytest.raises(KeptLost, match="its node is gone"):
-            pool.keep_async(write, (lost,)).get(30)
-
-
-def test_a_server_that_is_restarted(fragile: Two) -> None:
-    with fragile.pool() as pool:
-        lost = fragile.on(0, pool)
-        seen = [len(node.lines) for node in fragile.nodes]
-        fragile.cluster.restart_server(signal.SIGKILL)
-        for node, after in zip(fragile.nodes, seen, strict=True):
-            node.wait_for("CLIENT_ID:", after=after)
-        with pytest.raises(KeptLost):
-            pool.keep_async(write, (lost,)).get(60)
-        with pytest.raises(KeptLost):
-            lost.value()
-        assert float(kept_from(pool).value()[1]) == 1.0
-
-
 def test_a_worker_that_dies_with_a_value(two: Two) -> None:
     with two.pool() as pool:
         kept = kept_from(pool)
@@ -467,24 +329,3 @@ def test_a_worker_that_dies_with_a_value(two: Two) -> None:
 
 def die(array: Array) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-# Room.
-
-
-def test_what_does_not_fit_comes_as_it_is(place: Place) -> None:
-    found = Two(place, near=True, ACHILLES_MEMORY_BUDGET="8M")
-    try:
-        with found.pool() as pool:
-            whole = pool.keep_async(numbers, (5 * MEBIBYTE,)).get(30)
-            assert isinstance(whole, np.ndarray)
-            kept = [pool.keep_async(numbers, (MEBIBYTE, float(n))).get(30) for n in range(16)]
-            stayed = [each for each in kept if isinstance(each, Kept)]
-            assert 0 < len(stayed) <= 6  # of two nodes, half of 8 MiB each
-            values = [each.value() if isinstance(each, Kept) else each for each in kept]
-            assert [float(value[0]) for value in values] == [float(n) for n in range(16)]
-            del kept, stayed, values
-            gc.collect()
-            wait_until(lambda: isinstance(pool.keep_async(numbers, (2 * MEBIBYTE,)).get(30), Kept))
-    finally:
-        found.cluster.close()
