@@ -17,7 +17,7 @@ from ..lineReceiver import messages as wire
 from ..lineReceiver.wire import Buffer, gather
 from ..sealed import SHARE_BYTES, Filling, Sealed
 from ..workers.loop import SelectorLoop
-from .interrupts import WAIT_S, opened
+from .interrupts import WAIT_S, opened, shielded
 
 if TYPE_CHECKING:
     from .cluster import ClusterEngine
@@ -190,15 +190,16 @@ class ClusterKeeper:
         Raises:
             KeptLost: It is gone.
         """
-        line = self._engine.line_of(self._job)
-        if isinstance(line, str):
-            raise lost(reference, line)
+        with shielded():
+            line = self._engine.line_of(self._job)
+            if isinstance(line, str):
+                raise lost(reference, line)
 
-        def why_not() -> str:
-            now = self._engine.line_of(self._job)
-            return now if isinstance(now, str) else "" if now is line else CONNECTION_GONE
+            def why_not() -> str:
+                now = self._engine.line_of(self._job)
+                return now if isinstance(now, str) else "" if now is line else CONNECTION_GONE
 
-        return self._fetches.fetch(line, self._job.number, reference, why_not)
+            return self._fetches.fetch(line, self._job.number, reference, why_not)
 
     def release(self, reference: Reference) -> None:
         """Let go of it, in the loop's thread: the garbage collector may hold any lock."""

@@ -258,7 +258,7 @@ class AchillesNode:
                 serve_kept(self._connection, self._crew.kept, message)
             case wire.DropKept():
                 self._crew.kept.drop(message.session, message.name)
-                self._crew.blobs.drop(message.name)  # it may have been another node's
+                self._crew.blobs.drop_of(message.session, message.name)  # if it is another node's
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():

@@ -117,7 +117,7 @@ class Fetches:
     def _ask_holder(self, connection: ServerConnection, fetch: wire.FetchKept) -> None:
         job = self._job_of(connection, fetch.job)
         holder = self._server.nodes.get(fetch.holder)
-        if job is None or holder is None:
+        if job is None or holder is None or not holder.keeps:
             self._count(connection, -1)
             self._refuse_kept(connection, fetch, OVER if job is None else NODE_GONE)
             return

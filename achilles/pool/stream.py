@@ -307,6 +307,7 @@ class Sent:
     def settle(self, value: Any, error: BaseException | None) -> None:
         if self._lies_at is not None and isinstance(error, NoNodesError):
             error = lost(self._lies_at, "its node is gone")
+        self.carried = None
         try:
             self.promise.settle(value, error)
         finally:

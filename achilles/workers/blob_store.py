@@ -189,6 +189,11 @@ class BlobStore:
         for name in [name for name in self._kept if name[1] == sha256]:
             self._drop(name)
 
+    def drop_of(self, session: str, name: str) -> None:
+        """Who keeps it for a session has let go of it; harmless when it is not here."""
+        if (session, name) in self._kept:
+            self._drop((session, name))
+
     def close(self) -> None:
         """Nobody needs anything any more."""
         for ending in self._idle.values():

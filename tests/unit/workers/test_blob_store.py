@@ -376,3 +376,16 @@ def test_what_is_reserved_is_no_room() -> None:
     node.store.reserve(5 * len(CONTENT))
     assert len(node.dropped) == 3
     node.has(CONTENT, (0, 1, 2))  # alone, beyond it
+
+
+def test_only_a_sessions_own_is_dropped_for_it() -> None:
+    node = Node()
+    node.store.job_came("t")
+    node.has(CONTENT, (0, 1, 1))
+    node.has(CONTENT, (1, 2, 1), session="t")
+    node.store.drop_of("t", name(CONTENT))
+    node.store.drop_of("t", name(CONTENT))
+    node.store.drop_of("t", name(b"another"))
+    assert node.dropped == [(1, 7, name(CONTENT))]
+    node.want(CONTENT, (0, 1, 2))
+    assert node.answers.pop((0, 1, 2)) == CONTENT
