@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from achilles import blobs
 from achilles.by_value import Pickler, reduce_with
 from achilles.errors import KeptLost
-from achilles.sealed import Buffer, Sealed, mapped
+from achilles.sealed import HELD_DESCRIPTORS, Buffer, Sealed, mapped, open_descriptors
 from achilles.serialization import Serialized, deserialize, join, serialize
 
 __all__ = ["KEEP_BYTES", "Keeper", "Kept", "Reference", "kept_in", "lost", "stay"]
@@ -143,6 +143,8 @@ class Kept:
             return self._fetched
         payload = self._keeper.payload(self._reference)
         if self._reference.holder is not None:
+            if isinstance(payload, Sealed) and open_descriptors() > HELD_DESCRIPTORS:
+                payload = payload.read()
             self._fetched = payload
         return payload
 

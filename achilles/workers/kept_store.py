@@ -17,17 +17,19 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Protocol
 
-from ..sealed import Buffer, Sealed, open_descriptors
+from ..sealed import HELD_DESCRIPTORS, Buffer, Sealed, open_descriptors
 from .blob_store import BlobStore
 
-__all__ = ["GONE", "HELD_DESCRIPTORS", "KeptStore"]
+__all__ = ["GONE", "KeptStore"]
 
 # The part of a node's budget for blobs that kept values may take.
 KEPT_PART = 2
-# With so many descriptors open a process copies what is to be kept, and closes them.
-HELD_DESCRIPTORS = 256
 NAME_BYTES = 32
 GONE = "it was released, or the pool that it came from has ended"
+
+
+# (session, name)
+Name = tuple[str, str]
 
 
 class Parent(Protocol):
@@ -62,8 +64,9 @@ class KeptStore:
         self._parent = parent
         self._blobs = blobs
         self._most_bytes = None if budget_bytes is None else budget_bytes // KEPT_PART
-        self._values: dict[tuple[str, str], _Value] = {}
-        self._untold: dict[int, list[tuple[str, str]]] = {}  # slot -> what its unsent result may name
+        self._values: dict[Name, _Value] = {}
+        self._of_job: dict[int, dict[Name, None]] = {}
+        self._untold: dict[int, list[Name]] = {}  # slot -> what its unsent result may name
         self.size_bytes = 0
         self.holder: int | None = None
         self.node = ""
@@ -94,6 +97,7 @@ class KeptStore:
                 return None
         name = os.urandom(NAME_BYTES).hex()
         self._values[session, name] = _Value(payload, number, job, set())
+        self._of_job.setdefault(job, {})[session, name] = None
         self._untold.setdefault(slot, []).append((session, name))
         self._count(size_bytes)
         return name
@@ -115,6 +119,10 @@ class KeptStore:
         """Nobody needs it; harmless when repeated."""
         value = self._values.pop((session, name), None)
         if value is not None:
+            of_job = self._of_job[value.job]
+            del of_job[session, name]
+            if not of_job:
+                del self._of_job[value.job]
             self._count(-len(value.payload))
             for slot in value.slots:
                 self._parent.drop_at(slot, value.number, name)
@@ -133,12 +141,13 @@ class KeptStore:
 
     def job_went(self, job: int) -> None:
         """A job is over, and with it what it made."""
-        for name in [name for name, value in self._values.items() if value.job == job]:
+        for name in list(self._of_job.get(job, ())):
             self.drop(*name)
 
     def close(self) -> None:
         """Nobody needs anything any more."""
         self._values.clear()
+        self._of_job.clear()
         self._untold.clear()
         self._count(-self.size_bytes)
 

@@ -81,3 +81,15 @@ def memory_files(party: Party) -> int:
 
 def no_more_than(party: Party, most: int) -> None:
     wait_until(lambda: memory_files(party) <= most, what=f"for {party.pid} to hold {most} pieces of memory")
+
+
+def memory_of(array: Array) -> tuple[int, int]:
+    """The process, and the file in whose memory the array lies there."""
+    address = array.__array_interface__["data"][0]
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        for line in maps:
+            place, _, _, _, inode, *_ = line.split()
+            begin, end = (int(part, 16) for part in place.split("-"))
+            if begin <= address < end:
+                return os.getpid(), int(inode)
+    raise AssertionError("it lies nowhere")

@@ -15,6 +15,7 @@ import pytest
 import achilles
 from achilles import Kept, KeptLost, Pool, sealed
 from achilles.kept import Reference
+from achilles.sealed import Sealed
 from tests.integration.cluster.kept_values import (
     MEBIBYTE,
     SIZE,
@@ -22,6 +23,7 @@ from tests.integration.cluster.kept_values import (
     Two,
     kept_from,
     memory_files,
+    memory_of,
     no_more_than,
     numbers,
     place_and_sum,
@@ -131,6 +133,18 @@ def test_what_a_function_writes_nobody_else_sees(pool: Pool) -> None:
     assert kept.value()[3] == 3.0
 
 
+@shared_memory
+def test_workers_of_a_machine_share_one_copy(pool: Pool) -> None:
+    kept = kept_from(pool)
+    calls = [pool.keep_async(memory_of, (kept,)) for _ in range(24)]
+    found = [call.get(30) for call in calls]
+    assert len({inode for _, inode in found}) == 1
+    if kept.holder is None:
+        payload = kept.payload()
+        assert isinstance(payload, Sealed)
+        assert os.fstat(payload.descriptor.fileno()).st_ino == found[0][1]  # the very memory that this has
+
+
 def test_calls_upon_calls(pool: Pool) -> None:
     def add(first: Array, second: Array) -> Array:
         return first + second
@@ -165,6 +179,25 @@ def test_a_released_value_is_gone_for_calls_alone_that_use_it(pool: Pool) -> Non
     with pytest.raises(KeptLost, match="Make it again"):
         calls[0].get(30)
     assert [call.get(30) for call in calls[1:]] == list(range(20))
+
+
+def nested() -> Any:
+    with Pool(1, address="local") as inner:
+        kept = kept_from(inner)
+        return inner.keep_async(write, (kept,)).get(30), float(kept.value()[1]), kept
+
+
+def nested_sums() -> Any:
+    return nested()[:2]
+
+
+def test_tasks_that_keep_values_themselves() -> None:
+    with Pool(2, address="local") as pool:  # with it end the workers below its workers
+        assert pool.apply(nested_sums) == pool.keep_async(nested_sums).get(60) == (4.0, 1.0)
+        calls = [pool.keep_async(nested), *[pool.keep_async(abs, (-n,)) for n in range(4)]]
+        with pytest.raises(KeptLost):
+            calls[0].get(60)  # what it returned was gone with its own pool
+        assert [call.get(60) for call in calls[1:]] == list(range(4))
 
 
 def unpicklable() -> Any:
