@@ -20,6 +20,7 @@ from achilles.errors import (
     BroadcastLost,
     ClusterError,
     ConfigError,
+    KeptLost,
     NoNodesError,
     ProtocolError,
     RemoteError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from achilles.calls import imap, imap_unordered, map
     from achilles.config import genConfig
     from achilles.initializer_error import InitializerError
+    from achilles.kept import Kept
     from achilles.lineReceiver.achilles_main import getClusterStatus, killCluster
     from achilles.lineReceiver.achilles_node import runAchillesNode
     from achilles.lineReceiver.achilles_server import runAchillesServer
@@ -55,6 +57,8 @@ __all__ = [
     "ConfigError",
     "Executor",
     "InitializerError",
+    "Kept",
+    "KeptLost",
     "NoNodesError",
     "Pool",
     "ProtocolError",
@@ -83,6 +87,7 @@ _HOMES = {
     "Broadcast": "achilles.broadcast",
     "Executor": "achilles.pool.executor",
     "InitializerError": "achilles.initializer_error",
+    "Kept": "achilles.kept",
     "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
     "WorkerDiedError": "achilles.worker_died_error",

@@ -17,6 +17,7 @@
         TaskTimeout                      the item ran longer than allowed (also a TimeoutError)
         TaskCancelled                    the job was cancelled (also a futures.CancelledError)
         InitializerError                 a pool's initializer raised (also a BrokenProcessPool)
+        KeptLost                         a value that was kept where it was made is gone: where, why
         RemoteError                      stands for an exception that could not travel itself
       UnsupportedByEngine                the engine behind the address cannot do this
 
@@ -40,6 +41,7 @@ __all__ = [
     "BroadcastLost",
     "ClusterError",
     "ConfigError",
+    "KeptLost",
     "NoNodesError",
     "ProtocolError",
     "RemoteError",
@@ -127,6 +129,13 @@ class TaskError(AchillesError):
 
 class TaskTimeout(TaskError, TimeoutError):
     """The item ran longer than its time limit. Fields: ``index``, ``limit_s``, ``node``."""
+
+
+class KeptLost(TaskError):
+    """What a `Kept` stands for cannot be had any more.
+
+    Fields: ``node`` (where it was, ``""`` on this machine's workers), ``size_bytes``, ``reason``.
+    """
 
 
 class RemoteError(TaskError):

@@ -15,7 +15,7 @@ from .place import Place
 from .running import Held
 from .streams import Streams
 from .waiting import check_join
-from .wrapping import Counted, Setup, prepared, run_call
+from .wrapping import Counted, Setup, prepared, run_and_keep, run_call
 
 __all__ = ["Jobs"]
 
@@ -85,10 +85,10 @@ class Jobs:
             held.close()
         return held
 
-    def _call_spec(self, options: Options) -> JobSpec:
+    def _call_spec(self, options: Options, keeps: bool) -> JobSpec:
         """The job of a stream of calls."""
         return options.spec(
-            self._wrapped(run_call, options, 1),
+            self._wrapped(run_and_keep if keeps else run_call, options, 1),
             (),
             ordered=False,
             startup_timeout_s=self._startup_timeout_s,

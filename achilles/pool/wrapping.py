@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Counted", "Setup", "Starred", "prepared", "run_call"]
+__all__ = ["Counted", "Setup", "Starred", "prepared", "run_and_keep", "run_call"]
 
 # Of pools whose initializer has run in this process: what it raised, or None.
 _begun: dict[str, BaseException | None] = {}
@@ -21,6 +21,13 @@ def run_call(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -
     """Run one call of ``apply`` or ``submit``."""
     func, args, kwds = call
     return func(*args, **kwds)
+
+
+def run_and_keep(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Run one call of ``keep_async``, whose result stays here if it is large."""
+    from achilles.kept import stay
+
+    return stay(run_call(call))
 
 
 class _Around:

@@ -21,7 +21,7 @@ from operator import length_hint
 from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
-from achilles.errors import SerializationError
+from achilles.errors import KeptLost, SerializationError
 from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
 from achilles.workers import loading
@@ -265,7 +265,7 @@ def answer_unit(
         loading.begin()
         try:
             items = deserialize(payload, numbered("argument", begin, limit))
-        except SerializationError:
+        except (SerializationError, KeptLost):
             from achilles.salvage import refusing, salvage
 
             items = salvage(payload, "argument", first)

@@ -97,6 +97,7 @@ from achilles.workers.surroundings import Surroundings
 PROGRESS_BYTES = 32
 SWITCH_INTERVAL_S = 0.001
 NOTE = struct.Struct("<q")
+_ANSWERS = (channel.MODULE, channel.BLOB, channel.KEPT)
 #: What Python code writes to, and the bytes below it.
 Output = tuple[TextIOWrapper, MarkedStream]
 
@@ -144,19 +145,23 @@ class Conversation:
 
     def ask_module(self, job: int, name: str) -> Message | None:
         """The parent's MODULE answer; None where there is nobody to ask, as in a forked child."""
-        return self._ask(channel.FETCH, job, 0, name.encode())
+        return self._ask(channel.FETCH, job, 0, 0, [name.encode()])
 
-    def ask_blob(self, job: int, sha256: bytes, size_bytes: int) -> Message | None:
+    def ask_blob(self, job: int, name: bytes, size_bytes: int, where: int = 0) -> Message | None:
         """The parent's BLOB answer, or None likewise."""
-        return self._ask(channel.FETCH_BLOB, job, size_bytes, sha256)
+        return self._ask(channel.FETCH_BLOB, job, size_bytes, where, [name])
 
-    def _ask(self, kind: int, job: int, b: int, payload: bytes) -> Message | None:
+    def ask_to_keep(self, job: int, segments: Sequence[Buffer]) -> Message | None:
+        """The parent's KEPT answer, or None likewise."""
+        return self._ask(channel.KEEP, job, 0, 0, segments)
+
+    def _ask(self, kind: int, job: int, b: int, c: int, segments: Sequence[Buffer]) -> Message | None:
         with self._state:
             self._requests += 1
             request = self._requests
             self._answers[request] = None
         try:
-            self.send(kind, 0, job, request, b, 0, [payload])
+            self.send(kind, 0, job, request, b, c, segments)
             self._read_until(lambda: self._answers[request] is not None)
         except (OSError, BrokenChannelError):
             return None
@@ -200,7 +205,7 @@ class Conversation:
     def _file(self, messages: list[Message]) -> None:
         arrived = []
         for message in messages:
-            if message[0] == channel.MODULE or message[0] == channel.BLOB:
+            if message[0] in _ANSWERS:
                 if message[3] in self._answers:
                     self._answers[message[3]] = message
             else:
@@ -233,7 +238,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
         sys.argv[:] = [""]
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
-        shared_blobs = SharedBlobs(conversation.ask_blob, own_modules.whose)
+        shared_blobs = SharedBlobs(conversation.ask_blob, own_modules.whose, conversation.ask_to_keep)
         set_source(shared_blobs)
         surroundings = Surroundings([(number, _duplicate(number)) for number in (1, 2)])
         outputs = _take_output(facts["output_token"], progress, running)

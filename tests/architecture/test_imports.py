@@ -30,6 +30,7 @@ LINES = [
         "config_values",
         "env_files",
         "html_table",
+        "kept",
         "limits",
         "memory_budget",
         "progress_bar",
