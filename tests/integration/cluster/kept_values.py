@@ -18,15 +18,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Two:
-    """A server with two nodes of two workers each, and how its controllers find it."""
+    """A server with two nodes, and how its controllers find it."""
 
-    def __init__(self, place: Place, *, near: bool, **variables: str) -> None:
+    def __init__(self, place: Place, *, near: bool, workers: int = 2, **variables: str) -> None:
         self.cluster = Cluster(place)
         self.where = self.cluster.address if near else self.cluster.with_key
         if not near:
             variables["ACHILLES_LOCAL_SOCKET"] = "off"
         for _ in range(2):
-            self.cluster.start_node(2, more="" if near else WITH_KEY, **variables)
+            self.cluster.start_node(workers, more="" if near else WITH_KEY, **variables)
         self.nodes = list(self.cluster.nodes)
 
     def pool(self) -> Pool:
