@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import psutil
 
 from achilles import Kept, Pool, getClusterStatus
 from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Party, Place, wait_until
@@ -71,12 +72,23 @@ def write(array: Array) -> float:
 
 
 def memory_files(party: Party) -> int:
-    """How many pieces of shared memory a node holds."""
+    """How many pieces of shared memory a node and its workers hold."""
+    return sum(map(_memory_files_of, [party.pid, *(below.pid for below in party.descendants())]))
+
+
+def _memory_files_of(pid: int) -> int:
     count = 0
-    for number in os.listdir(f"/proc/{party.pid}/fd"):
-        with contextlib.suppress(OSError):
-            count += os.readlink(f"/proc/{party.pid}/fd/{number}").startswith("/memfd:achilles ")
+    with contextlib.suppress(OSError):  # it has just ended
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                count += os.readlink(f"/proc/{pid}/fd/{number}").startswith("/memfd:achilles ")
     return count
+
+
+def own_memory_files() -> int:
+    """How many this process and the workers below it hold."""
+    pids = [os.getpid(), *(below.pid for below in psutil.Process().children(recursive=True))]
+    return sum(map(_memory_files_of, pids))
 
 
 def no_more_than(party: Party, most: int) -> None:
