@@ -27,6 +27,9 @@ SERVER = (
     "runAchillesServer(host='127.0.0.1', port={port}, username={username!r}, secret_key={secret_key!r})"
 )
 NODE = (
+    # What nobody uses is forgotten sooner, as all wait for that before they look for what is left.
+    "from achilles.workers import blob_store\n"
+    "blob_store.KEEP_IDLE_S = 3.0\n"
     "from achilles.lineReceiver.achilles_node import runAchillesNode\n"
     "runAchillesNode(host='127.0.0.1', port={port}, cpu_count={cpu_count}{more})"
 )
