@@ -73,18 +73,25 @@ class LongPieces:
         return self._look_at_ns
 
     def began(self, worker: WorkerState, now_ns: int) -> int | None:
-        """A worker has come to its first piece. Returns when to look, if that was not known yet."""
+        """A worker has come to its first piece. Returns when to look, if that is sooner than it was."""
         worker.began_ns = now_ns
         worker.asked_back = worker.asked_within = worker.is_late = False
         return self.watch(worker, now_ns)
 
     def watch(self, worker: WorkerState, now_ns: int) -> int | None:
-        """A worker has got a piece. Returns when to look, if that was not known yet."""
-        runs = worker.pieces[0]
-        if self._look_at_ns or not (len(worker.pieces) > 1 or runs.divisible or runs.has_slices):
+        """A worker has got a piece. Returns when to look, if that is sooner than it was."""
+        soon_ns = now_ns + PATIENCE_NS
+        if 0 < self._look_at_ns <= soon_ns:
             return None
-        self._look_at_ns = now_ns + PATIENCE_NS
-        return self._look_at_ns
+        due_ns = min([at_ns for at_ns, _ in self._asks(worker)], default=0)
+        if not due_ns:
+            return None
+        # With several jobs it may be due sooner by then.
+        due_ns = soon_ns if len(self._jobs) > 1 else max(due_ns, soon_ns)
+        if 0 < self._look_at_ns <= due_ns:
+            return None
+        self._look_at_ns = due_ns
+        return due_ns
 
     def overdue(self, now_ns: int) -> tuple[list[HandBack], int | None]:
         """Which pieces are to be given back, and when to look again."""
@@ -93,30 +100,9 @@ class LongPieces:
         found: list[HandBack] = []
         looks_ns = []
         for worker in self._workers.values():
-            if not worker.pieces or worker.stopping or worker.pieces[0].key == NOBODY:
-                continue  # or it is stopped soon
-            runs = worker.pieces[0]
-            began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
-            if len(worker.pieces) > 1 and not worker.is_late:
-                late_ns = began_ns + PATIENCE_NS + int(TIMES_EXPECTED * runs.work_ns)
-                if late_ns <= now_ns:
-                    worker.is_late = True
-                    self._roomy.note(worker)
-                    found += [HandBack(worker.worker, piece.piece) for piece in _behind(worker)]
-                else:
-                    looks_ns.append(late_ns)
-            if runs.divisible and not worker.asked_back:
-                due_ns = began_ns + self._patience_ns(runs)
+            for due_ns, ask in self._asks(worker):
                 if due_ns <= now_ns:
-                    worker.asked_back = True
-                    found.append(HandBack(worker.worker, runs.piece))
-                else:
-                    looks_ns.append(due_ns)
-            if runs.has_slices and not worker.asked_within:
-                due_ns = began_ns + max(self._patience_ns(runs), SLICE_PATIENCE_NS)
-                if due_ns <= now_ns:
-                    worker.asked_back = worker.asked_within = True
-                    found.append(HandBack(worker.worker, runs.piece, within=True))
+                    found += ask(worker)
                 else:
                     looks_ns.append(due_ns)
         self._look_at_ns = min(looks_ns, default=0)
@@ -125,6 +111,24 @@ class LongPieces:
         elif len(self._jobs) > 1:
             self.job_came(now_ns)
         return found, self._look_at_ns or None
+
+    def _asks(self, worker: WorkerState) -> Iterator[tuple[int, Callable[[WorkerState], list[HandBack]]]]:
+        """What a worker is to be asked for, and when."""
+        if not worker.pieces or worker.stopping or worker.pieces[0].key == NOBODY:
+            return  # or it is stopped soon
+        runs = worker.pieces[0]
+        began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
+        if len(worker.pieces) > 1 and not worker.is_late:
+            yield began_ns + PATIENCE_NS + int(TIMES_EXPECTED * runs.work_ns), self._ask_for_what_waits
+        if runs.divisible and not worker.asked_back:
+            yield began_ns + self._patience_ns(runs), _ask_for_the_rest
+        if runs.has_slices and not worker.asked_within:
+            yield began_ns + max(self._patience_ns(runs), SLICE_PATIENCE_NS), _ask_within_a_slice
+
+    def _ask_for_what_waits(self, worker: WorkerState) -> list[HandBack]:
+        worker.is_late = True
+        self._roomy.note(worker)
+        return [HandBack(worker.worker, piece.piece) for piece in _behind(worker)]
 
     def _patience_ns(self, piece: Piece) -> int:
         """How long a piece may run."""
@@ -137,6 +141,16 @@ class LongPieces:
         if self._jobs[number].task_ns is not None:
             expected_ns = int(min(TIMES_EXPECTED * piece.work_ns, EXPECTED_PATIENCE_NS))
         return max(PATIENCE_NS, piece.patience_ns, expected_ns)
+
+
+def _ask_for_the_rest(worker: WorkerState) -> list[HandBack]:
+    worker.asked_back = True
+    return [HandBack(worker.worker, worker.pieces[0].piece)]
+
+
+def _ask_within_a_slice(worker: WorkerState) -> list[HandBack]:
+    worker.asked_back = worker.asked_within = True
+    return [HandBack(worker.worker, worker.pieces[0].piece, within=True)]
 
 
 def _behind(worker: WorkerState) -> Iterator[Piece]:
