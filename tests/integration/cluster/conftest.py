@@ -104,6 +104,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     shared = [name for name in ("pair", "embedded", "where") if name in request.fixturenames]
     for name in shared:
         request.getfixturevalue(name)
+    _all_workers_are_there()
     threads, descriptors = parties.own_threads(), parties.own_descriptors()
     children = parties.own_children()
     yield
@@ -122,6 +123,15 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return now[0] <= children[0] and now[1] <= children[1]
 
     wait_until(no_more, what="for processes")
+
+
+def _all_workers_are_there() -> None:
+    """One that the test before has stopped may not have been replaced yet."""
+    from achilles.engines import local
+
+    engine = local._engine
+    if engine is not None:
+        wait_until(lambda: engine._closed or len(engine.pids) == engine.cpu_count, what="for workers")
 
 
 def _settle(cluster: Cluster) -> None:
