@@ -79,6 +79,7 @@ class ParcelState(Record):
     due_ns: int = 0  # since when it, rather than what lay before it, keeps its node busy
     newest: int = 0  # the highest number that an attempt had
     failed: int = 0  # failed segments among what is done
+    slots_due: int = 0  # slots of its node that it is counted for
     twin: ParcelState | None = None  # the other of two attempts that run at once
     ranges: Ranges = _NOTHING  # what this attempt has done
 
@@ -284,6 +285,7 @@ class NodeState(Record):
     tasks_done: int = 0
     window_ns: float = 0.0  # work that may lie here
     full_ns: float = 0.0  # work from which on there is no room for any job
+    slots_due: int = 0  # that the tasks lying here take, or would if there were so many
 
     def __post_init__(self) -> None:
         self.window_ns = float(self.cpu_count * WINDOW_NS)
@@ -310,7 +312,10 @@ class NodeState(Record):
 
     def has_room(self) -> bool:
         """Whether any job may add a parcel."""
-        return self.work_ns + self.reserved_ns < self.full_ns or len(self.parcels) + len(self.reserved) < 2
+        if self.work_ns + self.reserved_ns < self.full_ns or len(self.parcels) + len(self.reserved) < 2:
+            return True
+        # However long tasks are, a slot that has none is room.
+        return not self.reserved and self.slots_due < self.cpu_count
 
     def has_room_for_another(self) -> bool:
         """Whether a job that has nothing here may add one parcel even though the node is full."""
@@ -365,6 +370,8 @@ class NodeState(Record):
         self.parcels[job.job, parcel.parcel] = parcel
         self.parcels_of[job.job] = self.parcels_of.get(job.job, 0) + 1
         self.work_ns += parcel.work_ns
+        parcel.slots_due = parcel.missing_tasks * job.slots
+        self.slots_due += parcel.slots_due
         job.bytes_out += parcel.size_bytes
 
     def take_off(self, job: JobState, parcel: ParcelState) -> None:
@@ -377,6 +384,7 @@ class NodeState(Record):
             del self.parcels_of[job.job]
         # An empty node starts from zero, so that rounding never adds up.
         self.work_ns = max(self.work_ns - parcel.work_ns, 0.0) if self.parcels else 0.0
+        self.slots_due -= parcel.slots_due
         job.bytes_out -= parcel.size_bytes
 
     def next_begins(self, now_ns: int) -> None:
@@ -389,6 +397,9 @@ class NodeState(Record):
         """Account tasks of a parcel here that are done; returns the work they were taken for, ns."""
         done_ns = parcel.work_ns * min(tasks / max(parcel.missing_tasks, 1), 1.0)
         parcel.work_ns -= done_ns
+        freed = parcel.slots_due * tasks // max(parcel.missing_tasks, 1)
+        parcel.slots_due -= freed
+        self.slots_due -= freed
         parcel.missing_tasks -= tasks
         self.work_ns -= done_ns
         self.tasks_done += tasks

@@ -61,7 +61,8 @@ class Calls(Generic[C]):
     def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
         """Draw what waits, or what is wanted of it."""
         draw = Draw(self._first, packet_tasks=1)
-        most = plan.packets * plan.packet_tasks
+        # Long calls go one by one: what lies in one parcel stays at one node, however idle the others are.
+        most = plan.packets * plan.packet_tasks if plan.unit_tasks > 1 else 1
         # Of few calls every worker gets its share, however short they are.
         length = max(min(plan.unit_tasks, -(-len(self.waiting) // (2 * plan.cpu_count))), 1)
         length = min(length, self.most_in_unit or length)

@@ -6,6 +6,7 @@ import pytest
 
 from achilles.core import scheduler_events as ev
 from achilles.core.scheduler import Scheduler
+from tests.unit.core.scheduler_driver import Driver, of
 
 PYTHON = (3, 11)
 OTHER = (3, 12)
@@ -79,3 +80,15 @@ def test_parcels_are_longer_while_much_is_left_to_do() -> None:
     assert measured_packets(tasks=200 + 120) == 10
     assert measured_packets(tasks=200 + 480) == 20
     assert measured_packets(tasks=10_000_000) == 100
+
+
+def test_a_slot_without_a_task_is_room_however_long_tasks_are() -> None:
+    drive = Driver()
+    drive.node(0, cpu_count=4)
+    drive.job(1)
+    drive.parcel(1, 0, 0, tasks=1)
+    drive.results(0, 1, 0, tasks=1, busy_us=10_000_000)
+    for parcel in (1, 2, 3):  # one call each, as calls come one by one
+        assert of(drive.parcel(1, parcel, 0, tasks=1), ev.Demand), parcel
+    assert not of(drive.parcel(1, 4, 0, tasks=1), ev.Demand)
+    assert of(drive.results(0, 1, 1, tasks=1, busy_us=10_000_000), ev.Demand)
