@@ -1,0 +1,1 @@
+"""pydron's two decorators, and its ``pydron.conf``, on achilles."""
