@@ -47,8 +47,9 @@ def _check_supported(conf: Conf) -> None:
     if elsewhere is None:
         return
     raise UnsupportedByEngine(
-        f'{conf.path}, line {elsewhere.line}: workers of type "{elsewhere.type}" can\'t be started yet; that comes '
-        "with the launching of nodes. Until then run `achilles server` on one machine and `achilles node HOST` on "
-        'each that is to work for it, and have this be the only entry: {"type": "cluster", "address": "HOST:9999"}.',
+        f'{conf.path}, line {elsewhere.line}: workers of type "{elsewhere.type}" can\'t be started yet; that '
+        "comes with the launching of nodes. Until then run `achilles server` on one machine and `achilles node "
+        "HOST` on each that is to work for it, and make this the only entry: "
+        '{"type": "cluster", "address": "HOST:9999"}.',
         engine=elsewhere.type,
     )

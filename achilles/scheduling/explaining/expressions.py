@@ -50,9 +50,11 @@ class Expressions:
         self._callers: dict[ast.AST, frozenset[int]] = {}
         self._function: ast.AST = code.tree
         self._flows = Flows()
-        # Conditions that decide on what is visited now: of what is around it, and of what may have been left.
+        # Conditions that decide on what is visited now: of what is around it, of what may have been left, and
+        # of a `continue` that may have skipped it.
         self._around = _NONE
         self._left = _NONE
+        self._skipped = _NONE
         # Loops that are visited again.
         self._repeated: list[ast.AST] = []
 
@@ -216,7 +218,7 @@ class Expressions:
         kind = None if site is None else self._kinds[site]
         if site is not None and kind in (FUNCTIONAL, UNKNOWN):
             self._note(site, VALUE, given.every | function.every)
-            self._note(site, DECISION, self._around | self._left)
+            self._note(site, DECISION, self._decides)
             return Flow(frozenset((site,)))
         if isinstance(node.func, ast.Attribute):
             self._put_into(node.func.value, given)
@@ -237,7 +239,7 @@ class Expressions:
             if isinstance(definition, ast.FunctionDef):
                 for variable in self._parameters(definition):
                     self._add(self._given, variable, given)
-                decides = self._callers.get(definition, _NONE) | self._around | self._left
+                decides = self._callers.get(definition, _NONE) | self._decides
                 if decides != self._callers.get(definition, _NONE):
                     self._callers[definition] = decides
                     self.changed = True
@@ -250,6 +252,10 @@ class Expressions:
         for each in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg):
             if each is not None:
                 yield inside, each.arg
+
+    @property
+    def _decides(self) -> frozenset[int]:
+        return self._around | self._left | self._skipped
 
     def _note(self, site: int, kind: str, needed: frozenset[int]) -> None:
         for of in needed:

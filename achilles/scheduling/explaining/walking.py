@@ -21,6 +21,7 @@ __all__ = ["DECISION", "VALUE", "Need", "needs_of"]
 
 MOST_ROUNDS = 100  # of one loop, or of all; far more than variables can hand a value on to each other
 _NONE: frozenset[int] = frozenset()
+_LEAVING = (ast.Break, ast.Return, ast.Raise, ast.Assert)
 
 
 class Need(NamedTuple):
@@ -65,7 +66,7 @@ class _Walk(Expressions):
     def visit(self, body: list[ast.stmt]) -> None:
         """Visit the whole function once."""
         self._flows = Flows()
-        self._around = self._left = _NONE
+        self._around = self._left = self._skipped = _NONE
         self._block(body)
 
     def needs(self) -> Iterator[Need]:
@@ -145,8 +146,11 @@ class _Walk(Expressions):
         self._around = around
         assert after is not None
         self._flows = after
-        if any(_may_leave(statement) for branch in branches for statement in branch):
+        statements = [statement for branch in branches for statement in branch]
+        if any(_may(statement, _LEAVING) for statement in statements):
             self._left |= decides
+        if any(_may(statement, ast.Continue) for statement in statements):
+            self._skipped |= decides
 
     def _visit_try(self, node: ast.Try) -> None:
         anywhere = self._flows.copy()
@@ -190,12 +194,13 @@ class _Walk(Expressions):
 
     def _loop(self, node: ast.For | ast.While, begin: Callable[[], frozenset[int]]) -> None:
         """Visit the rounds of a loop; ``begin`` begins one, and tells what decides on it."""
-        around = self._around
+        around, skipped = self._around, self._skipped
         self._breaks.append([])
         for number in range(MOST_ROUNDS):
             if number == 1:
                 self._repeated.append(node)
             head, left = self._flows.copy(), self._left
+            self._skipped = skipped  # only for the rest of the round
             decides = begin()
             self._around |= decides
             self._left |= decides
@@ -208,7 +213,7 @@ class _Walk(Expressions):
             if number and not changed:
                 break
         self._repeated.pop()
-        self._around = around
+        self._around, self._skipped = around, skipped
         self._block(node.orelse)
         for each in self._breaks.pop():
             self._flows.join(each)
@@ -229,20 +234,21 @@ class _Walk(Expressions):
 
     def visit_inner(self, node: ast.FunctionDef | ast.Lambda) -> None:
         """Visit the body of an inner function where it is defined, with what all its calls give it."""
-        saved = self._function, self._flows, self._around, self._left
-        self._function, self._flows, self._left = node, Flows(), _NONE
+        saved = self._function, self._flows, self._around, self._left, self._skipped
+        self._function, self._flows = node, Flows()
+        self._left = self._skipped = _NONE
         self._around = self._callers.get(node, _NONE)
         if isinstance(node, ast.Lambda):
             self.flow(node.body)
         else:
             self._block(node.body)
-        self._function, self._flows, self._around, self._left = saved
+        self._function, self._flows, self._around, self._left, self._skipped = saved
 
 
-def _may_leave(node: ast.AST) -> bool:
-    """Whether a statement may go on elsewhere than behind itself: in another round of a loop, or outside."""
-    if isinstance(node, ast.Break | ast.Continue | ast.Return | ast.Raise | ast.Assert):
+def _may(node: ast.AST, jump: type[ast.AST] | tuple[type[ast.AST], ...]) -> bool:
+    """Whether a statement is such a jump or holds one, but for functions and classes in it."""
+    if isinstance(node, jump):
         return True
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
         return False
-    return any(_may_leave(child) for child in ast.iter_child_nodes(node))
+    return any(_may(child, jump) for child in ast.iter_child_nodes(node))

@@ -62,6 +62,15 @@ def left_early(xs):
     return h(xs)
 
 
+def skipping(xs):
+    for x in xs:
+        g(x)
+        if f(x) < 0:
+            continue
+        k(x)
+    return h(xs)
+
+
 def synced(xs):
     a = f(xs)
     log(a)

@@ -45,6 +45,7 @@ def calls(found: Graph) -> list[str]:
         (subjects.branching_loop, ["f(x)", "g(y)"], ["1 > 2"]),
         (subjects.decided, ["f(x)", "g(x)", "h(xs)"], ["1 ? 2"]),
         (subjects.left_early, ["g(x)", "f(x)", "h(xs)"], ["2 ? 1 @1", "2 ? 2 @1", "2 ? 3"]),
+        (subjects.skipping, ["g(x)", "f(x)", "k(x)", "h(xs)"], ["2 ? 3"]),
         (subjects.synced, ["f(xs)", "g(x)", "h(b)", "k(a)"], ["2 > 3", "1 > 4"]),
         (subjects.iterated, ["f(x)", "g(x)"], ["1 > 1 @1", "1 > 2"]),
         (subjects.nested, ["f(cell)", "g(…, len(rows))"], ["1 > 2"]),
