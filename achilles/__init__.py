@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from achilles.lineReceiver.achilles_server import runAchillesServer
     from achilles.pool.executor import Executor
     from achilles.pool.pool import Pool
+    from achilles.scheduling.decorator import schedule
+    from achilles.scheduling.functional import functional
     from achilles.task_cancelled import TaskCancelled
 
 __version__ = "0.1.0"
@@ -69,6 +71,7 @@ __all__ = [
     "WorkerDiedError",
     "__version__",
     "errors",
+    "functional",
     "genConfig",
     "getClusterStatus",
     "imap",
@@ -77,6 +80,7 @@ __all__ = [
     "map",
     "runAchillesNode",
     "runAchillesServer",
+    "schedule",
 ]
 
 _HOMES = {
@@ -85,6 +89,7 @@ _HOMES = {
     "InitializerError": "achilles.initializer_error",
     "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
+    "functional": "achilles.scheduling.functional",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",
     "imap": "achilles.calls",
@@ -93,6 +98,7 @@ _HOMES = {
     "map": "achilles.calls",
     "runAchillesNode": "achilles.lineReceiver.achilles_node",
     "runAchillesServer": "achilles.lineReceiver.achilles_server",
+    "schedule": "achilles.scheduling.decorator",
 }
 
 
