@@ -18,7 +18,7 @@ and without one it runs where the settings say, as all of achilles does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from ...scheduling import functional
 from ...scheduling import schedule as _schedule
@@ -26,11 +26,10 @@ from .workers import configured_calls
 
 __all__ = ["functional", "schedule"]
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def schedule(function: Callable[_P, _R]) -> Callable[_P, _R]:
+def schedule(function: F) -> F:
     """A function whose functional calls run at the same time, where ``pydron.conf`` says.
 
     Args:

@@ -48,8 +48,8 @@ def _check_supported(conf: Conf) -> None:
         return
     raise UnsupportedByEngine(
         f'{conf.path}, line {elsewhere.line}: workers of type "{elsewhere.type}" can\'t be started yet; that '
-        "comes with the launching of nodes. Until then run `achilles server` on one machine and `achilles node "
-        "HOST` on each that is to work for it, and make this the only entry: "
+        "comes with the launching of nodes. Until then run `achilles server` on one machine and "
+        "`achilles node HOST` on each that is to work for it, and make this the only entry: "
         '{"type": "cluster", "address": "HOST:9999"}.',
         engine=elsewhere.type,
     )
