@@ -39,6 +39,7 @@ class Definitions:
         self.globals = function.__globals__
         self.cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         self._numbers = 0
+        self.has_walrus = any(isinstance(node, ast.NamedExpr) for node in code.parents)
         self.scope_of: dict[ast.AST, Scope] = {self.scopes.top.node: self.scopes.top}
         for scope in {id(each): each for each in self.scopes.of.values()}.values():
             self.scope_of.setdefault(scope.node, scope)
@@ -196,7 +197,7 @@ class Emitter:
         return owner is not None and leaks(self.definitions, owner, node.id)
 
     def mangled(self, scope: Scope, name: str) -> str:
-        """What a variable of a comprehension is called, being one of the function's around it here."""
+        """What a variable of a comprehension is called here, where it is one of the function's."""
         return f"{name}@{id(scope)}"
 
     def fresh(self, what: str) -> str:

@@ -16,7 +16,7 @@ __all__ = ["ITERABLE", "over", "remaining"]
 ITERABLE: Final = frozenset({list, tuple, str, bytes, range, dict, set, frozenset, *VIEWS})
 # Their iterators, which a copy shares nothing with but the container.
 _SEQUENCES: Final[tuple[Any, ...]] = ([], (), "", "é", b"", range(0), range(1 << 70))
-_SHARING: Final = {type(iter(each)) for each in _SEQUENCES} | {type(reversed(each)) for each in ([], ())}
+_SHARING: Final = {type(iter(each)) for each in _SEQUENCES} | {type(reversed([])), type(reversed(()))}
 # What iterates by index, such as over NumPy's arrays.
 _INDEXING: Final = type(iter(type("_Indexed", (), {"__getitem__": None})()))
 # Iterators whose copies list what is left.
@@ -71,8 +71,6 @@ def _copied(iterator: Any) -> Iterator[Any] | None:
 
 def _combined(iterator: Any) -> Iterator[Any] | None:
     function, args, *state = iterator.__reduce__()
-    if state and state[0]:
-        return None  # a strict zip
     inner = args[:1] if function is enumerate else args
     for place in range(len(inner)):
         # Held by the iterator, by the tuples here, and while it is counted; others may use it elsewhere.
@@ -84,4 +82,4 @@ def _combined(iterator: Any) -> Iterator[Any] | None:
     parts = [remaining(each) for each in args]
     if any(each is None for each in parts):
         return None
-    return zip(*parts, strict=False)
+    return zip(*parts, strict=bool(state and state[0]))

@@ -1,8 +1,8 @@
 """Which variables may be seen by function objects that are anywhere: binding them anew changes what those do.
 
-A lambda or inner function that was put into an object, or is an argument of a functional call, travels with the
-values that its variables have when the call is started. Were foresight to bind such a variable ahead of the
-real run, the function would still see the real run's value; so it must not start calls beyond that.
+A lambda or inner function that was put into an object, or is an argument of a functional call, travels with
+the values that its variables have when the call is started. Were foresight to bind such a variable ahead of
+the real run, the function would still see the real run's value; so it must not start calls beyond that.
 """
 
 from __future__ import annotations

@@ -78,6 +78,18 @@ class OwnLists:
         parent = self._parents.get(node)
         if isinstance(parent, ast.Assign) and len(parent.targets) == 1 and parent.targets[0] is node:
             return self._makes_list(parent.value, name)
+        if isinstance(parent, ast.Tuple):  # first, second = [], 0
+            statement = self._parents.get(parent)
+            if not (
+                isinstance(statement, ast.Assign)
+                and statement.targets == [parent]
+                and isinstance(statement.value, ast.Tuple)
+                and len(statement.value.elts) == len(parent.elts)
+                and not any(isinstance(each, ast.Starred) for each in (*statement.value.elts, *parent.elts))
+            ):
+                return False
+            place = next(n for n, each in enumerate(parent.elts) if each is node)
+            return self._makes_list(statement.value.elts[place], name)
         if isinstance(parent, ast.AnnAssign) and parent.target is node:
             return parent.value is not None and self._makes_list(parent.value, name)
         return isinstance(parent, ast.AugAssign) and isinstance(parent.op, ast.Add)
@@ -108,7 +120,10 @@ class OwnLists:
             return parent.value is node and isinstance(parent.ctx, ast.Load)
         if isinstance(parent, ast.BinOp):
             return isinstance(parent.op, ast.Add) and self._makes_list(parent, name)
-        if isinstance(parent, ast.Return):
+        shown: ast.AST | None = parent
+        while isinstance(shown, ast.Tuple | ast.List | ast.Dict):
+            shown = self._parents.get(shown)
+        if isinstance(shown, ast.Return):
             return True
         if isinstance(
             parent, ast.Compare

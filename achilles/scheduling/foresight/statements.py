@@ -75,7 +75,8 @@ class Statements(Expressions):
             self.statement(each)
 
     def statement(self, node: ast.stmt) -> None:
-        self.rebound = {each.target.id for each in ast.walk(node) if isinstance(each, ast.NamedExpr)}
+        if self.definitions.has_walrus:
+            self.rebound = {each.target.id for each in ast.walk(node) if isinstance(each, ast.NamedExpr)}
         method = getattr(self, "statement_" + type(node).__name__.lower(), None)
         self.stack.clear()
         if method is None:

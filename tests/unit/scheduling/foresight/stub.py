@@ -31,7 +31,7 @@ class StubStarted:
         try:
             args, kwargs = pickle.loads(self.pickled)
             self.outcome = pickle.loads(pickle.dumps(self.function(*args, **kwargs)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever the function raises
             self.outcome, self.failed = error, True
         self.done = True
         self.finished.append(self)
@@ -132,11 +132,11 @@ def run(function: Callable[..., Any], *args: Any, slots: int = 8, pure: Any = ()
     plain: Any
     try:
         plain = ("result", function(*pickle.loads(pickle.dumps(args))))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises
         plain = ("error", type(error), error.args)
     try:
         found: Any = ("result", scheduled(*pickle.loads(pickle.dumps(args))))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises
         found = ("error", type(error), error.args)
     assert repr(found) == repr(plain)
     return calls
