@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from .calls import Handle
 from .functional import is_functional
 from .places import Place, call_under_way, scopes_of
-from .tracebacks import trimmed
+from .tracebacks import raise_for_call, trimmed
 
 if TYPE_CHECKING:
     from .foresight import Foresight
@@ -41,18 +41,16 @@ class Run:
         translation: The function's code, and what is known of it.
         thread: The thread that it runs in; a generator may change it at a yield.
         open: Whether it still runs.
-        raised: The exception of a functional call that was raised last.
         frames: Activations by the ids of their frames, for those that may call inner functions.
     """
 
-    __slots__ = ("_fresh", "_provision", "foresight", "frames", "open", "raised", "thread", "translation")
+    __slots__ = ("_fresh", "_provision", "foresight", "frames", "open", "thread", "translation")
 
     def __init__(self, translation: Translation, provision: Provision) -> None:
         self.translation = translation
         self._provision = provision
         self.thread = get_ident()
         self.open = True
-        self.raised: BaseException | None = None
         self.foresight: Foresight | None = None
         self.frames: dict[int, Activation] = {}
         self._fresh = 0
@@ -94,10 +92,8 @@ class Run:
             started.cancel()  # Ctrl-C
             raise
         if started.failed:
-            error: BaseException = started.outcome
-            self.raised = error
             foresight.reset()
-            raise error.with_traceback(None)
+            raise_for_call(started.outcome)
         return started.outcome
 
     def reset(self) -> None:
@@ -178,9 +174,10 @@ class Activation:
 
     def caught(self) -> None:
         """An exception was caught."""
-        run = self._run
-        run.reset()
-        trimmed(sys.exc_info()[1], run.raised)
+        self._run.reset()
+        error = sys.exc_info()[1]
+        if error is not None:
+            trimmed(error)
 
     def unwinding(self) -> None:
         """A ``finally`` began, perhaps because of an exception."""
@@ -210,7 +207,7 @@ class Activation:
             run.frames.pop(self._frame, None)
         error = sys.exc_info()[1]
         if error is not None:
-            trimmed(error, run.raised)
+            trimmed(error)
         if not self._caller:
             run.close()
 

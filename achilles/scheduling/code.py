@@ -94,19 +94,21 @@ class ScheduledCode:
         return self.tree
 
     def _number(self) -> None:
-        for node in _in_order(self.tree):
-            if isinstance(node, ast.Call) and self.callees.may_be_functional(node):
-                self._add_site(node)
+        nodes = [node for statement in self.tree.body for node in _below(statement)]
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        for call in calls:
+            if self.callees.may_be_functional(call):
+                self._add_site(call)
         # Calls of inner functions that hold sites are sites too, which may make more functions hold some.
         changed = True
         while changed:
             self._mark_inner()
             changed = False
-            for node in _in_order(self.tree):
-                if isinstance(node, ast.Call) and not hasattr(node, "site"):
-                    if self.callees.may_be_inner(node, {id(inner) for inner in self.inner.values()}):
-                        self._add_site(node)
-                        changed = True
+            inner = {id(each) for each in self.inner.values()}
+            for call in calls if inner else ():
+                if not hasattr(call, "site") and self.callees.may_be_inner(call, inner):
+                    self._add_site(call)
+                    changed = True
         ordered = sorted(self.sites.values(), key=_position)
         self.sites = {}
         for number, call in enumerate(ordered):
@@ -115,7 +117,7 @@ class ScheduledCode:
         for call in ordered:
             for loop in enclosing_loops(call, self.parents):
                 loop.loop = -1
-        for node in _in_order(self.tree):
+        for node in nodes:
             if hasattr(node, "loop"):
                 node.loop = len(self.loops)
                 self.loops[node.loop] = node
@@ -180,16 +182,13 @@ def _within(function: ast.AST, child: ast.AST) -> bool:
     return child is body or (isinstance(body, list) and any(child is each for each in body))
 
 
-def _in_order(tree: ast.AST) -> Iterator[Any]:
-    """All nodes of a definition's own body, in source order as the tree lists them."""
-    for child in tree.body if isinstance(tree, ast.FunctionDef) else [tree]:
-        yield from _below(child)
-
-
 def _below(node: ast.AST) -> Iterator[Any]:
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _below(child)
+    """A node and all below it, in the order of the source, as far as the tree lists it so."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed(list(ast.iter_child_nodes(node)))
 
 
 def _position(node: ast.Call) -> tuple[int, int, int, int]:

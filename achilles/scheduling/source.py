@@ -60,9 +60,10 @@ def parsed(function: FunctionType) -> tuple[ast.FunctionDef, str | None]:
 def _definition(block: str, first: int, name: str) -> ast.AST | None:
     """The one definition in a block of lines, which may be indented."""
     indented = block[:1] in " \t"
+    # Indented code keeps its columns, and its multi-line strings, below an if of its own.
+    above = "\n" * (first - 2) + "if 1:\n" if indented else "\n" * (first - 1)
     try:
-        # Indented code keeps its columns, and its multi-line strings, below an if of its own.
-        module = ast.parse("if 1:\n" + block if indented else block)
+        module = ast.parse(above + block)
     except SyntaxError:
         return None
     statement = module.body[0] if module.body else None
@@ -70,7 +71,7 @@ def _definition(block: str, first: int, name: str) -> ast.AST | None:
         statement = statement.body[0]
     if not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) or statement.name != name:
         return None
-    return ast.increment_lineno(statement, first - (2 if indented else 1))
+    return statement
 
 
 def _refuse_async(tree: ast.AST, filename: str, lines: list[str]) -> None:

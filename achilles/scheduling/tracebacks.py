@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
+from typing import NoReturn
 
-__all__ = ["trimmed"]
+__all__ = ["raise_for_call", "trimmed"]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_OURS = {os.path.join(_HERE, name) for name in ("activation.py", "calls.py", "pool_calls.py")}
+_OURS = {os.path.join(_HERE, name) for name in ("activation.py", "calls.py", "tracebacks.py")}
 
 
-def trimmed(error: BaseException | None, raised: BaseException | None) -> None:
+def raise_for_call(error: BaseException) -> NoReturn:
+    """Raise what a functional function raised elsewhere, as if the call itself did."""
+    raise error.with_traceback(None)
+
+
+def trimmed(error: BaseException) -> None:
     """Take our frames out of an exception's traceback, in place.
 
-    Args:
-        error: An exception that passes through a scheduled function.
-        raised: What a functional call raised last: of that all our frames go. Of others those between the
-            user's go, and those at the end stay, which tell of mistakes of ours.
+    Those between the user's frames go. Those at the end go if `raise_for_call` is the last; else they stay,
+    and tell of a mistake of ours.
     """
-    if error is None or error.__traceback__ is None:
-        return
     entry: TracebackType | None = error.__traceback__
     while entry is not None:
-        after = entry.tb_next
+        last, after = None, entry.tb_next
         while after is not None and after.tb_frame.f_code.co_filename in _OURS:
-            after = after.tb_next
-        if after is not None or error is raised:
-            entry.tb_next = after
+            last, after = after, after.tb_next
+        if last is not None:
+            raised_here = last.tb_frame.f_code is raise_for_call.__code__
+            if after is not None or raised_here:
+                entry.tb_next = after
         entry = after

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from types import CodeType, FunctionType
+from typing import Any
 
 from .code import ScheduledCode
 from .passes.bare import Bare
 from .passes.calling import Calling
-from .passes.contract import Pass
+from .passes.contract import Pass, constructs
 from .passes.entering import RUN, Entering, marker
 from .passes.leaving import Leaving
 from .passes.looping import Looping
@@ -45,9 +45,10 @@ class Translation:
         Raises:
             ContractError: A pass is wrong.
         """
-        tree = copy.deepcopy(code.tree)
+        tree = _copied(code.tree)
+        held = constructs(tree)
         for each in _passes(number):
-            each.run(tree)
+            held = each.run_on(tree, held)
         self.code = code
         self.made = _compiled(tree, code.function, code.class_name)
         self.codes = {self.made, *_all(self.made)}
@@ -83,6 +84,15 @@ class Translation:
             for place, position in enumerate(code.co_positions())
             if position in numbers
         }
+
+
+def _copied(node: Any) -> Any:
+    """A tree, with the marks of its nodes."""
+    if isinstance(node, ast.AST):
+        made = type(node)()
+        made.__dict__.update({name: _copied(value) for name, value in node.__dict__.items()})
+        return made
+    return [_copied(each) for each in node] if type(node) is list else node
 
 
 def _passes(number: int) -> list[Pass]:

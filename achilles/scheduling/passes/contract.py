@@ -11,14 +11,13 @@ from __future__ import annotations
 import ast
 from typing import ClassVar
 
-from ..code import FUNCTIONS
-
 __all__ = ["MARKS", "Construct", "ContractError", "Pass"]
 
 Construct = type[ast.AST] | str
 
 #: Attributes of nodes that passes look for.
-MARKS = ("site", "loop", "inner", "defined", "guarded")
+MARKS = ("site", "loop", "inner")
+_MARKS = frozenset(MARKS)
 
 
 class ContractError(RuntimeError):
@@ -46,13 +45,17 @@ class Pass(ast.NodeTransformer):
         Raises:
             ContractError: The tree isn't what the pass needs, or isn't what it promises.
         """
-        before = constructs(tree)
+        self.run_on(tree, constructs(tree))
+
+    def run_on(self, tree: ast.FunctionDef, before: frozenset[Construct]) -> frozenset[Construct]:
+        """The same, when it is known what the tree holds; returns what it holds then."""
         self._check("can't work on", self.forbids & before)
         self._check("needs", self.requires - before)
         self.translate(tree)
         after = constructs(tree)
         self._check("left", self.removes & after)
         self._check("added", after - before - self.adds)
+        return after
 
     def translate(self, tree: ast.FunctionDef) -> None:
         """Change the tree."""
@@ -117,12 +120,16 @@ def activation_of(node: ast.AST) -> str:
 def constructs(tree: ast.AST) -> frozenset[Construct]:
     """The types of a tree's nodes, and the marks that they carry."""
     found: set[Construct] = set()
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:  # as ast.walk, in a fifth of its time
+        node = waiting.pop()
         found.add(type(node))
-        found.update(mark for mark in MARKS if mark in node.__dict__)
+        fields = node.__dict__
+        if len(fields) > len(node._fields) and not _MARKS.isdisjoint(fields):
+            found.update(_MARKS.intersection(fields))
+        for value in fields.values():
+            if type(value) is list:
+                waiting += [each for each in value if isinstance(each, ast.AST)]
+            elif isinstance(value, ast.AST):
+                waiting.append(value)
     return frozenset(found)
-
-
-def is_function(node: ast.AST) -> bool:
-    """Whether a node is a definition or a lambda."""
-    return isinstance(node, FUNCTIONS)

@@ -24,9 +24,7 @@ class Leaving(Pass):
     yield x              →   activation.resumed((yield x))
     """
 
-    adds: ClassVar[frozenset[Construct]] = frozenset(
-        [ast.Attribute, ast.Call, ast.Expr, ast.Load, ast.Name, "guarded"]
-    )
+    adds: ClassVar[frozenset[Construct]] = frozenset([ast.Attribute, ast.Call, ast.Expr, ast.Load, ast.Name])
 
     def visit_Try(self, node: Any) -> Any:  # noqa: N802 - the visitor's names
         self.generic_visit(node)
