@@ -248,6 +248,8 @@ class Foresight:
                 if not self._walk_branch():
                     return
             elif self._main_ready and self._main is not None:
+                if self.is_full(self._main):
+                    return
                 self._main_ready = False
                 try:
                     self._main.steps(_STRIDE)

@@ -173,7 +173,7 @@ class Emitter:
         """Where the variable is that a name means.
 
         Returns:
-            "local" and its name; "free" and (how many functions further out, its name); "global" and its name.
+            "local" and its name; "free" and (how many functions out, its name); "global" and its name.
         """
         scope = self.definitions.scopes.of.get(node)
         owner = scope.owner(node.id) if scope is not None else None
@@ -197,7 +197,7 @@ class Emitter:
         return owner is not None and leaks(self.definitions, owner, node.id)
 
     def mangled(self, scope: Scope, name: str) -> str:
-        """What a variable of a comprehension is called here, where it is one of the function's."""
+        """What a comprehension's variable is called here, where it is one of the function's."""
         return f"{name}@{id(scope)}"
 
     def fresh(self, what: str) -> str:

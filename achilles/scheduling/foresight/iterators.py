@@ -16,12 +16,15 @@ __all__ = ["ITERABLE", "over", "remaining"]
 ITERABLE: Final = frozenset({list, tuple, str, bytes, range, dict, set, frozenset, *VIEWS})
 # Their iterators, which a copy shares nothing with but the container.
 _SEQUENCES: Final[tuple[Any, ...]] = ([], (), "", "é", b"", range(0), range(1 << 70))
-_SHARING: Final = {type(iter(each)) for each in _SEQUENCES} | {type(reversed([])), type(reversed(()))}
+_SHARING: Final[set[type]] = {type(iter(each)) for each in _SEQUENCES} | {
+    type(reversed([])),
+    type(reversed(())),
+}
 # What iterates by index, such as over NumPy's arrays.
 _INDEXING: Final = type(iter(type("_Indexed", (), {"__getitem__": None})()))
 # Iterators whose copies list what is left.
 _MAPPINGS: Final[tuple[Any, ...]] = ({}, {}.values(), {}.items())
-_LISTING: Final = {type(iter(each)) for each in (*_MAPPINGS, set())} | {
+_LISTING: Final[set[type]] = {type(iter(each)) for each in (*_MAPPINGS, set())} | {
     type(reversed(each)) for each in _MAPPINGS
 }
 # Copying one of these takes as long as there are items left.

@@ -209,7 +209,8 @@ def over_a_dictionary(xs: list[int]) -> Any:
 
 
 def starred(xs: list[int]) -> Any:
-    return [k(*(x, x + 1), **{"a": x}) for x in xs]
+    named = {"a": 1}
+    return [k(*(x, x + 1), **named) for x in xs]
 
 
 def within_an_inner_function(xs: list[int]) -> Any:
@@ -284,7 +285,7 @@ def with_pending_conditions(xs: list[int]) -> Any:
 
 
 def with_boolean_operators(xs: list[int]) -> Any:
-    return [f(x) > 2 and g(x) < 9 or not h(x) for x in xs]
+    return [f(x) > 2 and (g(x) < 9 or not h(x)) for x in xs]
 
 
 def augmented(xs: list[int]) -> Any:
