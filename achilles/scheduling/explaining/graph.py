@@ -5,24 +5,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ..code import ScheduledCode, enclosing_loops
+from ..foresight import SyncPoint
 from .calling import FUNCTIONAL, UNKNOWN, kinds_of
 from .walking import DECISION, VALUE, Need, needs_of
 
 __all__ = ["CallNode", "Graph", "LoopNode", "NeedEdge", "SyncNode", "graph_of"]
 
 LONGEST_TEXT_CHARACTERS = 60
-
-
-class SyncPoint(Protocol):
-    """What foresight doesn't pass, as `achilles.scheduling.foresight.sync_points` lists it."""
-
-    node: ast.AST
-    line: int
-    reason: str
-    certain: bool
 
 
 class CallNode(NamedTuple):
@@ -87,12 +79,14 @@ class LoopNode(NamedTuple):
         line: In the file.
         text: Its first line, or its clause of a comprehension.
         hindrances: Why a round waits for the one before; none: rounds overlap.
+        doubts: What else may make it wait, which only the run will tell.
     """
 
     number: int
     line: int
     text: str
     hindrances: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 class Graph(NamedTuple):
@@ -177,18 +171,25 @@ class _Loops:
 
     def nodes(self, needs: tuple[NeedEdge, ...], syncs: tuple[SyncNode, ...]) -> tuple[LoopNode, ...]:
         return tuple(
-            LoopNode(number, _line(loop), _header(loop), tuple(_hindrances(number, needs, syncs)))
+            LoopNode(
+                number, _line(loop), _header(loop), _hindrances(number, needs, syncs), _doubts(number, syncs)
+            )
             for loop, number in self._numbers.items()
         )
 
 
-def _hindrances(loop: int, needs: tuple[NeedEdge, ...], syncs: tuple[SyncNode, ...]) -> list[str]:
+def _hindrances(loop: int, needs: tuple[NeedEdge, ...], syncs: tuple[SyncNode, ...]) -> tuple[str, ...]:
     found = [f"line {sync.line} is a sync-point" for sync in syncs if sync.certain and loop in sync.loops]
     for need in needs:
         if need.loop == loop:
             what = "needs the result" if need.kind == VALUE else "waits for what is decided on the result"
             found.append(f"[{need.call}] {what} of [{need.of}] in the round before")
-    return list(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found))
+
+
+def _doubts(loop: int, syncs: tuple[SyncNode, ...]) -> tuple[str, ...]:
+    lines = [f"line {sync.line}" for sync in syncs if not sync.certain and loop in sync.loops]
+    return tuple(dict.fromkeys(lines))
 
 
 def _without_implied(needs: list[Need]) -> list[Need]:
@@ -241,11 +242,12 @@ def _line(loop: ast.AST) -> int:
 def _header(loop: ast.AST) -> str:
     if isinstance(loop, ast.comprehension):
         return _cut(f"for {ast.unparse(loop.target)} in {ast.unparse(loop.iter)}")
-    return _cut(ast.unparse(loop).partition("\n")[0].rstrip(":"))
+    return _text(loop)
 
 
 def _text(node: ast.AST) -> str:
-    return _cut(ast.unparse(node).partition("\n")[0])
+    first, more, _ = ast.unparse(node).partition("\n")
+    return _cut(first.rstrip(":") if more else first)
 
 
 def _call_text(call: ast.Call) -> str:

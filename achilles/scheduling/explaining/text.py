@@ -65,7 +65,8 @@ def _listed(names: list[str]) -> str:
 def _loop(loop: LoopNode) -> str:
     start = f"loop {loop.number}, line {loop.line}, {loop.text}: "
     if not loop.hindrances:
-        return start + "rounds overlap"
+        doubts = f", unless {_listed(list(loop.doubts))} proves to be a sync-point" if loop.doubts else ""
+        return f"{start}rounds overlap{doubts}"
     return start + "rounds run one after the other, as " + "; ".join(loop.hindrances)
 
 
