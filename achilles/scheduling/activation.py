@@ -21,7 +21,7 @@ from threading import get_ident
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from .calls import Handle
+from .calls import Handle, forced
 from .functional import is_functional
 from .places import Place, call_under_way, scopes_of
 from .tracebacks import raise_for_call, trimmed
@@ -122,7 +122,7 @@ class Activation:
         called_from: The activation and the site of that call, if known.
     """
 
-    __slots__ = ("_called_from", "_caller", "_counters", "_frame", "_iterators", "_run", "called")
+    __slots__ = ("_called_from", "_caller", "_counters", "_frame", "_iterators", "_run", "asked", "called")
 
     def __init__(
         self,
@@ -137,6 +137,8 @@ class Activation:
         self._caller = caller
         self._called_from = called_from
         self._frame = 0
+        #: For sites where handles may come or go: whether the function is functional.
+        self.asked: dict[int, bool] = {}
         #: What is being called at a site, or was last.
         self.called: dict[int, Any] | None = {} if code.inner else None
         if code.inner:
@@ -152,6 +154,26 @@ class Activation:
         if self.called is not None:
             self.called[site] = function
         return function
+
+    def site(self, number: int, function: Any, keeps: bool) -> Any:
+        """The same as `call`, for a site whose result may be a handle (``keeps``), or whose arguments may."""
+        asked = self.asked[number] = is_functional(function)
+        if asked:
+            return Asking(self._ask_kept if keeps else self._ask, number, function)
+        if self.called is not None:
+            self.called[number] = function
+        return function
+
+    def argument(self, number: int, value: Any) -> Any:
+        """An argument of a site, which may be a handle or hold some: only a functional call may get it so."""
+        return value if self.asked[number] else forced(value)
+
+    def force(self, value: Any) -> Any:
+        """What a variable holds, fetched if it is a handle; in a list each element."""
+        return forced(value)
+
+    #: What naming an unbound variable raises.
+    unbound = NameError
 
     def loop(self, number: int, iterable: Any) -> Iterable[Any]:
         """Enter a ``for`` loop or a clause of a comprehension: the iterator that it shall use."""
@@ -236,9 +258,15 @@ class Activation:
     def _ask(self, site: int, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         run = self._run
         if not run.open or get_ident() != run.thread:
-            return function(*args, **kwargs)
+            return _in_place(function, args, kwargs)
         result = run.outcome(self, site, function, args, kwargs)
         return result.value() if type(result) is Handle else result
+
+    def _ask_kept(self, site: int, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        run = self._run
+        if not run.open or get_ident() != run.thread:
+            return _in_place(function, args, kwargs)
+        return run.outcome(self, site, function, args, kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An inner function that is an argument of a functional call runs in place where it arrives.
@@ -277,6 +305,20 @@ class Inert:
         """The function itself."""
         return function
 
+    def site(self, number: int, function: Any, keeps: bool) -> Any:
+        """The function itself."""
+        return function
+
+    def argument(self, number: int, value: Any) -> Any:
+        """The value."""
+        return value
+
+    def force(self, value: Any) -> Any:
+        """The value."""
+        return value
+
+    unbound = NameError
+
     def loop(self, number: int, iterable: Iterable[Any]) -> Iterable[Any]:
         """The iterable itself."""
         return iterable
@@ -310,6 +352,10 @@ class Inert:
 
 
 INERT = Inert()
+
+
+def _in_place(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return function(*map(forced, args), **{name: forced(value) for name, value in kwargs.items()})
 
 
 def _inert() -> Inert:

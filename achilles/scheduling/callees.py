@@ -84,6 +84,19 @@ class Callees:
         owner = self.scopes.of[call.func].owner(call.func.id)
         return owner is not None and any(id(node) in inner for node in owner.bindings[call.func.id])
 
+    def known(self, call: ast.Call) -> Any:
+        """The function of a call, if it is looked up once; else an object that is no function."""
+        if isinstance(call.func, ast.Name):
+            if self.scopes.of[call.func].owner(call.func.id) is not None:
+                return _UNKNOWN
+            return self._look_up(call.func.id)
+        return self._attribute(call.func) if isinstance(call.func, ast.Attribute) else _UNKNOWN
+
+    def is_builtin(self, name: str) -> bool:
+        """Whether a name that the definition doesn't bind means the built-in of that name."""
+        found = getattr(builtins, name, _UNKNOWN)
+        return found is not _UNKNOWN and self._global(name) is found
+
     def _is_plain_definition(self, name: str, owner: Scope) -> bool:
         """Whether a variable is bound once, by a definition without decorators."""
         bindings = owner.bindings[name]

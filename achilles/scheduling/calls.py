@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from operator import is_not
 from typing import Any, Protocol
 
-__all__ = ["Calls", "Fetchable", "Handle", "Started", "plain"]
+__all__ = ["Calls", "Fetchable", "Handle", "Started", "forced", "plain"]
 
 
 class Fetchable(Protocol):
@@ -59,6 +60,31 @@ class Handle:
 def plain(content: Any) -> Any:
     """What a pickled handle becomes: the value that its reference became on the way."""
     return content
+
+
+def forced(value: Any) -> Any:
+    """A value without handles: fetched if it is one, and the elements of a list, a dict or a tuple.
+
+    Lists and dictionaries are changed in place, and stay the same objects.
+    """
+    kind = type(value)
+    if kind is Handle:
+        return value.value()
+    if kind is list:
+        for place, each in enumerate(value):
+            if type(each) in _HOLDING:
+                value[place] = forced(each)
+    elif kind is dict:
+        for key, each in value.items():
+            if type(each) in _HOLDING:
+                value[key] = forced(each)
+    elif kind is tuple and any(type(each) in _HOLDING for each in value):
+        changed = tuple(map(forced, value))
+        return changed if any(map(is_not, changed, value)) else value
+    return value
+
+
+_HOLDING = frozenset([Handle, list, dict, tuple])
 
 
 class Started(Protocol):

@@ -58,12 +58,14 @@ class Scopes(ast.NodeVisitor):
 
     Attributes:
         top: The scope of the definition's own body.
+        all: The scopes, outer ones first.
         of: By node, the scope that it is evaluated in.
         uses: By name and owner (None for globals and cells of the closure): scopes that name it.
     """
 
     def __init__(self, tree: ast.FunctionDef) -> None:
         self.top = Scope(tree, None)
+        self.all = [self.top]
         self.of: dict[ast.AST, Scope] = {}
         self._scope = self.top
         self._named: list[tuple[str, Scope]] = []
@@ -189,6 +191,7 @@ class Scopes(ast.NodeVisitor):
     def _enter(self, node: ast.AST, visit: Any) -> None:
         around = self._scope
         self._scope = Scope(node, around)
+        self.all.append(self._scope)
         try:
             visit()
         finally:

@@ -8,18 +8,18 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from .code import ScheduledCode
+from .keeping import INTROSPECTING, Kept, kept_variables
 from .passes.bare import Bare
 from .passes.calling import Calling
 from .passes.contract import Pass, constructs
 from .passes.entering import RUN, Entering, marker
+from .passes.forcing import Forcing
 from .passes.leaving import Leaving
 from .passes.looping import Looping
 
 __all__ = ["Translation", "stub"]
 
 _MAKER = ".make"
-# A function that names one of these may look at its own frame.
-_LOOKING = {"locals", "vars", "dir", "eval", "exec", "sys", "inspect"}
 _FUTURES = 0x1FE0000  # compiler flags of `from __future__ import …`, as code objects keep them
 
 
@@ -45,15 +45,16 @@ class Translation:
         Raises:
             ContractError: A pass is wrong.
         """
+        kept = kept_variables(code)
         tree = _copied(code.tree)
         held = constructs(tree)
-        for each in _passes(number):
+        for each in _passes(number, kept):
             held = each.run_on(tree, held)
         self.code = code
         self.made = _compiled(tree, code.function, code.class_name)
         self.codes = {self.made, *_all(self.made)}
         self.loops_of = {site: code.loops_of(site) for site in code.sites}
-        self.introspects = not _LOOKING.isdisjoint(code.function.__code__.co_names)
+        self.introspects = not INTROSPECTING.isdisjoint(code.function.__code__.co_names)
         self._sites_of: dict[CodeType, dict[int, int]] = {}
         for inner in self.codes:
             for inner_number in code.inner:
@@ -95,8 +96,8 @@ def _copied(node: Any) -> Any:
     return [_copied(each) for each in node] if type(node) is list else node
 
 
-def _passes(number: int) -> list[Pass]:
-    return [Bare(), Leaving(), Looping(), Calling(), Entering(number)]
+def _passes(number: int, kept: dict[int | None, Kept]) -> list[Pass]:
+    return [Bare(), Leaving(), Forcing(kept), Looping(), Calling(), Entering(number)]
 
 
 def stub(function: FunctionType, *, generator: bool) -> CodeType:

@@ -16,7 +16,7 @@ __all__ = ["MARKS", "Construct", "ContractError", "Pass"]
 Construct = type[ast.AST] | str
 
 #: Attributes of nodes that passes look for.
-MARKS = ("site", "loop", "inner")
+MARKS = ("site", "loop", "inner", "raw", "keeps", "passes")
 _MARKS = frozenset(MARKS)
 
 

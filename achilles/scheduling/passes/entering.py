@@ -32,7 +32,7 @@ class Entering(Pass):
     expression, and without an end.
     """
 
-    forbids: ClassVar[frozenset[Construct]] = frozenset(["site", "loop"])
+    forbids: ClassVar[frozenset[Construct]] = frozenset(["site", "loop", "raw", "keeps", "passes"])
     removes: ClassVar[frozenset[Construct]] = frozenset(["inner"])
     adds: ClassVar[frozenset[Construct]] = frozenset(
         [

@@ -24,6 +24,7 @@ class Looping(Pass):
     [e for x in y if c]  →   [e for x in activation.loop(n, y) if activation.again(n) if c]
     """
 
+    forbids: ClassVar[frozenset[Construct]] = frozenset(["raw"])
     removes: ClassVar[frozenset[Construct]] = frozenset(["loop"])
     adds: ClassVar[frozenset[Construct]] = frozenset(
         [ast.Attribute, ast.BoolOp, ast.And, ast.Call, ast.Constant, ast.Expr, ast.Load, ast.Name]
