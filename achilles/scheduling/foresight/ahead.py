@@ -116,15 +116,14 @@ class Foresight:
             Its result.
         """
         entry = Entry(self, key, function, args, kwargs)
-        before = self._entries.pop(key, None)
+        entry.before = self._entries.pop(key, None)
         self._entries[key] = entry
-        entry.begin(before)
+        entry.begin()
         return entry.result
 
-    def start(
-        self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any], before: Entry | None
-    ) -> None:
+    def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start a call whose arguments are known, or go on with one that was started before a reset."""
+        before, entry.before = entry.before, None
         if not all(stays_as_it_is(each) for each in (*args, *kwargs.values())):
             if before is not None:
                 self._drop(before)
@@ -200,7 +199,9 @@ class Foresight:
         started = entry.started
         self._held_bytes -= entry.bytes
         if started is None:
-            if entry.function is not function:
+            if entry.before is not None:
+                self._drop(entry.before)
+            if not same(entry.function, function):
                 self._forget()
                 return None
             # Its arguments are the real run's alone to see; the walk has gone on without.
@@ -348,6 +349,8 @@ class Foresight:
         self._held_bytes -= entry.bytes
         if entry.started is not None:
             entry.started.cancel()
+        if entry.before is not None:
+            self._drop(entry.before)
 
 
 def _fits(entry: Entry, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

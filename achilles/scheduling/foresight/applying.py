@@ -23,6 +23,7 @@ from .values import (
     is_concrete,
     pending_in,
     settled,
+    unwrapped,
 )
 from .waiting import Deferred
 from .walking import Frame, Stop, Wait, Walk, operation
@@ -36,7 +37,7 @@ def applied(walk: Walk, function: Callable[..., Any], *operands: Any) -> Any:
     Raises:
         Unsafe: It isn't safe for these operands, or one of them can't be seen.
     """
-    operands = tuple(settled(each) for each in operands)
+    operands = tuple(unwrapped(each) for each in operands)
     if all(is_concrete(each) for each in operands):
         return function(*operands)
     if pending_in(operands):
@@ -63,7 +64,7 @@ def elements_of(value: Any) -> list[Any] | None:
     Raises:
         Unsafe: Iterating over it may have an effect.
     """
-    value = settled(value)
+    value = unwrapped(value)
     if type(value) is Pending:
         return None
     if type(value) in MODELS:

@@ -10,7 +10,7 @@ from .applying import elements_of
 from .branches import may_be_put_off
 from .iterators import over
 from .program import Branch, Loop
-from .values import MODELS, Pending, Stream, Unsafe, is_concrete, settled
+from .values import MODELS, Pending, Stream, Unsafe, is_concrete, settled, unwrapped
 from .waiting import Deferred
 from .walking import Frame, Stop, Wait, Walk, operation
 
@@ -34,7 +34,7 @@ def do_jump(walk: Walk, frame: Frame, place: Any) -> None:
 
 @operation
 def do_branch(walk: Walk, frame: Frame, branch: Branch) -> None:
-    value = settled(frame.stack[-1])
+    value = unwrapped(frame.stack[-1])
     if type(value) is Pending:
         stores = may_be_put_off(walk, frame, branch)
         if stores is None:
@@ -51,7 +51,7 @@ def do_branch(walk: Walk, frame: Frame, branch: Branch) -> None:
 @operation
 def do_leave_unless(walk: Walk, frame: Frame, where: Branch | Loop) -> None:
     """A condition that nothing is put off for: where it leads is where the program goes on."""
-    value = settled(frame.stack[-1])
+    value = unwrapped(frame.stack[-1])
     if type(value) is Pending:
         raise Wait(value)
     if isinstance(where, Loop):
@@ -89,7 +89,7 @@ def do_next_turn(walk: Walk, frame: Frame, loop: Loop) -> None:
 
 @operation
 def do_iterate(walk: Walk, frame: Frame, loop: Loop) -> None:
-    value = settled(frame.stack[-1])
+    value = unwrapped(frame.stack[-1])
     if type(value) is Pending:
         raise Wait(value)
     frame.variables.values[loop.iterator] = _iterator(value)

@@ -88,9 +88,7 @@ def truth(value: Any) -> bool:
         return bool(value)
     if is_array_scalar(value) or (is_array(value) and value.size == 1):
         return bool(value)
-    if isinstance(
-        value, types.FunctionType | types.BuiltinFunctionType | types.MethodType | types.ModuleType
-    ):
+    if kind in (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType):
         return True
     raise Unsafe(f"the truth of an object of type {kind.__qualname__}")
 
@@ -236,7 +234,7 @@ def _of_instance(value: Any, kind: type, name: str) -> Any:
     for base in kind.__mro__:
         if name in base.__dict__:
             found = base.__dict__[name]
-            if isinstance(found, _READERS):
+            if type(found) in _READERS:
                 return found.__get__(value, kind)
             if hasattr(type(found), "__set__") or hasattr(type(found), "__delete__"):
                 break  # a property, or another descriptor that goes before the object's own attributes

@@ -55,17 +55,12 @@ def is_array(value: Any) -> bool:
 def is_array_scalar(value: Any) -> bool:
     """Whether a value is one of NumPy's own scalars."""
     numpy = numpy_module()
-    return (
-        numpy is not None
-        and isinstance(value, numpy.generic)
-        and type(value).__module__ == "numpy"
-        and not isinstance(value, numpy.object_)
-    )
+    return numpy is not None and issubclass(type(value), numpy.generic) and type(value).__module__ == "numpy"
 
 
 def is_dtype(value: Any) -> bool:
     numpy = numpy_module()
-    return numpy is not None and isinstance(value, numpy.dtype)
+    return numpy is not None and issubclass(type(value), numpy.dtype)
 
 
 def is_class(value: Any) -> bool:

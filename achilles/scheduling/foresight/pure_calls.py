@@ -97,7 +97,7 @@ def _is_reading_method(function: Any) -> bool:
     numpy = numpy_module()
     return (
         numpy is not None
-        and (owner is numpy.ndarray or isinstance(function.__self__, numpy.generic))
+        and (owner is numpy.ndarray or issubclass(owner, numpy.generic))
         and function.__name__ in _ARRAY_METHODS
     )
 
@@ -126,7 +126,7 @@ def call_pure(
     if name is not None:
         return _call_builtin(name, function, args, kwargs)
     owner = getattr(function, "__self__", None)
-    if owner is not None and not isinstance(owner, types.ModuleType):
+    if owner is not None and type(owner) is not types.ModuleType:
         if type(owner) in (list, dict) and function.__name__ in ("copy", "get", "items", "keys", "values"):
             require_plain(*args[:1])  # the key; what the container holds isn't looked at
         else:

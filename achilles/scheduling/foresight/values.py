@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 
+from ..calls import Handle
+
 __all__ = [
     "MODELS",
     "UNBOUND",
@@ -28,6 +30,7 @@ __all__ = [
     "is_concrete",
     "pending_in",
     "settled",
+    "unwrapped",
 ]
 
 
@@ -225,6 +228,12 @@ def settled(value: Any) -> Any:
     while type(value) is Pending and value.known:
         value = value.value
     return value
+
+
+def unwrapped(value: Any) -> Any:
+    """A value, settled; what a handle stands for if the real run has fetched that."""
+    value = settled(value)
+    return value.value() if type(value) is Handle and value.forced else value
 
 
 def is_concrete(value: Any) -> bool:

@@ -106,14 +106,15 @@ class Entry:
         started: The call, once its arguments were known.
         result: The value that the walk goes on with.
         lasting: Whether nothing can change the arguments, so that it stays valid whatever the real run does.
+        before: What was started at the same place before a reset, until it is compared.
         bytes: About how much memory its arguments and result hold.
     """
 
     __slots__ = (
         "_ahead",
-        "_before",
         "_missing",
         "args",
+        "before",
         "bytes",
         "function",
         "key",
@@ -134,33 +135,29 @@ class Entry:
         self.started: Started | None = None
         self.result = Pending()
         self.lasting = False
+        self.before: Entry | None = None
         self.bytes = 0
         self._missing = 0
 
-    def begin(self, before: Entry | None = None) -> None:
+    def begin(self) -> None:
         """Start the call, now or when its arguments are known.
 
         One with an argument that foresight can't see waits for the real run to start it.
-
-        Args:
-            before: What was started at the same place before a reset.
         """
-        self._before = before
         try:
             self._missing = _await(self, (*self.args, *self.kwargs.values()))
             if not self._missing:
                 made: dict[int, Any] = {}
                 args = tuple(concrete(each, made) for each in self.args)
                 kwargs = {name: concrete(each, made) for name, each in self.kwargs.items()}
-                self._ahead.start(self, args, kwargs, before)
-                self._before = None
+                self._ahead.start(self, args, kwargs)
         except Unsafe:
             self._missing = -1
 
     def ready(self) -> None:
         self._missing -= 1
         if self._missing == 0 and self.started is None and self._ahead.holds(self):
-            self.begin(self._before)
+            self.begin()
 
 
 def _await(waiter: Any, values: tuple[Any, ...]) -> int:
