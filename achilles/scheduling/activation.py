@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from .provision import Provision
     from .translation import Translation
 
+# Iterators that are written where they are used: foresight looks at the tree for where they come from.
+_MADE_FOR_LOOPS = frozenset(
+    [
+        enumerate, zip, reversed, type(reversed([])), type(reversed({})), type(reversed({}.items())),
+        type(reversed({}.values())),
+    ]
+)  # fmt: skip
+
 __all__ = ["INERT", "Activation", "Inert", "Run"]
 
 
@@ -182,7 +190,10 @@ class Activation:
             return iterable  # type: ignore[no-any-return] # the loop itself says what is wrong
         iterator: Iterable[Any] = iter(iterable)
         self._counters[number] = -1
-        self._iterators[number] = iterator
+        if iterator is iterable and kind not in _MADE_FOR_LOOPS:
+            self._iterators.pop(number, None)  # the program may read it elsewhere too
+        else:
+            self._iterators[number] = iterator
         return iterator
 
     def anew(self, number: int) -> None:

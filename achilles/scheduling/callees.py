@@ -51,14 +51,14 @@ class Callees:
         self.scopes = Scopes(tree)
         self._function = function
         self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        # What the names meant, to notice when they mean something else.
-        self._seen: dict[str, tuple[Any, bool]] = {}
+        # By name, whether it was functional, to notice when that changes.
+        self._seen: dict[str, bool] = {}
+        self._seen_attributes: list[tuple[ModuleType, str, bool]] = []
 
     def changed(self) -> bool:
         """Whether a name that was looked up has become functional, or has ceased to be."""
-        return any(
-            (now := self._global(name)) is not was and is_functional(now) != marked
-            for name, (was, marked) in self._seen.items()
+        return any(is_functional(self._global(name)) != marked for name, marked in self._seen.items()) or any(
+            is_functional(vars(module).get(name)) != marked for module, name, marked in self._seen_attributes
         )
 
     def may_be_functional(self, call: ast.Call) -> bool:
@@ -119,11 +119,13 @@ class Callees:
             return _UNKNOWN
         if type(found) is not ModuleType:
             return _UNKNOWN
-        return vars(found).get(node.attr, _UNKNOWN)
+        value = vars(found).get(node.attr, _UNKNOWN)
+        self._seen_attributes.append((found, node.attr, is_functional(value)))
+        return value
 
     def _look_up(self, name: str) -> Any:
         found = self._global(name)
-        self._seen[name] = (found, is_functional(found))
+        self._seen[name] = is_functional(found)
         return found
 
     def _global(self, name: str) -> Any:

@@ -64,7 +64,7 @@ def schedule(
 
     Args:
         function: A function made by a ``def``; a static or class method too. It may be a generator.
-        explain: Print what was found in it: call sites, dependencies and sync-points.
+        explain: Print what was found in it, at its first call: call sites, dependencies and sync-points.
         pool: Where functional calls run; it stays its owner's. None: a pool of the program's own, made at
             first need and kept.
         address: ``"local"`` or ``"host:port"`` of a server, for that pool. Default: as configured.
@@ -107,10 +107,7 @@ def schedule(
     scheduled = scheduled_of(made)
     assert scheduled is not None
     made.explain = Explain(scheduled)  # type: ignore[attr-defined]
-    if explain:
-        from .explaining import explain as explained
-
-        print(explained(scheduled_code(made)))
+    scheduled.explains = explain
     return made
 
 

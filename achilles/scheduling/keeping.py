@@ -8,8 +8,8 @@ lists    Own lists (`foresight.own_lists`): made in the function, seen by nobody
          handles.
 
 A variable that an inner function, a generator expression or a class body sees is neither, nor is one that is
-declared global or nonlocal, or that a comprehension uses for something else. In a function that may look at
-its own variables (``locals()``, ``exec()``, …) there is none.
+declared global or nonlocal. In a function that may look at its own variables (``locals()``, ``exec()``, …)
+there is none.
 """
 
 from __future__ import annotations
@@ -120,18 +120,9 @@ class _Search:
         return Kept(frozenset(singles - lists), lists)
 
     def _is_eligible(self, name: str, scope: Scope) -> bool:
-        if self._scopes.shared(name) or name in self._in_handlers or self._scopes.captured(name, scope):
-            return False
-        return not any(
-            each is not scope and name in each.bindings and self._is_below(each, scope)
-            for each in self._scopes.all
+        return not (
+            self._scopes.shared(name) or name in self._in_handlers or self._scopes.captured(name, scope)
         )
-
-    def _is_below(self, inner: Scope, outer: Scope) -> bool:
-        scope: Scope | None = inner
-        while scope is not None and scope is not outer:
-            scope = scope.parent
-        return scope is outer
 
     def _is_result(self, binding: ast.AST) -> bool:
         parent = self._code.parents.get(binding)

@@ -30,12 +30,17 @@ class Scheduled:
         original: The function as it was written.
         provider: Who runs functional calls.
         pure: Functions without side effects that are cheap: foresight calls them itself.
+
+    Attributes:
+        original: The function as it was written.
+        explains: Whether to print what is known of it at the first call.
     """
 
     def __init__(
         self, original: FunctionType, provider: Provider, pure: tuple[Callable[..., Any], ...] = ()
     ) -> None:
         self.original = original
+        self.explains = False
         self._provider = provider
         self._pure = pure
         self._function: FunctionType
@@ -57,6 +62,11 @@ class Scheduled:
         """Translate the function: what the stub calls then, instead of itself."""
         with self._lock:
             self._translate()
+            explains, self.explains = self.explains, False
+        if explains:
+            from .explaining import explain
+
+            print(explain(self.code))
         return self._function
 
     def enter(self, number: int) -> Activation | Inert:

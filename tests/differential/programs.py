@@ -327,7 +327,7 @@ class _Program(Expressions):
                 lines += self.put("c, m = p, []")
             # Its own, so that they aren't unbound.
             lines += self.put("a, b, l, d, t = q, 4, [p], {}, ''")
-            if kind < 0.4:
+            if kind < 0.4 and not self.inner_generator:  # a generator can't be an argument
                 lines += self.put(f"if 1 < number(p) < 50: c = {name}(number(p) // 3)")
             self.depth -= 1
             lines += self.block(3)

@@ -37,7 +37,7 @@ class StubStarted:
         self.outcome: Any = None
 
     def run(self) -> None:
-        args, kwargs = pickle.loads(self.payload)
+        args, kwargs = self.load()
         try:
             result = self.function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the function's own
@@ -48,6 +48,10 @@ class StubStarted:
             Handle(StubKept(payload)) if self._calls.keeps else pickle.loads(payload),
             failed=False,
         )
+
+    def load(self) -> Any:
+        """The arguments, as they were when the call was started."""
+        return pickle.loads(self.payload)
 
     def finish(self, outcome: Any, *, failed: bool) -> None:
         self.outcome, self.failed, self.done = outcome, failed, True
