@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from . import applying, calling, controlling  # noqa: F401 - they register what instructions do
-from .beginning import frame_at
+from .beginning import Key, frame_at
 from .emitting import Definitions
 from .program import Program, SyncPoint
 from .statements import lower
@@ -214,7 +214,7 @@ class Foresight:
         self._forget()
         return None
 
-    def begin(self, place: Place, key: Any, started: Started) -> None:
+    def begin(self, place: Place, key: Key, started: Started) -> None:
         """Walk on from behind a call of the real run.
 
         Args:
@@ -224,12 +224,12 @@ class Foresight:
         """
         self._forget()
         result = Pending()
-        frame = frame_at(self, place, result)
+        frame = frame_at(self, place, key, result)
         if frame is None:
             return  # such as in an expression that isn't walked; the next call is another chance
         self.lost = False
-        self._follow(started, result)
         self._main, self._main_ready = Walk(self, frame), True
+        self._follow(started, result)
 
     def advance(self, started: Started) -> None:
         """Walk on until a call is done, or nothing more can be done. Doesn't wait.
@@ -248,23 +248,25 @@ class Foresight:
             if self._branches:
                 if not self._walk_branch():
                     return
-            elif self._main_ready and self._main is not None:
-                if self.is_full(self._main):
+            elif self._main_ready and (main := self._main) is not None:
+                if self.is_full(main):
                     return
                 self._main_ready = False
                 try:
-                    self._main.steps(_STRIDE)
+                    main.steps(_STRIDE)
                 except Full:
                     self._main_ready = True
                     return
-                if not self._main.over and not self._main.waits:
+                if main.over:
+                    self._stop()
+                elif not main.waits:
                     self._main_ready = True
             elif not self.finished and not self._told:
                 return
 
     def reset(self) -> None:
         """The real run leaves the way that was walked: forget what depends on it."""
-        if self._main is not None or self._entries:
+        if not self.lost or self._entries:
             self._forget()
         self.lost = True
 
@@ -303,10 +305,7 @@ class Foresight:
                 if result is None:
                     continue
                 if started.failed:
-                    # The real run will raise it there; what comes behind is decided by that.
-                    self._main_ready = False
-                    if self._main is not None:
-                        self._main.over = True
+                    self._stop()  # the real run will raise it there; what comes behind is decided by that
                 else:
                     self.settle(result, started.outcome)
             if told:
@@ -317,13 +316,18 @@ class Foresight:
     def _follow(self, started: Started, result: Pending) -> None:
         if started.done:
             if started.failed:
-                self._main_ready = False
-                if self._main is not None:
-                    self._main.over = True
+                self._stop()
             else:
                 self.settle(result, started.outcome)
             return
         self._under_way[id(started)] = (started, result)
+
+    def _stop(self) -> None:
+        """Go no further, and keep nothing alive that the real run may drop."""
+        self._main_ready = False
+        if self._main is not None:
+            self._main.over = True
+            self._main = None
 
     def _forget(self) -> None:
         """Drop all but calls whose arguments nothing can change: these are as good wherever they are met."""

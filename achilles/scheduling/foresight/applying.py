@@ -49,13 +49,24 @@ def applied(walk: Walk, function: Callable[..., Any], *operands: Any) -> Any:
 def whole(elements: list[Any]) -> Any:
     """A list of elements: a real one if all are known."""
     elements = [settled(each) for each in elements]
-    return elements if all(is_concrete(each) for each in elements) else ListModel(elements)
+    if all(is_concrete(each) for each in elements):
+        return elements
+    _refuse_streams(elements)
+    return ListModel(elements)
+
+
+def _refuse_streams(elements: Iterable[Any]) -> None:
+    if any(type(each) is Stream for each in elements):
+        raise Unsafe("an iterator in a container, which may be used in several places")
 
 
 def as_tuple(elements: Iterable[Any]) -> Any:
     """A tuple of elements: a real one if all are known."""
     made = tuple(settled(each) for each in elements)
-    return made if all(is_concrete(each) for each in made) else TupleModel(made)
+    if all(is_concrete(each) for each in made):
+        return made
+    _refuse_streams(made)
+    return TupleModel(made)
 
 
 def elements_of(value: Any) -> list[Any] | None:
@@ -132,7 +143,11 @@ def do_load_global(walk: Walk, frame: Frame, name: Any) -> None:
 
 @operation
 def do_store_local(walk: Walk, frame: Frame, name: Any) -> None:
-    frame.variables.values[name] = frame.stack.pop()
+    value = frame.stack[-1]
+    if type(value) is Stream:
+        raise Unsafe("an iterator in a variable, which may be used in several places")
+    frame.variables.values[name] = value
+    frame.stack.pop()
 
 
 @operation
@@ -325,6 +340,7 @@ def do_append(walk: Walk, frame: Frame, name: Any) -> None:
     """Append to a list that only the function can see; its variable is bound to a longer list."""
     values = frame.variables.values
     made, value = settled(_loaded(values, name)), frame.stack[-1]
+    _refuse_streams((value,))
     if made is not UNKNOWN:
         if type(made) is list or type(made) is ListModel:
             made = _appended(made, value)

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
     from ..places import Place
     from .ahead import Foresight
 
-__all__ = ["frame_at"]
+__all__ = ["Key", "frame_at"]
+
+#: Names a call: its site, the turns of the loops around it, and for inner functions the key of their call.
+Key = tuple[Any, ...]
 
 
-def frame_at(ahead: Foresight, place: Place, result: Pending | None) -> Frame | None:
+def frame_at(ahead: Foresight, place: Place, key: Key, result: Pending | None) -> Frame | None:
     """The activation that a walk goes on with behind a call.
 
     Args:
         ahead: Whose walk it is.
         place: Where the real run is.
+        key: The same, as a key.
         result: The call's result; None for the call of an inner function, which will push it when it returns.
 
     Returns:
@@ -39,7 +43,8 @@ def frame_at(ahead: Foresight, place: Place, result: Pending | None) -> Frame | 
     resumption = program.resumptions.get(place.site)
     if resumption is None:
         return None
-    back = None if place.caller is None else frame_at(ahead, place.caller, None)
+    caller = key[1 + len(place.counters) :]
+    back = None if place.caller is None else frame_at(ahead, place.caller, caller[0], None)
     outer = _surroundings(code, node, back)
     variables = Variables(_variables(place.scopes, resumption), outer)
     for name in program.own_lists:
@@ -47,7 +52,6 @@ def frame_at(ahead: Foresight, place: Place, result: Pending | None) -> Frame | 
         if type(found) is list:
             # The list itself will grow, when the real run appends to it.
             variables.values[name] = ListModel([], found, len(found))
-    caller = () if node is code.tree else (_key_of(place),)
     frame = Frame(program, variables, caller, back)
     frame.place = resumption.place
     frame.counters = dict(zip(resumption.loops, place.counters, strict=True))
@@ -65,15 +69,6 @@ def frame_at(ahead: Foresight, place: Place, result: Pending | None) -> Frame | 
     if result is not None:
         frame.stack.append(result)
     return frame
-
-
-def _key_of(place: Place) -> tuple[Any, ...] | int:
-    """The key of the call that began a place's activation; where it isn't known, one that is nowhere else."""
-    if place.caller is None:
-        return 1  # keys of calls there never match, and those of the real run are negative
-    around = place.caller
-    own = (around.site, *around.counters)
-    return own if around.caller is None else (*own, _key_of(around))
 
 
 def _surroundings(code: ScheduledCode, node: ast.AST, back: Frame | None) -> Variables | None:

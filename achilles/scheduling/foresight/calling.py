@@ -28,7 +28,7 @@ from .walking import Frame, Full, Stop, Wait, Walk, operation
 __all__: list[str] = []
 
 _MAX_DEPTH = 100
-_unnamed = count(-1, -1)
+_unnamed = count()
 
 
 @operation
@@ -244,7 +244,8 @@ def _enter(
         raise Stop("calls nested too deeply")
     outer = None if closure.outer is None else walk.own(closure.outer)
     values = _bound(program.node.args, closure.defaults, args, kwargs)
-    caller = next(_unnamed) if site is None else _key(frame, site)
+    # The real run names no place for a call that it doesn't ask about.
+    caller = ("unnamed", next(_unnamed)) if site is None else _key(frame, site)
     inner = Frame(program, Variables(values, outer), (caller,), frame)
     del frame.stack[depth:]
     walk.frame = inner
@@ -289,4 +290,6 @@ def _bound(
         if not all(is_concrete(settled(each)) for each in more.values()):
             raise Unsafe("a dictionary of pending arguments")
         values[parameters.kwarg.arg] = {name: settled(each) for name, each in more.items()}
+    if any(type(settled(each)) is Stream for each in values.values()):
+        raise Unsafe("an iterator in a variable, which may be used in several places")
     return values

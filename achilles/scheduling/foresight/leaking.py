@@ -31,15 +31,28 @@ def leaks(definitions: Definitions, owner: Scope, name: str) -> bool:
         name: The variable.
     """
     bindings = owner.bindings.get(name, [])
-    if len(bindings) == 1 and not _is_in_loop(definitions, bindings[0]):
-        return False  # whoever sees it sees it as it will always be
+    once = len(bindings) == 1 and not _is_in_loop(definitions, bindings[0])
     for use in definitions.uses.get((id(owner), name), []):
         scope: Scope | None = definitions.scopes.of[use]
         while scope is not None and scope is not owner:
             if not scope.is_inline and not _is_only_called(definitions, scope):
-                return True
+                # Made after the only binding, it sees the value as it will always be.
+                if not (once and _bound_before(definitions, bindings[0], scope.node)):
+                    return True
             scope = scope.parent
     return False
+
+
+def _bound_before(definitions: Definitions, binding: ast.AST, function: ast.AST) -> bool:
+    """Whether the statement of a binding is over where a function is made."""
+    at: ast.AST | None = binding
+    while at is not None and not isinstance(at, ast.stmt):
+        if isinstance(at, ast.arguments):
+            return True
+        at = definitions.code.parents.get(at)
+    assert isinstance(at, ast.stmt) and isinstance(function, ast.stmt | ast.expr)
+    end = at.end_lineno or at.lineno, at.end_col_offset or at.col_offset
+    return end <= (function.lineno, function.col_offset)
 
 
 def _is_in_loop(definitions: Definitions, node: ast.AST) -> bool:

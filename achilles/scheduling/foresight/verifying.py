@@ -99,7 +99,7 @@ def is_lasting(value: Any, depth: int = 0) -> bool:
 
 
 def stays_as_it_is(value: Any, depth: int = 0) -> bool:
-    """Whether a value changes only at sync-points; loops move iterators, assignments change closures."""
+    """Whether a value changes only at sync-points; loops move iterators. On closures see `leaking`."""
     kind = type(value)
     if kind in SCALARS:
         return True
@@ -108,10 +108,8 @@ def stays_as_it_is(value: Any, depth: int = 0) -> bool:
             return False
         inner = [*value, *value.values()] if kind is dict else value
         return all(type(each) in SCALARS or stays_as_it_is(each, depth + 1) for each in inner)
-    if kind is types.FunctionType:
-        return value.__closure__ is None
     if kind is types.MethodType:
-        return stays_as_it_is(value.__func__, depth + 1) and stays_as_it_is(value.__self__, depth + 1)
+        return stays_as_it_is(value.__self__, depth + 1)
     if kind is partial:
         return stays_as_it_is((value.func, value.args, value.keywords), depth + 1)
     return not hasattr(kind, "__next__")

@@ -314,3 +314,109 @@ def test_two_activations_share_nothing() -> None:
 
     assert scheduled(outer, calls)(4) == [[], [0], [0, 1], [0, 1, 2]]
     assert not calls.running
+
+
+class Holder:
+    def __init__(self, xs: list[int]) -> None:
+        self.it = iter(xs)
+        self.seen: Any = None
+
+
+@achilles.functional
+def rest(holder: Holder) -> Any:
+    return list(copy.copy(holder.it))
+
+
+def test_an_iterator_within_an_argument() -> None:
+    def shared(xs: list[int]) -> Any:
+        holder = Holder(xs)
+        found = []
+        for x in holder.it:
+            found.append((x, rest(holder)))
+        return found
+
+    run(shared, [1, 2, 3, 4, 5])
+
+    def counted(xs: list[int]) -> Any:
+        holder = Holder(xs)
+        found = []
+        for n, x in enumerate(holder.it):
+            found.append((n, x, rest(holder)))
+        return found
+
+    run(counted, [1, 2, 3, 4, 5])
+
+
+def test_a_closure_within_an_argument() -> None:
+    def shared(xs: list[int]) -> Any:
+        k = 0
+        holder = Holder([])
+        holder.it = None  # type: ignore[assignment]
+        holder.seen = lambda: k
+        found = []
+        for x in xs:
+            k = x
+            found.append(seen(holder))
+        return found
+
+    run(shared, [1, 2, 3])
+
+    def made_before(xs: list[int]) -> Any:
+        holder = Holder([])
+        holder.it = None  # type: ignore[assignment]
+        holder.seen = lambda: k
+        a = f(1)
+        k = 5
+        return a, seen(holder)
+
+    run(made_before, [1])
+
+
+@achilles.functional
+def seen(holder: Holder) -> Any:
+    return holder.seen()
+
+
+def test_a_zip_that_is_used_up_in_two_places() -> None:
+    def shared(xs: list[int]) -> Any:
+        pairs = zip(xs, xs, strict=True)
+        found = []
+        if f(xs[0]) < 3:
+            for a, _ in pairs:
+                found.append(f(a))
+                break
+        for a, b in pairs:
+            found.append(g(a, b))
+        return found
+
+    run(shared, [1, 2, 3])
+
+
+def test_an_inner_function_that_others_call_back() -> None:
+    def outer(xs: list[int]) -> Any:
+        def inner(x: int) -> Any:
+            return f(x), f(x + 100)
+
+        return list(map(inner, xs)), [inner(x) for x in xs]
+
+    calls = run(outer, [1, 2, 3])
+    assert calls.started == 12
+
+
+def test_nothing_is_kept_alive_that_the_program_dropped() -> None:
+    class Noted:
+        def __del__(self) -> None:
+            notes.append("gone")
+
+    notes: list[str] = []
+
+    def dropping(n: int) -> Any:
+        noted = Noted()
+        a = f(n)
+        notes.append("before")
+        del noted
+        notes.append("after")
+        return a, f(2)
+
+    assert scheduled(dropping, StubCalls(2))(1) == (1, 2)
+    assert notes == ["before", "gone", "after"]
