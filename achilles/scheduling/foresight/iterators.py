@@ -76,8 +76,9 @@ def _combined(iterator: Any) -> Iterator[Any] | None:
     function, args, *state = iterator.__reduce__()
     inner = args[:1] if function is enumerate else args
     for place in range(len(inner)):
-        # Held by the iterator, by the tuples here, and while it is counted; others may use it elsewhere.
-        if sys.getrefcount(inner[place]) > 3 + (inner is not args):
+        # Held by the iterator (for a zip, that is the tuple), while it is counted, and for enumerate() by two
+        # tuples here; who else holds it may use it elsewhere.
+        if sys.getrefcount(inner[place]) > (2 if inner is args else 4):
             return None
     if function is enumerate:
         first = remaining(args[0])
