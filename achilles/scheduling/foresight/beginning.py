@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .iterators import remaining
-from .program import Resumption
+from .program import Generated, Resumption
 from .statements import lower
 from .values import UNKNOWN, ListModel, Pending, Unsafe, Variables
 from .walking import OPERATIONS, Frame, Stop, Walk
@@ -60,6 +60,12 @@ def frame_at(ahead: Foresight, place: Place, key: Key, result: Pending | None) -
         items = None if isinstance(loop, ast.While) else _items(loop, place.iterators.get(number))
         if items is not None:
             variables.values[f"iterator@{number}"] = items
+    for generated in resumption.generated:
+        _count(frame, generated)
+        for number in generated.clauses:
+            items = _items(code.loops[number], place.iterators.get(number))
+            if items is not None:
+                variables.values.setdefault(f"iterator@{number}", items)
     for name, loops in resumption.unfinished:
         # A comprehension that is at its very first item has made nothing yet; of others it can't be seen.
         first = all(frame.counters[number] == 0 for number in loops)
@@ -96,6 +102,18 @@ def _variables(scopes: Sequence[Mapping[str, Any]], resumption: Resumption) -> d
             if inlined:
                 values.pop(name, None)  # the function's own variable of that name is hidden meanwhile
     return values
+
+
+def _count(frame: Frame, generated: Generated) -> None:
+    """Which turns a loop over a generator expression and that expression's clauses are in, if it shows."""
+    counters, clauses = frame.counters, generated.clauses
+    if generated.number in counters:
+        if generated.simple:
+            counters.update(dict.fromkeys(clauses, counters[generated.number]))
+    elif generated.simple and clauses:
+        counters[generated.number] = counters[clauses[0]] - 1
+    elif all(counters.get(number) == 0 for number in clauses):
+        counters[generated.number] = -1
 
 
 def _items(loop: Any, iterator: Any) -> Any:

@@ -10,7 +10,7 @@ from ..functional import is_functional
 from ..scopes import Scope
 from .leaking import leaks
 from .own_lists import OwnLists
-from .program import Loop, Program, Resumption, SyncPoint
+from .program import Generated, Loop, Program, Resumption, SyncPoint
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -99,6 +99,7 @@ class Emitter:
         self._loops: list[int] = []
         self._unfinished: list[tuple[str, list[int]]] = []
         self._comprehensions: list[dict[str, str]] = []
+        self._generated: list[Generated] = []
         self._mangled: dict[tuple[int, str], str] = {}
         self.program.variables = frozenset(self.scope.bindings)
         scopes = definitions.scopes
@@ -152,6 +153,7 @@ class Emitter:
             tuple(self._loops),
             tuple((name, tuple(loops)) for name, loops in self._unfinished),
             tuple(self._comprehensions),
+            tuple(Generated(each.number, list(each.clauses), each.simple) for each in self._generated),
         )
 
     def _again(self, origin: ast.expr | None) -> tuple[tuple[str, Any], ...] | None:

@@ -6,8 +6,8 @@ import ast
 from typing import Any
 
 from ..functional import is_functional
-from .emitting import ABSENT, COMPREHENSIONS, Emitter
-from .program import Branch, Loop
+from .emitting import ABSENT, Emitter
+from .program import Branch
 from .pure_calls import EAGER_CONSUMERS, PURE_BUILTINS, is_pure
 
 __all__ = ["Expressions"]
@@ -279,108 +279,5 @@ class Expressions(Emitter):
         bindings = owner.bindings.get(node.id, []) if owner is not None else []
         return bool(bindings) and all(isinstance(each, ast.FunctionDef) for each in bindings)
 
-    # -- comprehensions
-
-    def expression_listcomp(self, node: ast.ListComp) -> None:
-        self.comprehension(node, "list", [node.elt])
-
-    def expression_setcomp(self, node: ast.SetComp) -> None:
-        self.comprehension(node, "set", [node.elt])
-
-    def expression_dictcomp(self, node: ast.DictComp) -> None:
-        self.comprehension(node, "dict", [node.key, node.value])
-
-    def expression_generatorexp(self, node: ast.GeneratorExp) -> None:
-        # Whoever takes its items decides when it runs; what takes all at once is lowered elsewhere.
-        self.note(node, "a generator expression that isn't consumed at once", certain=False)
-        self.emit("unknown", None, node)
-
     def comprehension(self, node: Any, kind: str, parts: list[ast.expr]) -> None:
-        """A comprehension, or a generator expression of which a built-in takes all items at once.
-
-        Args:
-            node: It.
-            kind: "list", "set", "dict"; "any" and "all" leave at the first item that decides.
-            parts: The element, or key and value.
-        """
-        assert isinstance(node, COMPREHENSIONS)
-        scope = self.definitions.scopes.of[node.generators[0].target]
-        names = {name: self.mangled(scope, name) for name in scope.bindings}
-        self.expression(node.generators[0].iter)
-        result = self.fresh("result")
-        self.emit("make_list", 0, node)
-        self.emit("store_local", result, node)
-        self._comprehensions.append(names)
-        begun: list[int] = []
-        self._unfinished.append((result, begun))
-        exits: list[int] = []
-        self._clauses(node, 0, kind, parts, result, begun, exits)
-        self._unfinished.pop()
-        self._comprehensions.pop()
-        if kind in ("any", "all"):
-            self.emit("constant", kind == "all", node)
-            over = self.jump(node)
-            self.land(*exits)
-            self.emit("constant", kind == "any", node)
-            self.land(over)
-        else:
-            self.emit("load_local", result, node)
-            self.emit("finish", kind, node)
-
-    def _clauses(
-        self,
-        node: Any,
-        number: int,
-        kind: str,
-        parts: list[ast.expr],
-        result: str,
-        begun: list[int],
-        exits: list[int],
-    ) -> None:
-        clause = node.generators[number]
-        if number:
-            self.expression(clause.iter)
-        loop = self.loop(clause)
-        top = self.start_loop(loop, clause.target)
-        if loop.number >= 0:
-            begun.append(loop.number)
-        self.store(clause.target)
-        branches = []
-        for test in clause.ifs:
-            self.expression(test)
-            branches.append(self.branch(test, Branch()))
-        if number + 1 < len(node.generators):
-            self._clauses(node, number + 1, kind, parts, result, begun, exits)
-        else:
-            self._element(node, kind, parts, result, exits)
-        for branch in branches:
-            branch.target = branch.join = self.here
-        self.emit("jump", top, node)
-        self.leave_loop(loop)
-        if loop.number >= 0:
-            begun.remove(loop.number)
-        loop.exit = self.here
-
-    def start_loop(self, loop: Loop, node: ast.AST) -> int:
-        """Begin to iterate over what is on the stack, and push the next item; returns the loop's top."""
-        self.emit("iterate", loop, node)
-        self.pop()
-        self.enter_loop(loop)
-        top = self.emit("next_item", loop, node)
-        self.push(None)
-        return top
-
-    def _element(self, node: Any, kind: str, parts: list[ast.expr], result: str, exits: list[int]) -> None:
-        self.expressions(parts)
-        if kind in ("any", "all"):
-            decided = Branch(when=kind == "all")
-            self.emit("leave_unless", decided, node)  # jumps where the item doesn't decide
-            self.pop()
-            exits.append(self.jump(node))
-            decided.target = decided.join = self.here
-            return
-        if kind == "dict":
-            self.emit("make_pair", None, node)
-            self.pop()
-        self.emit("append", result, node)
-        self.pop()
+        raise NotImplementedError

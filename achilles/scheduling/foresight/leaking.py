@@ -69,6 +69,8 @@ def _is_only_called(definitions: Definitions, scope: Scope) -> bool:
     node, parents = scope.node, definitions.code.parents
     if isinstance(node, ast.GeneratorExp):
         call = parents.get(node)
+        if isinstance(call, ast.For):
+            return call.iter is node  # it runs when the loop asks for an item
         return (
             isinstance(call, ast.Call)
             and isinstance(call.func, ast.Name)

@@ -15,7 +15,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Branch", "Loop", "Program", "Resumption", "SyncPoint"]
+__all__ = ["Branch", "Generated", "Loop", "Program", "Resumption", "SyncPoint"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,21 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Generated:
+    """A loop over a generator expression, which is walked as the loops of the expression around its body.
+
+    Attributes:
+        number: Of the loop.
+        clauses: Of the expression's clauses that are under way.
+        simple: Whether each turn of the one clause is a turn of the loop.
+    """
+
+    number: int
+    clauses: list[int]
+    simple: bool
+
+
+@dataclass(frozen=True)
 class Resumption:
     """How to go on behind a call site.
 
@@ -90,6 +105,7 @@ class Resumption:
         loops: The loops that enclose the site, outermost first; as in its key.
         unfinished: Results of comprehensions under way: the variable, and the loops of their clauses that
             have begun.
+        generated: Loops over generator expressions around the site, outermost first.
         comprehensions: For each comprehension around the site, outermost first: names and their variables.
     """
 
@@ -98,6 +114,7 @@ class Resumption:
     loops: tuple[int, ...]
     unfinished: tuple[tuple[str, tuple[int, ...]], ...]
     comprehensions: tuple[dict[str, str], ...]
+    generated: tuple[Generated, ...] = ()
 
 
 @dataclass(eq=False)

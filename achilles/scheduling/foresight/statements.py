@@ -7,8 +7,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .comprehensions import Comprehensions
 from .emitting import Definitions
-from .expressions import Expressions
 from .matching import as_test
 from .own_lists import appended
 from .program import Branch, Loop, Program
@@ -35,7 +35,7 @@ class _Target:
         self.continues: list[int] = []
 
 
-class Statements(Expressions):
+class Statements(Comprehensions):
     """Lowers statements."""
 
     def __init__(self, definitions: Definitions, node: ast.FunctionDef | ast.Lambda) -> None:
@@ -228,11 +228,28 @@ class Statements(Expressions):
         branch.join = self.here
 
     def statement_for(self, node: ast.For) -> None:
+        if isinstance(node.iter, ast.GeneratorExp):
+            self._for_over_generator(node)
+            return
         self.expression(node.iter)
         loop = self.loop(node)
         top = self.start_loop(loop, node)
         self.store(node.target)
         self._loop_body(node, loop, top)
+
+    def _for_over_generator(self, node: ast.For) -> None:
+        target = _Target()
+
+        def body(loop: Loop) -> None:
+            self.store(node.target)
+            self._around.append(target)
+            self.block(node.body, ends_turn=True)
+            self._around.pop()
+            self.land(*target.continues)
+
+        self.for_over_generator(node, body)
+        self.block(node.orelse)
+        self.land(*target.breaks)
 
     def statement_while(self, node: ast.While) -> None:
         loop = self.loop(node)

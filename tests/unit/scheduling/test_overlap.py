@@ -191,6 +191,25 @@ def in_tuple_of_a_generator_expression(xs: list[int]) -> Any:
     return tuple(f(x) for x in xs if x)
 
 
+def over_a_generator_expression(xs: list[int]) -> Any:
+    found = []
+    for y in (f(x) for x in xs):
+        found.append(g(y))
+    return found
+
+
+def over_a_generator_expression_with_conditions(xs: list[int]) -> Any:
+    found = []
+    for n, y in enumerate(xs):
+        for z in (f(x + a) for x in range(n) if x % 2 for a in (1, 2)):
+            if z == 4:
+                continue
+            found.append(k(y, z))
+        else:
+            found.append(g(y))
+    return found
+
+
 def in_an_argument(xs: list[int]) -> Any:
     return k([f(x) for x in xs], last=[g(x) for x in xs])
 
@@ -307,6 +326,8 @@ def augmented(xs: list[int]) -> Any:
         in_two_clauses,
         in_a_generator_expression,
         in_tuple_of_a_generator_expression,
+        over_a_generator_expression,
+        over_a_generator_expression_with_conditions,
         in_an_argument,
         nested_in_a_list,
         with_zip_and_enumerate,
