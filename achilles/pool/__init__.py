@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from achilles.pool.executor import Executor
+from achilles.pool.options import Options
 from achilles.pool.pool import Pool
 from achilles.pool.results import AsyncResult, MapResult
 
-__all__ = ["AsyncResult", "Executor", "MapResult", "Pool"]
+__all__ = ["AsyncResult", "Executor", "MapResult", "Options", "Pool"]

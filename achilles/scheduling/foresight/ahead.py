@@ -1,0 +1,378 @@
+"""What the real run asks: foresight walks ahead of it, starts calls, and hands them over where they fit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from . import applying, calling, controlling  # noqa: F401 - they register what instructions do
+from .beginning import Key, frame_at
+from .emitting import Definitions
+from .program import Program, SyncPoint
+from .statements import lower
+from .values import Pending, settled
+from .verifying import estimated_bytes, is_lasting, same, stays_as_it_is
+from .waiting import Entry, Forward
+from .walking import Full, Walk
+
+if TYPE_CHECKING:
+    from ..calls import Calls, Started
+    from ..code import ScheduledCode
+    from ..places import Place
+
+__all__ = ["Foresight", "sync_points"]
+
+# How many calls may be ahead of the real run, done or not, for each slot; and at least.
+_AHEAD_PER_SLOT: Final = 4
+_AHEAD_AT_LEAST: Final = 32
+# Walks of branches may start some more: what they start is wanted sooner.
+_ROOM_FOR_BRANCHES: Final = 2
+# How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
+_AHEAD_BYTES: Final = 256 * 1024 * 1024
+# Operations that wait for something; a walk that made more of them would only fill memory.
+_MAX_OUTSTANDING: Final = 20_000
+# Instructions between two looks whether the awaited call is done.
+_STRIDE: Final = 64
+# Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
+_STRIDES_AFTERWARDS: Final = 2
+
+
+class Foresight:
+    """Walks ahead of one activation of a scheduled function. Used by the thread that runs it, only.
+
+    Attributes:
+        code: The scheduled function.
+        finished: Where calls are appended when they are done.
+        lost: Whether it isn't walking, so that `begin` should be called.
+    """
+
+    def __init__(self, code: ScheduledCode, calls: Calls) -> None:
+        """Make nothing yet.
+
+        Args:
+            code: The scheduled function.
+            calls: What starts its functional calls.
+        """
+        self.code = code
+        self.finished: deque[Started] = deque()
+        self.lost = True
+        self.outstanding = 0
+        self._calls = calls
+        self._entries: dict[Any, Entry] = {}
+        self._held_bytes = 0
+        # By id: a call that is under way, its result here, and how many bytes its entry holds.
+        self._under_way: dict[int, tuple[Started, Pending]] = {}
+        self._main: Walk | None = None
+        self._main_ready = False
+        self._branches: deque[Walk] = deque()
+        self._told: deque[Any] = deque()
+        self._distrusted = False
+        self._definitions: Definitions | None = None
+
+    # -- for walks
+
+    @property
+    def definitions(self) -> Definitions:
+        """The programs of the function and of those within it; kept on its code for later activations."""
+        if self._definitions is None:
+            found = self.code.foresight_program
+            if found is None:
+                found = self.code.foresight_program = Definitions(self.code)
+            self._definitions = found
+        return self._definitions
+
+    @property
+    def globals(self) -> Mapping[str, Any]:
+        return self.definitions.globals
+
+    @property
+    def cells(self) -> Mapping[str, Any]:
+        return self.definitions.cells
+
+    def program_of(self, function: Any) -> Program | None:
+        """The program of a function within the scheduled one, from its object in the real run."""
+        node = self.code.definition_of(function)
+        return None if node is None else lower(self.definitions, node)
+
+    def is_full(self, walk: Walk) -> bool:
+        """Whether a walk may start no more calls for now."""
+        entries, slots = len(self._entries), self._calls.slots
+        room = max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * slots)
+        if walk is not self._main:
+            room *= _ROOM_FOR_BRANCHES
+        return (
+            entries >= room
+            or self.outstanding > _MAX_OUTSTANDING
+            or (self._held_bytes > _AHEAD_BYTES and entries > slots)
+        )
+
+    def come_to(
+        self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Pending:
+        """A walk came to a functional call: start it as soon as its arguments are known.
+
+        Returns:
+            Its result.
+        """
+        entry = Entry(self, key, function, args, kwargs)
+        entry.before = self._entries.pop(key, None)
+        self._entries[key] = entry
+        entry.begin()
+        return entry.result
+
+    def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Start a call whose arguments are known, or go on with one that was started before a reset."""
+        before, entry.before = entry.before, None
+        if not all(stays_as_it_is(each) for each in (*args, *kwargs.values())):
+            if before is not None:
+                self._drop(before)
+            return  # the real run will start it
+        entry.args, entry.kwargs = args, kwargs
+        if before is not None:
+            if before.started is not None and _fits(before, entry.function, args, kwargs):
+                entry.started, entry.lasting, entry.bytes = before.started, before.lasting, before.bytes
+                self._follow(before.started, entry.result)
+                return
+            self._drop(before)
+        entry.lasting = all(is_lasting(each) for each in (*args, *kwargs.values()))
+        entry.bytes = sum(estimated_bytes(each) for each in (*args, *kwargs.values()))
+        self._held_bytes += entry.bytes
+        entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
+        self._follow(entry.started, entry.result)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether a call is still to be started."""
+        return self._entries.get(entry.key) is entry
+
+    def settle(self, pending: Pending, value: Any) -> None:
+        """A pending value is known, or is to be what another one will be."""
+        value = settled(value)
+        if type(value) is Pending:
+            Forward(self, value, pending)
+            return
+        pending.value, pending.known = value, True
+        self._told.extend(pending.waiters)
+        pending.waiters = []
+
+    def resume(self, walk: Walk) -> None:
+        """A walk can go on."""
+        if walk is self._main:
+            self._main_ready = True
+        else:
+            self._branches.append(walk)
+
+    def mistrust(self, reason: str) -> None:
+        """What was walked past on trust was no good: nothing behind it can be relied on."""
+        self._distrusted = True
+
+    # -- for the real run
+
+    def take(
+        self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Started | None:
+        """What was started for the call that the real run is about to make.
+
+        Args:
+            key: Its place.
+            function: What it calls.
+            args: Its arguments.
+            kwargs: The same by name.
+
+        Returns:
+            The call, which the caller owns from here on; None if there is none, or it was started with
+            anything else. Then the caller starts it, and calls `begin`.
+        """
+        if self._main is None and not self._entries:
+            self.lost = True
+            return None
+        self._react()
+        for _ in range(_STRIDES_AFTERWARDS):
+            if not self._branches or (key in self._entries and self._entries[key].started is not None):
+                break
+            self._walk_branch()
+            self._react()
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            self._forget()
+            return None
+        started = entry.started
+        self._held_bytes -= entry.bytes
+        if started is None:
+            if entry.before is not None:
+                self._drop(entry.before)
+            if not same(entry.function, function):
+                self._forget()
+                return None
+            # Its arguments are the real run's alone to see; the walk has gone on without.
+            started = self._calls.start(function, args, kwargs, self.finished)
+            self._follow(started, entry.result)
+            return started
+        if _fits(entry, function, args, kwargs):
+            return started
+        started.cancel()
+        self._forget()
+        return None
+
+    def begin(self, place: Place, key: Key, started: Started) -> None:
+        """Walk on from behind a call of the real run.
+
+        Args:
+            place: Where it is.
+            key: The same, as a key.
+            started: The call, which is under way or done.
+        """
+        self._forget()
+        result = Pending()
+        frame = frame_at(self, place, key, result)
+        if frame is None:
+            return  # such as in an expression that isn't walked; the next call is another chance
+        self.lost = False
+        self._main, self._main_ready = Walk(self, frame), True
+        self._follow(started, result)
+
+    def advance(self, started: Started) -> None:
+        """Walk on until a call is done, or nothing more can be done. Doesn't wait.
+
+        Args:
+            started: The call that the real run waits for.
+        """
+        strides = 0
+        while True:
+            if self.finished or self._told or self._distrusted:
+                self._react()
+            if started.done:
+                strides += 1
+                if strides > _STRIDES_AFTERWARDS:
+                    return
+            if self._branches:
+                if not self._walk_branch():
+                    return
+            elif self._main_ready and (main := self._main) is not None:
+                if self.is_full(main):
+                    return
+                self._main_ready = False
+                try:
+                    main.steps(_STRIDE)
+                except Full:
+                    self._main_ready = True
+                    return
+                if main.over:
+                    self._stop()
+                elif not main.waits:
+                    self._main_ready = True
+            elif not self.finished and not self._told:
+                return
+
+    def reset(self) -> None:
+        """The real run leaves the way that was walked: forget what depends on it."""
+        if not self.lost or self._entries:
+            self._forget()
+        self.lost = True
+
+    def close(self) -> None:
+        """The real run is over: cancel what it hasn't taken."""
+        self._forget()
+        for entry in self._entries.values():
+            if entry.started is not None:
+                entry.started.cancel()
+        self._entries.clear()
+        self._under_way.clear()
+        self.finished.clear()
+        self._held_bytes = 0
+
+    # -- within
+
+    def _walk_branch(self) -> bool:
+        """Let the first of the branches walk; False if it may start nothing more now."""
+        walk = self._branches.popleft()
+        try:
+            walk.steps(_STRIDE)
+        except Full:
+            self._branches.appendleft(walk)
+            return False
+        if not walk.over and not walk.waits:
+            self._branches.appendleft(walk)
+        return True
+
+    def _react(self) -> None:
+        """Evaluate and start what waited for calls that are done."""
+        finished, told = self.finished, self._told
+        while finished or told:
+            while finished:
+                started = finished.popleft()
+                _, result = self._under_way.pop(id(started), (None, None))
+                if result is None:
+                    continue
+                if started.failed:
+                    self._stop()  # the real run will raise it there; what comes behind is decided by that
+                else:
+                    self.settle(result, started.outcome)
+            if told:
+                told.popleft().ready()
+        if self._distrusted:
+            self._forget()
+
+    def _follow(self, started: Started, result: Pending) -> None:
+        if started.done:
+            if started.failed:
+                self._stop()
+            else:
+                self.settle(result, started.outcome)
+            return
+        self._under_way[id(started)] = (started, result)
+
+    def _stop(self) -> None:
+        """Go no further, and keep nothing alive that the real run may drop."""
+        self._main_ready = False
+        if self._main is not None:
+            self._main.over = True
+            self._main = None
+
+    def _forget(self) -> None:
+        """Drop all but calls whose arguments nothing can change: these are as good wherever they are met."""
+        self.lost = True
+        self._main = None
+        self._main_ready = self._distrusted = False
+        self._branches.clear()
+        self._told.clear()
+        self._under_way.clear()
+        self.outstanding = 0
+        if self._entries:
+            lasting = {key: entry for key, entry in self._entries.items() if entry.lasting}
+            for entry in self._entries.values():
+                if not entry.lasting:
+                    self._drop(entry)
+            # The oldest go first, when they pile up: the way of the real run may never come by them.
+            surplus = len(lasting) - max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * self._calls.slots)
+            for key in list(lasting)[: max(0, surplus)]:
+                self._drop(lasting.pop(key))
+            self._entries = lasting
+
+    def _drop(self, entry: Entry) -> None:
+        self._held_bytes -= entry.bytes
+        if entry.started is not None:
+            entry.started.cancel()
+        if entry.before is not None:
+            self._drop(entry.before)
+
+
+def _fits(entry: Entry, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call was started with what the real run calls with."""
+    return same(entry.function, function) and same(entry.args, args) and same(entry.kwargs, kwargs)
+
+
+def sync_points(code: ScheduledCode) -> list[SyncPoint]:
+    """What foresight doesn't walk past in a function, and in those within it.
+
+    Args:
+        code: The scheduled function.
+
+    Returns:
+        The sync-points, in the order of the source.
+    """
+    definitions = code.foresight_program or Definitions(code)
+    code.foresight_program = definitions
+    lower(definitions, code.tree)
+    found = [each for program in definitions.programs.values() for each in program.sync_points]
+    return sorted(found, key=lambda each: (each.line, getattr(each.node, "col_offset", 0)))

@@ -1,0 +1,55 @@
+"""Compare scheduled and plain execution of many programs: ``python -m tests.differential --count 1000``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from .comparing import MODES, Difference, check
+from .programs import program
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("--count", type=int, default=1000, help="programs, each in every mode")
+    parser.add_argument("--seed", type=int, default=None, help="only the program of this seed")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--mode", choices=list(MODES), default=None)
+    parser.add_argument("--size", type=int, default=20, help="about how many statements")
+    parser.add_argument("--keep-going", action="store_true", help="count the differences, show the first")
+    parser.add_argument("--show", action="store_true", help="print the program of --seed")
+    options = parser.parse_args()
+    if options.show:
+        print(program(options.seed, options.size))
+    seeds = (
+        range(options.start, options.start + options.count)
+        if options.seed is None
+        else range(options.seed, options.seed + 1)
+    )
+    modes = list(MODES) if options.mode is None else [options.mode]
+    began_s, overlapped, wrong = time.monotonic(), 0, []
+    for seed in seeds:
+        for mode in modes:
+            try:
+                overlapped += check(seed, mode, options.size) > 1
+            except Difference as difference:
+                wrong.append((len(program(seed, options.size)), seed, difference))
+                if not options.keep_going:
+                    print(f"seed {seed}: {difference}")
+                    return 1
+            except Exception:
+                print(f"seed {seed}, mode {mode!r}, size {options.size}\n{program(seed, options.size)}")
+                raise
+        if (seed + 1) % 1000 == 0:
+            print(f"{seed + 1} ({time.monotonic() - began_s:.0f} s), {len(wrong)} differ", flush=True)
+    if wrong:
+        print(min(wrong, key=lambda each: each[:2])[2])
+        print("seeds:", sorted({each[1] for each in wrong})[:50])
+    runs, elapsed_s = len(seeds) * len(modes), time.monotonic() - began_s
+    print(f"{runs} runs in {elapsed_s:.1f} s, {overlapped} with overlapping calls")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
