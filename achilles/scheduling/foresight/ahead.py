@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from . import applying, calling, controlling  # noqa: F401 - they register what instructions do
+from . import applying, calling, controlling, displaying  # noqa: F401 - they register what instructions do
 from .beginning import Key, frame_at
 from .emitting import Definitions
 from .program import Program, SyncPoint
