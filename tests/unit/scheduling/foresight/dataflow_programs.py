@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["dataflow_program"]
+__all__ = ["PREAMBLE", "dataflow_program"]
 
 PREAMBLE = """
 class Odd:
@@ -37,7 +37,7 @@ def plain(x):
 
 
 def dataflow_program(seed: int, size: int = 14) -> str:
-    """The source of a function ``program(xs, n)``, with what it needs around it."""
+    """The source of a function ``program(xs, n)``, which needs the names of `PREAMBLE`."""
     return _Program(random.Random(seed), size).source()
 
 
@@ -65,7 +65,7 @@ class _Program:
         while self.left > 0:
             lines += self.statement()
         lines += self.put("return a, b, c, l, m, d, SHARED")
-        return PREAMBLE + "\n".join(lines) + "\n"
+        return "\n".join(lines) + "\n"
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
