@@ -298,18 +298,22 @@ class Foresight:
     def _react(self) -> None:
         """Evaluate and start what waited for calls that are done."""
         finished, told = self.finished, self._told
-        while finished or told:
-            while finished:
-                started = finished.popleft()
-                _, result = self._under_way.pop(id(started), (None, None))
-                if result is None:
-                    continue
-                if started.failed:
-                    self._stop()  # the real run will raise it there; what comes behind is decided by that
-                else:
-                    self.settle(result, started.outcome)
-            if told:
-                told.popleft().ready()
+        try:
+            while finished or told:
+                while finished:
+                    started = finished.popleft()
+                    _, result = self._under_way.pop(id(started), (None, None))
+                    if result is None:
+                        continue
+                    if started.failed:
+                        self._stop()  # the real run will raise it there; that decides what comes behind
+                    else:
+                        self.settle(result, started.outcome)
+                if told:
+                    told.popleft().ready()
+        except BaseException:
+            self._distrusted = True  # interrupted, by a signal
+            raise
         if self._distrusted:
             self._forget()
 
