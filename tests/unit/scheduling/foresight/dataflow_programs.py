@@ -108,7 +108,7 @@ class _Program:
             lambda: "SHARED.append(3); del SHARED[5:]",
             lambda: f"{self.name()} = number(odd + {self.value()})",
             lambda: f"{self.name()} = things[{self.value()} % 4] + 1",
-            lambda: f"{self.name()} = things[{self.value()} % 4] and {self.value()}",
+            lambda: f"{self.name()} = number(things[{self.value()} % 4] and {self.value()})",
             lambda: f"{self.name()} = odd[{self.value()}]",
             lambda: f"odd.n = {self.value()}",
             lambda: f"d['b'] = {self.value()}",
