@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import random
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from achilles.scheduling import functional, schedule
@@ -15,7 +15,7 @@ from .programs import program
 from .stub_calls import StubCalls
 from .world import FUNCTIONAL, World
 
-__all__ = ["MODES", "Difference", "check", "compared"]
+__all__ = ["MODES", "Difference", "Subject", "check"]
 
 for _function in FUNCTIONAL:
     functional(_function)
@@ -35,69 +35,86 @@ class Difference(AssertionError):
     """Scheduled and plain execution of a program differ."""
 
 
-def check(seed: int, mode: str, size: int = 20) -> int:
-    """Compare both runs of the program of a seed.
+def check(seed: int, modes: Iterable[str] = MODES, size: int = 20) -> tuple[int, int]:
+    """Compare plain and scheduled runs of the program of a seed, on some inputs.
 
     Returns:
-        How many functional calls were under way together at most.
+        How many scheduled runs there were, and in how many of them functional calls overlapped.
 
     Raises:
         Difference: They aren't the same. Says how to see it again.
     """
     source = program(seed, size)
-    plain, scheduled, most = compared(source, seed, mode)
-    for what in plain:
-        if plain[what] != scheduled[what]:
-            raise Difference(
-                f"{what} differs in mode {mode!r}\n"
-                f"  plain:     {plain[what]}\n"
-                f"  scheduled: {scheduled[what]}\n"
-                f"see it again: python -m tests.differential --seed {seed} --mode '{mode}' --size {size}\n\n"
-                f"{source}"
-            )
-    return most
+    subject = Subject(source)
+    runs = overlapped = 0
+    for numbered in (seed, seed + 1):
+        plain = subject.plain(numbered)
+        for mode in modes:
+            scheduled, most = subject.scheduled(numbered, mode)
+            runs += 1
+            overlapped += most > 1
+            for what in plain:
+                if plain[what] != scheduled[what]:
+                    raise Difference(
+                        f"{what} differs in mode {mode!r}, input {numbered}\n"
+                        f"  plain:     {plain[what]}\n"
+                        f"  scheduled: {scheduled[what]}\n"
+                        f"see it again: python -m tests.differential --seed {seed} --mode '{mode}' "
+                        f"--size {size}\n\n{source}"
+                    )
+    return runs, overlapped
 
 
-def compared(source: str, seed: int, mode: str) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """What a plain and a scheduled run of a program show; and the most calls under way at once."""
-    linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
-    code = compile(source, FILENAME, "exec")
-    calls = StubCalls(seed, **MODES[mode])
+class Subject:
+    """A program, translated once, to be run with fresh surroundings each time.
 
-    def as_scheduled(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = schedule(function, calls=calls.provider)
-        scheduled = scheduled_of(made)
+    Args:
+        source: Defines ``program(xs, n)``.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
+        self._names: dict[str, Any] = {}
+        self._calls = StubCalls()
+        self._surround(World())
+        exec(compile(source, FILENAME, "exec"), self._names)
+        self._plain = self._names["program"]
+        self._scheduled = schedule(self._plain, calls=lambda: self._calls.provider())
+        scheduled = scheduled_of(self._scheduled)
         assert scheduled is not None
-        scheduled.first()
-        return made
+        scheduled.first()  # its own frame would be in the traceback of the first call
 
-    plain = _run(code, seed, lambda function: function)
-    scheduled = _run(code, seed, as_scheduled)
-    if calls.under_way:
-        raise Difference(
-            f"{len(calls.under_way)} calls are left over in mode {mode!r}, seed {seed}\n\n{source}"
-        )
-    return plain, scheduled, calls.most
+    def plain(self, seed: int) -> dict[str, Any]:
+        """What a plain run shows."""
+        return self._run(self._plain, seed)
 
+    def scheduled(self, seed: int, mode: str) -> tuple[dict[str, Any], int]:
+        """What a scheduled run shows, and how many calls were under way at once at most."""
+        self._calls = StubCalls(seed, **MODES[mode])
+        seen = self._run(self._scheduled, seed)
+        seen["left over"] = len(self._calls.under_way)
+        return seen, self._calls.most
 
-def _run(code: Any, seed: int, decorate: Callable[..., Any]) -> dict[str, Any]:
-    world = World()
-    names = {**world.names(), "__name__": "program"}
-    exec(code, names)
-    function = decorate(names["program"])
-    xs = [seed % 5, 2]
-    seen: dict[str, Any] = {"error": None, "lines": None, "result": None}
-    try:
-        result = function(xs, seed % 7)
-        seen["result"] = (
-            _read(result, world, seed) if isinstance(result, Generator) else _PLACES.sub("", repr(result))
-        )
-    except Exception as error:  # noqa: BLE001 - the program's own
-        seen["error"] = _described(error)
-        seen["lines"] = _lines(error)
-    seen["log"] = [_PLACES.sub("at …", line) for line in world.lines]
-    seen["left"] = repr((xs, world.shared, names["COUNT"]))
-    return seen
+    def _surround(self, world: World) -> None:
+        self._names.clear()
+        self._names.update(world.names(), __name__="program")
+
+    def _run(self, function: Callable[..., Any], seed: int) -> dict[str, Any]:
+        world = World()
+        self._surround(world)
+        xs = [seed % 5, 2]
+        seen: dict[str, Any] = {"error": None, "lines": None, "result": None, "left over": 0}
+        try:
+            result = function(xs, seed % 7)
+            read = _read(result, world, seed) if isinstance(result, Generator) else [repr(result)]
+            seen["result"] = [_PLACES.sub("at …", each) for each in read]
+        except Exception as error:  # noqa: BLE001 - the program's own
+            seen["error"] = _described(error)
+            seen["lines"] = _lines(error)
+        seen["log"] = [_PLACES.sub("at …", line) for line in world.lines]
+        seen["left"] = repr((xs, world.shared, self._names["COUNT"]))
+        return seen
 
 
 def _read(generator: Generator[Any, Any, Any], world: World, seed: int) -> list[str]:
@@ -117,6 +134,7 @@ def _read(generator: Generator[Any, Any, Any], world: World, seed: int) -> list[
                 seen.append(repr(generator.send(value)))
             value = len(seen) if source.random() < 0.5 else None
             world.lines.append(f"read {len(seen)}")
+            world.shared[0] = len(seen)  # whatever the program shares may be changed while it waits
         except StopIteration as stop:
             seen.append(f"returned {stop.value!r}")
             break

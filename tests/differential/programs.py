@@ -266,12 +266,31 @@ class _Program(Expressions):
                 lines += [*self.put("else:"), *self.block(2)]
         if not handled or self.chance(0.3):
             lines += [*self.put("finally:"), *self.block(2)]
+            if self.chance(0.3):
+                self.depth += 1
+                lines += self.put(self.pick(self.CHANGES))
+                self.depth -= 1
+        if self.chance(0.6):
+            lines += self.put(f"{self.pick('abc')} = g(SHARED, xs, o.n, {self.call()})")
         return lines
+
+    CHANGES = (
+        "grow(xs)",
+        "SHARED[1] = a",
+        "xs[:1] = [b]",
+        "o.bump()",
+        "l.append(a)",
+        "m = [c]",
+        "grow(SHARED)",
+    )
 
     def with_(self) -> list[str]:
         swallow = ", swallow=True" if self.chance(0.4) else ""
         second = f", entered({self.call()})" if self.chance(0.2) else ""
-        return [*self.put(f"with entered({self.any_()}{swallow}) as b{second}:"), *self.block()]
+        lines = [*self.put(f"with entered({self.any_()}{swallow}) as b{second}:"), *self.block()]
+        if self.chance(0.4):
+            lines += self.put(f"c = g(SHARED, xs, {self.call()})")
+        return lines
 
     def match(self) -> list[str]:
         lines = self.put(f"match {self.pick([self.call, self.integer, lambda: 'l', lambda: 'pair(a)'])()}:")

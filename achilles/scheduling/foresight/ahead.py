@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from . import applying, calling, controlling  # noqa: F401 - they register what instructions do
+from . import applying, calling, controlling, displaying  # noqa: F401 - they register what instructions do
 from .beginning import Key, frame_at
 from .emitting import Definitions
 from .program import Program, SyncPoint
@@ -63,6 +63,7 @@ class Foresight:
         self._held_bytes = 0
         # By id: a call that is under way, its result here, and how many bytes its entry holds.
         self._under_way: dict[int, tuple[Started, Pending]] = {}
+        self._awaited: Started | None = None
         self._main: Walk | None = None
         self._main_ready = False
         self._branches: deque[Walk] = deque()
@@ -237,9 +238,14 @@ class Foresight:
         Args:
             started: The call that the real run waits for.
         """
+        if self._awaited is not started:
+            self._react()
+            # It may be done before another thread says so in `finished`. The real run goes on then, and all
+            # that depends on it must be looked at before the next call is taken.
+            self._awaited = started
         strides = 0
         while True:
-            if self.finished or self._told or self._distrusted:
+            if self.finished or self._told or self._distrusted or started.done:
                 self._react()
             if started.done:
                 strides += 1
@@ -298,20 +304,30 @@ class Foresight:
     def _react(self) -> None:
         """Evaluate and start what waited for calls that are done."""
         finished, told = self.finished, self._told
-        while finished or told:
-            while finished:
-                started = finished.popleft()
-                _, result = self._under_way.pop(id(started), (None, None))
-                if result is None:
-                    continue
-                if started.failed:
-                    self._stop()  # the real run will raise it there; what comes behind is decided by that
-                else:
-                    self.settle(result, started.outcome)
-            if told:
-                told.popleft().ready()
+        try:
+            if self._awaited is not None and self._awaited.done:
+                self._arrived(self._awaited)
+                self._awaited = None
+            while finished or told:
+                while finished:
+                    self._arrived(finished.popleft())
+                if told:
+                    told.popleft().ready()
+        except BaseException:
+            self._distrusted = True  # interrupted, by a signal
+            raise
         if self._distrusted:
             self._forget()
+
+    def _arrived(self, started: Started) -> None:
+        """A call is done: say so to what waits for it."""
+        _, result = self._under_way.pop(id(started), (None, None))
+        if result is None:
+            return
+        if started.failed:
+            self._stop()  # the real run will raise it there; that decides what comes behind
+        else:
+            self.settle(result, started.outcome)
 
     def _follow(self, started: Started, result: Pending) -> None:
         if started.done:

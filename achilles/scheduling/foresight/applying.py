@@ -1,97 +1,25 @@
-"""Instructions that evaluate: names, operators, displays, attributes, subscripts, unpacking."""
+"""Instructions that evaluate: names, operators, attributes, subscripts."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any
 
 from . import operations
-from .iterators import over
-from .plain_types import COSTLY_ITEMS, is_plain, require_plain
+from .combining import applied, as_tuple, loaded, whole
+from .plain_types import is_plain
 from .values import (
     MODELS,
-    UNBOUND,
     UNKNOWN,
     ListModel,
-    Pending,
     Stream,
     TupleModel,
     Unsafe,
-    concrete,
-    is_concrete,
-    pending_in,
     settled,
-    unwrapped,
 )
-from .waiting import Deferred
-from .walking import Frame, Stop, Wait, Walk, operation
+from .walking import Frame, Stop, Walk, operation
 
-__all__ = ["applied", "elements_of", "whole"]
-
-
-def applied(walk: Walk, function: Callable[..., Any], *operands: Any) -> Any:
-    """The result of a safe operation: at once if the operands are known, else when they are.
-
-    Raises:
-        Unsafe: It isn't safe for these operands, or one of them can't be seen.
-    """
-    operands = tuple(unwrapped(each) for each in operands)
-    if all(is_concrete(each) for each in operands):
-        return function(*operands)
-    if pending_in(operands):
-        return Deferred(walk.ahead, function, operands).result
-    made: dict[int, Any] = {}
-    return function(*(concrete(each, made) for each in operands))
-
-
-def whole(elements: list[Any]) -> Any:
-    """A list of elements: a real one if all are known."""
-    elements = [settled(each) for each in elements]
-    if all(is_concrete(each) for each in elements):
-        return elements
-    _refuse_streams(elements)
-    return ListModel(elements)
-
-
-def _refuse_streams(elements: Iterable[Any]) -> None:
-    if any(type(each) is Stream for each in elements):
-        raise Unsafe("an iterator in a container, which may be used in several places")
-
-
-def as_tuple(elements: Iterable[Any]) -> Any:
-    """A tuple of elements: a real one if all are known."""
-    made = tuple(settled(each) for each in elements)
-    if all(is_concrete(each) for each in made):
-        return made
-    _refuse_streams(made)
-    return TupleModel(made)
-
-
-def elements_of(value: Any) -> list[Any] | None:
-    """The elements of a value that is iterated over at once; None if it is pending.
-
-    Raises:
-        Unsafe: Iterating over it may have an effect.
-    """
-    value = unwrapped(value)
-    if type(value) is Pending:
-        return None
-    if type(value) in MODELS:
-        return list(value)
-    if type(value) is Stream:
-        found = list(islice(value.items, COSTLY_ITEMS + 1))
-        if len(found) > COSTLY_ITEMS:
-            raise Unsafe("many items, which foresight leaves to the real run")
-        return found
-    if not is_concrete(value):
-        raise Unsafe("iteration over what foresight can't see")
-    found = list(islice(over(value), COSTLY_ITEMS * 10 + 1))
-    if len(found) > COSTLY_ITEMS * 10:
-        raise Unsafe("many items, which foresight leaves to the real run")
-    return found
-
+__all__: list[str] = []
 
 # -- names and the stack
 
@@ -106,18 +34,9 @@ def do_unknown(walk: Walk, frame: Frame, argument: Any) -> None:
     frame.stack.append(UNKNOWN)
 
 
-def _loaded(values: dict[str, Any], name: str) -> Any:
-    value = values.get(name, UNBOUND)
-    if type(value) is Pending and value.known:
-        value = values[name] = settled(value)
-    if value is UNBOUND:
-        raise Stop(f"{name} isn't bound")
-    return value
-
-
 @operation
 def do_load_local(walk: Walk, frame: Frame, name: Any) -> None:
-    frame.stack.append(_loaded(frame.variables.values, name))
+    frame.stack.append(loaded(frame.variables.values, name))
 
 
 @operation
@@ -128,7 +47,7 @@ def do_load_free(walk: Walk, frame: Frame, argument: Any) -> None:
         if variables.outer is None:
             break  # the activation around isn't walked; the real run has given what it has of it
         variables = variables.outer
-    frame.stack.append(_loaded(variables.values, name))
+    frame.stack.append(loaded(variables.values, name))
 
 
 @operation
@@ -257,149 +176,3 @@ def do_subscript(walk: Walk, frame: Frame, argument: Any) -> None:
 @operation
 def do_make_slice(walk: Walk, frame: Frame, argument: Any) -> None:
     frame.stack[-3:] = [applied(walk, slice, *frame.stack[-3:])]
-
-
-# -- displays
-
-
-@operation
-def do_make_list(walk: Walk, frame: Frame, count: Any) -> None:
-    stack = frame.stack
-    if not count:
-        stack.append([])
-    else:
-        stack[-count:] = [whole(stack[-count:])]
-
-
-@operation
-def do_to_tuple(walk: Walk, frame: Frame, argument: Any) -> None:
-    frame.stack[-1] = as_tuple(frame.stack[-1])
-
-
-@operation
-def do_list_add(walk: Walk, frame: Frame, argument: Any) -> None:
-    frame.stack[-2:] = [whole([*frame.stack[-2], frame.stack[-1]])]
-
-
-@operation
-def do_list_extend(walk: Walk, frame: Frame, argument: Any) -> None:
-    frame.stack[-2:] = [whole([*frame.stack[-2], *_elements_now(walk, frame.stack[-1])])]
-
-
-def _elements_now(walk: Walk, value: Any) -> list[Any]:
-    value = settled(value)
-    if type(value) is Pending:
-        raise Wait(value)
-    found = elements_of(value)
-    assert found is not None
-    return found
-
-
-@operation
-def do_make_pair(walk: Walk, frame: Frame, argument: Any) -> None:
-    frame.stack[-2:] = [as_tuple(frame.stack[-2:])]
-
-
-@operation
-def do_add_pair(walk: Walk, frame: Frame, argument: Any) -> None:
-    pair = as_tuple(frame.stack[-2:])
-    frame.stack[-3:] = [whole([*frame.stack[-3], pair])]
-
-
-@operation
-def do_add_mapping(walk: Walk, frame: Frame, argument: Any) -> None:
-    mapping = settled(frame.stack[-1])
-    if type(mapping) is Pending:
-        raise Wait(mapping)
-    if type(mapping) is not dict:
-        raise Unsafe("** of what isn't a dictionary")
-    frame.stack[-2:] = [whole([*frame.stack[-2], *mapping.items()])]
-
-
-_FINISHED: dict[str, Callable[[list[Any]], Any]] = {"list": list, "set": set, "dict": dict}
-
-
-@operation
-def do_finish(walk: Walk, frame: Frame, kind: Any) -> None:
-    """A display or comprehension is complete: what its list of elements, or of pairs, makes."""
-    made = settled(frame.stack[-1])
-    if kind == "list":
-        frame.stack[-1] = whole(list(made)) if type(made) is ListModel else made
-    else:
-        frame.stack[-1] = applied(walk, lambda elements: _hashed(kind, elements), made)
-
-
-def _hashed(kind: str, elements: list[Any]) -> Any:
-    for each in elements:
-        require_plain(each[0] if kind == "dict" else each)
-    return _FINISHED[kind](elements)
-
-
-@operation
-def do_append(walk: Walk, frame: Frame, name: Any) -> None:
-    """Append to a list that only the function can see; its variable is bound to a longer list."""
-    values = frame.variables.values
-    made, value = settled(_loaded(values, name)), frame.stack[-1]
-    _refuse_streams((value,))
-    if made is not UNKNOWN:
-        if type(made) is list or type(made) is ListModel:
-            made = _appended(made, value)
-        elif type(made) is Pending:
-            made = Deferred(
-                walk.ahead, lambda elements: _appended(elements, value), (made,), shallow=True
-            ).result
-        else:
-            raise Unsafe("append to what isn't a list")
-        values[name] = made
-    frame.stack.pop()
-
-
-def _appended(elements: Any, value: Any) -> ListModel:
-    if type(elements) is ListModel:
-        return elements.extended([value])
-    if type(elements) is not list:
-        raise Unsafe("append to what isn't a list")
-    return ListModel([value], elements, len(elements))
-
-
-@operation
-def do_format(walk: Walk, frame: Frame, argument: Any) -> None:
-    conversion, has_spec = argument
-    spec = frame.stack.pop() if has_spec else ""
-    frame.stack[-1] = applied(
-        walk, lambda value, form: operations.formatted(value, conversion, form), frame.stack[-1], spec
-    )
-
-
-@operation
-def do_join(walk: Walk, frame: Frame, count: Any) -> None:
-    parts = frame.stack[-count:] if count else []
-    del frame.stack[len(frame.stack) - count :]
-    frame.stack.append(applied(walk, lambda *texts: "".join(texts), *parts))
-
-
-# -- unpacking
-
-
-@operation
-def do_unpack(walk: Walk, frame: Frame, argument: Any) -> None:
-    count, star, after = argument
-    value = settled(frame.stack[-1])
-    found = elements_of(value)
-    if found is None:
-        items = applied(walk, lambda real: _parts(elements_of(real) or [], count, star, after), value)
-        parts = [applied(walk, lambda real, n=n: real[n], items) for n in range(count)]
-    else:
-        parts = _parts(found, count, star, after)
-    frame.stack[-1:] = reversed(parts)
-
-
-def _parts(elements: list[Any], count: int, star: int | None, after: int) -> list[Any]:
-    if star is None:
-        if len(elements) != count:
-            raise ValueError("too many or too few values to unpack")
-        return elements
-    if len(elements) < count - 1:
-        raise ValueError("not enough values to unpack")
-    end = len(elements) - after
-    return [*elements[:star], whole(elements[star:end]), *elements[end:]]

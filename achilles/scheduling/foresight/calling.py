@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from ..functional import is_functional
-from .applying import applied, as_tuple, elements_of, whole
+from .combining import applied, as_tuple, elements_of, whole
 from .iterators import over
 from .pure_calls import call_pure, is_pure
 from .statements import lower

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import operations
-from .applying import elements_of
 from .branches import may_be_put_off
+from .combining import elements_of
 from .iterators import over
 from .program import Branch, Loop
 from .values import MODELS, Pending, Stream, Unsafe, is_concrete, settled, unwrapped

@@ -121,7 +121,10 @@ def call_pure(
         Exception: What the function raises for them; the real run will see that too.
     """
     if any(function is each for each in also):
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            raise Unsafe(f"{type(error).__name__} is raised") from error
     name = _BUILTINS_BY_ID.get(id(function))
     if name is not None:
         return _call_builtin(name, function, args, kwargs)

@@ -1,17 +1,14 @@
-"""Lowering of statements, and of whole functions."""
+"""Lowering of statements that hold others, of jumps, and of whole functions."""
 
 from __future__ import annotations
 
 import ast
-import sys
-from types import ModuleType
 from typing import Any
 
-from .comprehensions import Comprehensions
 from .emitting import Definitions
 from .matching import as_test
-from .own_lists import appended
 from .program import Branch, Loop, Program
+from .simple_statements import SimpleStatements, named
 
 __all__ = ["lower"]
 
@@ -19,12 +16,12 @@ __all__ = ["lower"]
 def lower(definitions: Definitions, node: ast.FunctionDef | ast.Lambda) -> Program:
     """The program of a function; those of functions within it are added to the definitions."""
     known = definitions.programs.get(node)
-    if known is not None:
-        return known
-    statements = Statements(definitions, node)
-    definitions.programs[node] = statements.program
-    statements.whole()
-    return statements.program
+    if known is None:
+        statements = Statements(definitions, node)
+        statements.whole()
+        # Only when it is complete: another thread may be walking the same function.
+        known = definitions.programs.setdefault(node, statements.program)
+    return known
 
 
 class _Target:
@@ -35,7 +32,7 @@ class _Target:
         self.continues: list[int] = []
 
 
-class Statements(Comprehensions):
+class Statements(SimpleStatements):
     """Lowers statements."""
 
     def __init__(self, definitions: Definitions, node: ast.FunctionDef | ast.Lambda) -> None:
@@ -85,68 +82,7 @@ class Statements(Comprehensions):
             method(node)
         self.stack.clear()
 
-    # -- simple statements
-
-    def statement_pass(self, node: ast.Pass) -> None:
-        pass
-
-    statement_global = statement_nonlocal = statement_pass
-
-    def statement_expr(self, node: ast.Expr) -> None:
-        name = appended(node)
-        if name is not None and name.id in self.program.own_lists:
-            kind, where = self.variable(name)
-            if kind == "local":
-                self.expression(node.value.args[0])  # type: ignore[attr-defined]
-                self.emit("append", where, node)
-                return
-        if isinstance(node.value, ast.Constant):
-            return
-        self.expression(node.value)
-        self.emit("pop", None, node)
-
-    def statement_assign(self, node: ast.Assign) -> None:
-        self.expression(node.value)
-        for target in node.targets[:-1]:
-            self.emit("copy", 1, node)
-            self.push(None)
-            self.store(target)
-        self.store(node.targets[-1])
-
-    def statement_annassign(self, node: ast.AnnAssign) -> None:
-        if node.value is not None:
-            self.expression(node.value)
-            self.store(node.target)
-
-    def statement_augassign(self, node: ast.AugAssign) -> None:
-        target = node.target
-        if not isinstance(target, ast.Name):
-            self.expression(node.value)
-            self.store(target)  # says that it is a sync-point
-            return
-        self.expression(ast.copy_location(_load(target, self.definitions), target))
-        self.expression(node.value)
-        kind, where = self.variable(target)
-        if kind == "local" and where in self.program.own_lists and isinstance(node.op, ast.Add):
-            self.emit("binary", "Add", node)
-        else:
-            self.note(
-                node, f"augmented assignment to {target.id}, unless its type is immutable", certain=False
-            )
-            self.emit("augmented", type(node.op).__name__, node)
-        self.pop()
-        self.store(target)
-
-    def statement_delete(self, node: ast.Delete) -> None:
-        for target in node.targets:
-            if isinstance(target, ast.Name) and self.variable(target)[0] == "local":
-                self.emit("delete_local", self.variable(target)[1], target)
-            else:
-                self.stop(target, f"del {ast.unparse(target)} changes an object, or what others see")
-
-    def statement_assert(self, node: ast.Assert) -> None:
-        self.expression(node.test)
-        self.emit("expect", None, node)
+    # -- leaving
 
     def statement_raise(self, node: ast.Raise) -> None:
         self.emit("raise", None, node)
@@ -173,43 +109,6 @@ class Statements(Comprehensions):
             self.emit("raise", None, node)
         else:
             getattr(target, how).append(self.jump(node))
-
-    def statement_import(self, node: ast.Import) -> None:
-        for each in node.names:
-            top = each.name.partition(".")[0]
-            self._imported(node, each.name, each.name if each.asname else top, None, each.asname or top)
-
-    def statement_importfrom(self, node: ast.ImportFrom) -> None:
-        for each in node.names:
-            self._imported(node, node.module or "", node.module or "", each.name, each.asname or each.name)
-
-    def _imported(self, node: Any, module: str, bound: str, attribute: str | None, name: str) -> None:
-        found = sys.modules.get(bound)
-        if getattr(node, "level", 0) or module not in sys.modules or type(found) is not ModuleType:
-            self.stop(node, "an import, which may run a module's code")
-            return
-        if attribute is not None and attribute not in vars(found):
-            self.stop(node, "an import, which may run a module's code")
-            return
-        if self.scope.owner(name) is not self.scope:
-            self.stop(node, f"an import that binds {name}, which others see")
-            return
-        self.emit("constant", found if attribute is None else vars(found)[attribute], node)
-        self.emit("store_local", name, node)
-
-    def statement_functiondef(self, node: ast.FunctionDef) -> None:
-        if node.decorator_list:
-            self.stop(node, "a decorator is called")
-            self.lower_inner(node)
-        else:
-            self.function(node)
-            if self.scope.owner(node.name) is self.scope:
-                self.emit("store_local", node.name, node)
-            else:
-                self.stop(node, f"a definition of {node.name}, which others see")
-
-    def statement_classdef(self, node: ast.ClassDef) -> None:
-        self.stop(node, "a class definition")
 
     # -- compound statements
 
@@ -283,7 +182,7 @@ class Statements(Comprehensions):
         for clause in node.handlers:
             self.block(clause.body)
             if clause.name:
-                kind, where = self.variable(_named(clause.name, clause, self.definitions))
+                kind, where = self.variable(named(clause.name, clause, self.definitions))
                 self.emit("delete_" + kind if kind == "local" else "raise", where, clause)
             over.append(self.jump(clause))
         if node.finalbody:
@@ -346,24 +245,9 @@ class Statements(Comprehensions):
             self.push(None)
             branches.append(self.branch(case, Branch()))
         if test.name is not None:
-            kind, where = self.variable(_named(test.name, case.pattern, self.definitions))
+            kind, where = self.variable(named(test.name, case.pattern, self.definitions))
             self.emit("load_local", subject, case)
             self.emit("store_" + kind if kind != "global" else "raise", where, case)
-
-    # -- what only the real run does
-
-    def expression_yield(self, node: ast.Yield) -> None:
-        if node.value is not None:
-            self.expression(node.value)
-            self.pop()
-        self.stop(node, "yield gives control to the caller")
-        self.emit("unknown", None, node)
-
-    def expression_yieldfrom(self, node: ast.YieldFrom) -> None:
-        self.expression(node.value)
-        self.pop()
-        self.stop(node, "yield from gives control to the caller")
-        self.emit("unknown", None, node)
 
 
 def _yields(node: ast.FunctionDef | ast.Lambda) -> bool:
@@ -390,17 +274,3 @@ def _without_continue(node: ast.If, rest: list[ast.stmt]) -> ast.If | None:
         if below is not None and isinstance(node.body[-1], ast.Continue | ast.Break | ast.Return | ast.Raise):
             made = ast.If(node.test, node.body, [below])
     return None if made is None else ast.copy_location(made, node)
-
-
-def _load(target: ast.Name, definitions: Definitions) -> ast.Name:
-    """The same variable, read."""
-    node = ast.Name(target.id, ast.Load())
-    definitions.scopes.of[node] = definitions.scopes.of[target]
-    return node
-
-
-def _named(name: str, node: ast.AST, definitions: Definitions) -> ast.Name:
-    """The variable that a node binds without a `Name` of its own."""
-    made = ast.copy_location(ast.Name(name, ast.Store()), node)
-    definitions.scopes.of[made] = definitions.scopes.of[node]
-    return made

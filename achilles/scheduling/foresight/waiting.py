@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .interrupting import is_from_outside
 from .values import Pending, Unsafe, concrete, pending_in, settled
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ class Deferred:
             value = function(*operands)
         except Unsafe as reason:
             self._ahead.mistrust(str(reason))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the real run will raise it
+        except Exception as error:
             self._ahead.mistrust(f"{type(error).__name__} is raised")
+            if is_from_outside(error):
+                raise
         else:
             self._ahead.settle(self.result, value)
 

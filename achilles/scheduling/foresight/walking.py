@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from .interrupting import is_from_outside
 from .values import UNBOUND, Pending, Unsafe, Variables
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class Walk:
         Raises:
             Full: Nothing more may be started now; the walk is where it was.
         """
+        frame = self.frame
+        place = frame.place
         try:
             for _ in range(limit):
                 frame = self.frame
@@ -152,9 +155,15 @@ class Walk:
         except (Stop, Unsafe) as stop:
             frame.place = place
             self.end(str(stop))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the real run will raise it here
+        except Exception as error:
             frame.place = place
-            self.end(f"{type(error).__name__} is raised")
+            if is_from_outside(error):
+                self.ahead.mistrust("interrupted")
+                raise
+            self.end(f"{type(error).__name__} is raised")  # the real run will raise it here
+        except BaseException:
+            self.ahead.mistrust("interrupted")
+            raise
 
     def end(self, reason: str) -> None:
         """Go no further."""

@@ -28,18 +28,24 @@ class StubStarted:
     def cancel(self) -> None:
         self.cancelled = True
 
-    def complete(self) -> None:
+    def complete(self, told: bool = True) -> None:
         try:
             args, kwargs = pickle.loads(self.pickled)
             self.outcome = pickle.loads(pickle.dumps(self.function(*args, **kwargs)))
         except Exception as error:  # noqa: BLE001 - whatever the function raises
             self.outcome, self.failed = error, True
         self.done = True
-        self.finished.append(self)
+        if told:
+            self.finished.append(self)
 
 
 class StubCalls:
     """Runs the first calls that were started on so many slots, and completes the oldest when somebody waits.
+
+    Args:
+        slots: How many run at once.
+        newest_first: Whether the newest is completed instead.
+        tells_late: Whether a call is done some time before that is said in ``finished``, as with threads.
 
     Attributes:
         slots: How many run at once.
@@ -49,9 +55,10 @@ class StubCalls:
         widths: How many slots were busy, each time that somebody waited.
     """
 
-    def __init__(self, slots: int = 8, newest_first: bool = False) -> None:
+    def __init__(self, slots: int = 8, newest_first: bool = False, tells_late: bool = False) -> None:
         self.slots = slots
         self.newest_first = newest_first
+        self.untold: list[StubStarted] | None = [] if tells_late else None
         self.running: list[StubStarted] = []
         self.waiting: deque[StubStarted] = deque()
         self.log: list[tuple[str, str]] = []
@@ -74,13 +81,19 @@ class StubCalls:
 
     def wait(self, started: Any, finished: deque[Any]) -> None:
         self.widths.append(len(self.running))
+        for each in self.untold or ():
+            each.finished.append(each)
+        if self.untold:
+            self.untold.clear()
         while not started.done and not finished:
             self._complete_one()
 
     def _complete_one(self) -> None:
         call = self.running.pop(-1 if self.newest_first else 0)
         if not call.cancelled:
-            call.complete()
+            call.complete(self.untold is None)
+            if self.untold is not None:
+                self.untold.append(call)
         self._note("cancel" if call.cancelled else "done", call.label)
         self._fill()
 

@@ -61,6 +61,7 @@ def test_an_operator_that_changes_an_argument_is_noticed() -> None:
         b = things[a] + items
         return b, f(items)
 
+    run(pending, [], tells_late=True)
     calls = run(pending, [])
     # The call with the list was started with what it held before, and again.
     assert [label for label in calls.ran() if label.startswith("f([")] == ["f([])", "f([1])"]
