@@ -90,7 +90,7 @@ from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.shared_blobs import SharedBlobs
-from achilles.workers.spinning import spin
+from achilles.workers.spinning import Spinning
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 from achilles.workers.surroundings import Surroundings
 
@@ -114,6 +114,7 @@ class Conversation:
         self._link = link
         self._poller = select.poll()
         self._poller.register(link.fileno(), select.POLLIN)
+        self._spinning = Spinning()
         self._messages: list[Message] = []  # in reverse, so that the next one is popped off the end
         self._answers: dict[int, Message | None] = {}
         self._requests = 0
@@ -127,7 +128,7 @@ class Conversation:
         if not self._messages:
             if self.soon:
                 self.soon = False
-                spin(self._poller)
+                self._spinning.spin(self._poller)
             self._read_until(lambda: bool(self._messages))
         return self._messages.pop()
 
