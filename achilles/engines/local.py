@@ -21,6 +21,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .. import blobs
 from ..core import scheduler_events as ev
@@ -36,9 +37,11 @@ from ..workers.module_source import find_source
 from ..workers.process import available_cores
 from .drawing import Draw
 from .job import Job
-from .keeping import LocalKeeper
 from .outcomes import Segment
 from .spec import JobSpec
+
+if TYPE_CHECKING:
+    from .keeping import LocalKeeper
 
 __all__ = ["LocalEngine", "local_engine"]
 
@@ -170,6 +173,8 @@ class LocalEngine:
 
     def keeper(self, job: Job) -> LocalKeeper:
         """Who gets at what workers keep."""
+        from .keeping import LocalKeeper  # what an undisturbed call can do without
+
         return LocalKeeper(self)
 
     def find_kept(self, name: str) -> Buffer | Sealed | None:

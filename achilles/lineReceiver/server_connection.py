@@ -228,6 +228,11 @@ class ServerConnection(AchillesProtocol):
         return tuple(dict.fromkeys([name for name in (self.hello.host, address, *near) if name]))
 
     @property
+    def is_node(self) -> bool:
+        """Whether a node is at the other end."""
+        return self.hello is not None and self.hello.role == "node"
+
+    @property
     def keeps(self) -> bool:
         """Whether it knows that results may stay at nodes."""
         return self.hello is not None and self.hello.job_options >= wire.KEEPS_OPTION

@@ -142,7 +142,7 @@ class Fetches:
     def _job_of(self, connection: ServerConnection, number: int) -> RoutedJob | None:
         """The job that a party means by this number: one of its own, or one that it works for."""
         server = self._server
-        if server.controllers.get(connection.number) is connection:
+        if not connection.is_node:
             found = server.jobs.number_of(connection.number, number)
             return None if found is None else server.jobs.live.get(found)
         return None if self._answering(connection, number) is None else server.jobs.live[number]
@@ -203,8 +203,8 @@ class Fetches:
         size_bytes = answer.size if shared is None else len(shared)
         self._pass_on(asked, answer, chunks, shared)
         asked.asker.kept_fetched_bytes += size_bytes
-        if answer.found and self._server.nodes.get(asked.asker.number) is asked.asker:
-            self._copies.add(*asked.kept, asked.asker.number)
+        if answer.found and asked.asker.is_node:
+            self._copies.add(*asked.kept, connection.number, asked.asker.number)
 
     def _check_piece(self, answer: wire.Blob | wire.KeptPiece) -> None:
         """Whatever nobody waits for any more."""
@@ -241,11 +241,14 @@ class Fetches:
         job = self._job_of(connection, message.job)
         if job is None:
             return  # with the job goes what it made
-        onward = wire.DropKept(name=message.name, session=job.session)
-        for number in {message.holder} | self._copies.take(job.session, message.name):
+        numbers = {message.holder} | self._copies.take(job.session, message.name)
+        self._tell_dropped(job.session, message.name, numbers)
+
+    def _tell_dropped(self, session: str, name: str, numbers: set[int]) -> None:
+        for number in numbers:
             node = self._server.nodes.get(number)
             if node is not None and node.keeps:
-                node.send(onward)
+                node.send(wire.DropKept(name=name, session=session))
 
     # Who asked is gone.
 
@@ -259,6 +262,10 @@ class Fetches:
                 self._drop(request)
                 self._refuse_kept(asked.asker, asked, NODE_GONE)
         self._open_of.pop(party, None)
+        if party.is_node:
+            # A value ends with its node: nobody can say later that it is not needed.
+            for copies in self._copies.take_of(party.number):
+                self._tell_dropped(*copies)
 
     def job_gone(self, job: RoutedJob) -> None:
         """Nobody answers for it any more, and nobody waits for that."""

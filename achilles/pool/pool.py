@@ -172,8 +172,8 @@ class Pool(PoolLife):
     ) -> AsyncResult:
         """As `apply_async`, with a result that stays where it is made if it is large.
 
-        Arguments are serialized at once: later changes are not seen. The call runs where its largest `Kept`
-        argument lies, on the node that keeps it.
+        Arguments are serialized at once, and held so until the call is sent: later changes are not seen. The
+        call runs where its largest `Kept` argument lies, on the node that keeps it.
 
         Args:
             function: Called with ``*args, **kwargs``; for handles in them, however deep, it gets the values.

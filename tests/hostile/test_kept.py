@@ -154,13 +154,17 @@ def test_what_a_stranger_drops_is_his(victim: Cluster, stage: ExitStack) -> None
     assert until(mine.node, wire.DropKept).session == "other"
 
 
-def test_those_that_fetched_it_are_told_as_well(victim: Cluster, stage: ExitStack) -> None:
+@pytest.mark.parametrize("how", ["dropped", "lost"])
+def test_those_that_fetched_it_are_told_as_well(victim: Cluster, stage: ExitStack, how: str) -> None:
     mine, other = Program(stage, victim, "mine"), Program(stage, victim, "mine")
     other.node.send(question(other.job, mine.number))
     asked = until(mine.node, wire.FetchKept)
     mine.node.send(wire.KeptPiece(job=0, request=asked.request, found=True, total=SIZE), b"some")
     until(other.node, wire.KeptPiece)
-    mine.controller.send(wire.DropKept(name=NAME, job=1, holder=mine.number))
-    for node in (mine.node, other.node):
-        dropped = until(node, wire.DropKept)
-        assert (dropped.name, dropped.session, dropped.job) == (NAME, "mine", 0)
+    if how == "dropped":
+        mine.controller.send(wire.DropKept(name=NAME, job=1, holder=mine.number))
+        assert until(mine.node, wire.DropKept).session == "mine"
+    else:
+        mine.node.socket.close()
+    dropped = until(other.node, wire.DropKept)
+    assert (dropped.name, dropped.session, dropped.job) == (NAME, "mine", 0)

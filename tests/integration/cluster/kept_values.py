@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import numpy as np
+import psutil
 
 from achilles import Kept, Pool, getClusterStatus
 from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Party, Place, wait_until
@@ -18,15 +19,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Two:
-    """A server with two nodes of two workers each, and how its controllers find it."""
+    """A server with two nodes, and how its controllers find it."""
 
-    def __init__(self, place: Place, *, near: bool, **variables: str) -> None:
+    def __init__(self, place: Place, *, near: bool, workers: int = 2, **variables: str) -> None:
         self.cluster = Cluster(place)
         self.where = self.cluster.address if near else self.cluster.with_key
         if not near:
             variables["ACHILLES_LOCAL_SOCKET"] = "off"
         for _ in range(2):
-            self.cluster.start_node(2, more="" if near else WITH_KEY, **variables)
+            self.cluster.start_node(workers, more="" if near else WITH_KEY, **variables)
         self.nodes = list(self.cluster.nodes)
 
     def pool(self) -> Pool:
@@ -71,12 +72,23 @@ def write(array: Array) -> float:
 
 
 def memory_files(party: Party) -> int:
-    """How many pieces of shared memory a node holds."""
+    """How many pieces of shared memory a node and its workers hold."""
+    return sum(map(_memory_files_of, [party.pid, *(below.pid for below in party.descendants())]))
+
+
+def _memory_files_of(pid: int) -> int:
     count = 0
-    for number in os.listdir(f"/proc/{party.pid}/fd"):
-        with contextlib.suppress(OSError):
-            count += os.readlink(f"/proc/{party.pid}/fd/{number}").startswith("/memfd:achilles ")
+    with contextlib.suppress(OSError):  # it has just ended
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                count += os.readlink(f"/proc/{pid}/fd/{number}").startswith("/memfd:achilles ")
     return count
+
+
+def own_memory_files() -> int:
+    """How many this process and the workers below it hold."""
+    pids = [os.getpid(), *(below.pid for below in psutil.Process().children(recursive=True))]
+    return sum(map(_memory_files_of, pids))
 
 
 def no_more_than(party: Party, most: int) -> None:

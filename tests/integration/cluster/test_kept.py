@@ -26,6 +26,7 @@ from tests.integration.cluster.kept_values import (
     memory_of,
     no_more_than,
     numbers,
+    own_memory_files,
     place_and_sum,
     write,
 )
@@ -143,6 +144,19 @@ def test_workers_of_a_machine_share_one_copy(pool: Pool) -> None:
         payload = kept.payload()
         assert isinstance(payload, Sealed)
         assert os.fstat(payload.descriptor.fileno()).st_ino == found[0][1]  # the very memory that this has
+
+
+@shared_memory
+def test_released_memory_of_this_machine_is_given_back() -> None:
+    with Pool(2, address="local") as pool:
+        assert [pool.keep_async(abs, (-1,)).get(30) for _ in range(4)] == [1] * 4
+        before = own_memory_files()
+        dropped, released = kept_from(pool), kept_from(pool)
+        assert pool.keep_async(place_and_sum, (dropped, released)).get(30)[1] == 2.0
+        assert own_memory_files() > before
+        released.release()
+        del dropped
+        wait_until(lambda: own_memory_files() <= before, what="for the memory to be given back")
 
 
 def test_calls_upon_calls(pool: Pool) -> None:
