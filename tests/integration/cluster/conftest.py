@@ -43,7 +43,9 @@ def pair(place: Place) -> Iterator[Cluster]:
     cluster = Cluster(place)
     try:
         for cpu_count in (1, 3):
-            cluster.start_node(cpu_count)
+            cluster.start_node(cpu_count, wait=False)
+        for node in cluster.nodes:
+            node.wait_for("CLIENT_ID:")
         _settle(cluster)
         members = (cluster.server, *cluster.nodes)
         before = [party.descriptors() for party in members]

@@ -12,7 +12,7 @@ import achilles
 from tests.integration.cluster.parties import Cluster
 from tests.integration.pool.conftest import pair, place
 from tests.integration.pool.contract.asyncio_face import AsyncioFace
-from tests.integration.pool.contract.faces import CANNOT, Face
+from tests.integration.pool.contract.faces import CANNOT, ENDING, Face
 from tests.integration.pool.contract.waiting_faces import ExecutorFace, PoolFace
 
 __all__ = ["pair", "place"]
@@ -41,7 +41,15 @@ def _kind(name: str) -> type[Face]:
 
 @pytest.fixture(scope="module", params=list(CANNOT))
 def faces(request: pytest.FixtureRequest, where: dict[str, Any]) -> Iterator[Callable[..., Face]]:
-    """Makes faces of one kind, for tests that end them."""
+    """Makes faces of one kind."""
+    kind = _kind(request.param)
+    with kind.surroundings():
+        yield partial(kind, where)
+
+
+@pytest.fixture(scope="module", params=[name for name, lacks in CANNOT.items() if ENDING not in lacks])
+def ending(request: pytest.FixtureRequest, where: dict[str, Any]) -> Iterator[Callable[..., Face]]:
+    """Makes faces of one kind that have an end, for tests of it."""
     kind = _kind(request.param)
     with kind.surroundings():
         yield partial(kind, where)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["CANNOT", "PATIENCE_S", "Call", "Face"]
+__all__ = ["CANNOT", "ENDING", "PATIENCE_S", "Call", "Face"]
 
 #: Waits for the result so many seconds at most, and returns it or raises.
 Call = Callable[[float | None], Any]
@@ -23,6 +23,9 @@ PATIENCE_S = 60.0
 
 _ENDS = "what raises within a generator has ended it"
 _CALLS = "Parallel takes many calls, and each of it is a job of its own"
+
+#: Tests of how faces end are not made for those that cannot do that.
+ENDING = "a pool to end"
 
 #: By face: what it cannot do, and why.
 CANNOT: dict[str, dict[str, str]] = {
@@ -46,7 +49,7 @@ CANNOT: dict[str, dict[str, str]] = {
         "callbacks within readers": "there are no callbacks of the user's",
         "cancelled calls": _CALLS,
         "chosen chunks": "Parallel makes the last batches smaller than batch_size says",
-        "a pool to end": "each Parallel ends with its own results",
+        ENDING: "each Parallel ends with its own results",
         "items after an error": _ENDS,
         "items before an error": "Parallel drops what it has when a call fails, and stops the others",
         "options": "Parallel has none for single calls",

@@ -45,8 +45,7 @@ class JoblibFace(Face):
     most_calls = 20
 
     def __init__(self, where: dict[str, Any], **options: Any) -> None:
-        assert options.keys() <= {"processes"}
-        self._n_jobs = max(options.get("processes", 2), 2)  # of 1, joblib makes a loop in this process
+        assert not options
         self._backend = AchillesBackend(**where)
 
     @classmethod
@@ -57,7 +56,7 @@ class JoblibFace(Face):
 
     def _run(self, calls: Iterable[Any], return_as: str, chunksize: int | None = None) -> Any:
         parallel = Parallel(
-            n_jobs=self._n_jobs,
+            n_jobs=2,
             backend=self._backend,
             return_as=return_as,
             batch_size="auto" if chunksize is None else chunksize,

@@ -13,10 +13,16 @@ import pytest
 import achilles
 from tests.integration.cluster.parties import wait_until
 from tests.integration.pool.contract import tasks
-from tests.integration.pool.contract.faces import PATIENCE_S, Face
+from tests.integration.pool.contract.faces import CANNOT, ENDING, PATIENCE_S, Face
 from tests.integration.pool.contract.waiting_faces import ExecutorFace, PoolFace
 
 MEGABYTE = 1 << 20
+
+
+def test_no_reason_is_out_of_date() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    for reasons in CANNOT.values():
+        assert all(what == ENDING or f'("{what}")' in tests for what in reasons)
 
 
 class Drawn:

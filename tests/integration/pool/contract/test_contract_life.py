@@ -44,13 +44,6 @@ def executors(where: dict[str, Any]) -> Callable[..., achilles.Executor]:
     return make
 
 
-@pytest.fixture
-def ending(faces: Callable[..., Face]) -> Callable[..., Face]:
-    """Makes faces that can be ended."""
-    faces.func.needs("a pool to end")  # type: ignore[attr-defined]
-    return faces
-
-
 def items_of(folder: Path, length: int) -> list[tuple[str, int]]:
     return [(str(folder), number) for number in range(length)]
 
@@ -322,7 +315,7 @@ def test_forked_child(ending: Callable[..., Face], used: bool) -> None:
     face.finish()
 
 
-def test_many_one_after_the_other(faces: Callable[..., Face]) -> None:
+def test_many_one_after_the_other(ending: Callable[..., Face]) -> None:
     def count() -> tuple[int, int, int]:
         close_idle_connections()
         return len(parties.own_threads()), len(parties.own_descriptors()), parties.own_children()[1]
@@ -335,7 +328,7 @@ def test_many_one_after_the_other(faces: Callable[..., Face]) -> None:
 
     def several(times: int) -> None:
         for number in range(times):
-            face = faces(processes=1)
+            face = ending(processes=1)
             if number % 2:
                 use(face)
             (face.finish if number % 3 else face.cancel)()

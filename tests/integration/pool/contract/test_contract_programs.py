@@ -42,8 +42,6 @@ if __name__ == "__main__":
                     pool.map_async(work, range(8)).get()
                 elif how == "apply":
                     pool.apply(work, (1,))
-                elif how == "next":
-                    next(pool.imap(work, iter(range(8))))
                 else:
                     pool.apply_async(work, (1,))
                     read = pool.imap(work, iter(range(8)))
@@ -55,7 +53,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", ["map", "get", "apply", "next", "join", "executor", "asyncio"])
+@pytest.mark.parametrize("how", ["map", "get", "apply", "join", "executor", "asyncio"])
 def test_ctrl_c(where: dict[str, Any], how: str, place: Place, tmp_path: Path) -> None:
     mark = tmp_path / "begun"
     script = place.write("interrupted.py", INTERRUPTED)
