@@ -189,13 +189,7 @@ class Pool(PoolLife):
         self._check_running()
         _check_callable(function)
         result = AsyncResult(callback, error_callback, keep=self)
-        try:
-            call = serialized([(function, *arguments_of(args, kwargs))])
-        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
-            result.settle(None, as_local(error))
-            return result
-        with shielded():
-            self._jobs.streams.keep(call, result)
+        self.submit_keeping((function, *arguments_of(args, kwargs)), result)
         return result
 
     def submit(self, call: Call, promise: Promise, options: Options) -> Sent:
@@ -204,6 +198,21 @@ class Pool(PoolLife):
         # Ctrl-C in the middle of this would leave a call behind that nobody makes, and all wait for.
         with shielded():
             return self._jobs.streams.add(options, call, promise)
+
+    def submit_keeping(self, call: Call, promise: Promise) -> Sent | None:
+        """As `submit`, with a result that stays where it is made if it is large.
+
+        Returns:
+            The call; None when its arguments can't be sent, and the promise was given that error.
+        """
+        self._check_running()
+        try:
+            made = serialized([call])
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            promise.settle(None, as_local(error))
+            return None
+        with shielded():
+            return self._jobs.streams.keep(made, promise)
 
     def start(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from operator import is_not
 from typing import Any, Protocol
 
-__all__ = ["Calls", "Fetchable", "Handle", "Started", "forced", "plain"]
+__all__ = ["Calls", "Fetchable", "Handle", "Origin", "Started", "forced", "plain"]
 
 
 class Fetchable(Protocol):
@@ -19,6 +19,13 @@ class Fetchable(Protocol):
 
     def value(self) -> Any:
         """Fetch it: a private, writable copy. Blocks."""
+
+
+class Origin(Protocol):
+    """Knows how a result was made."""
+
+    def fetched(self, handle: Handle) -> Any:
+        """The value of a handle that wasn't forced, made again if it was lost. Blocks."""
 
 
 class Handle:
@@ -29,13 +36,15 @@ class Handle:
 
     Attributes:
         forced: Whether `value` was asked for.
+        origin: Knows how to make it again; None where it can't be lost.
     """
 
-    __slots__ = ("__weakref__", "_content", "forced")
+    __slots__ = ("__weakref__", "_content", "forced", "origin")
 
-    def __init__(self, kept: Fetchable) -> None:
+    def __init__(self, kept: Fetchable, origin: Origin | None = None) -> None:
         self._content: Any = kept
         self.forced = False
+        self.origin = origin
 
     def value(self) -> Any:
         """The result, the same object at each call. The first one blocks until it is here.
@@ -44,14 +53,19 @@ class Handle:
             BaseException: It can't be fetched any more; then later calls try again.
         """
         if not self.forced:
-            self._content = self._content.value()
-            self.forced = True
+            value = self._content.value() if self.origin is None else self.origin.fetched(self)
+            self._content, self.forced = value, True
         return self._content
 
     @property
     def content(self) -> Any:
         """What travels: the reference, or the value once it was forced."""
         return self._content
+
+    def replace(self, other: Any) -> None:
+        """The result was made again: what that gave, a handle or the value itself."""
+        self.forced = type(other) is not Handle or other.forced
+        self._content = other.content if type(other) is Handle else other
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         return plain, (self._content,)
