@@ -20,6 +20,7 @@ from achilles.errors import (
     BroadcastLost,
     ClusterError,
     ConfigError,
+    KeptLost,
     NoNodesError,
     ProtocolError,
     RemoteError,
@@ -29,7 +30,6 @@ from achilles.errors import (
     TaskTimeout,
     UnsupportedByEngine,
     VersionMismatch,
-    WorkerDiedError,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from achilles.calls import imap, imap_unordered, map
     from achilles.config import genConfig
     from achilles.initializer_error import InitializerError
+    from achilles.kept import Kept
     from achilles.lineReceiver.achilles_main import getClusterStatus, killCluster
     from achilles.lineReceiver.achilles_node import runAchillesNode
     from achilles.lineReceiver.achilles_server import runAchillesServer
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from achilles.scheduling.decorator import schedule
     from achilles.scheduling.functional import functional
     from achilles.task_cancelled import TaskCancelled
+    from achilles.worker_died_error import WorkerDiedError
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,8 @@ __all__ = [
     "ConfigError",
     "Executor",
     "InitializerError",
+    "Kept",
+    "KeptLost",
     "NoNodesError",
     "Pool",
     "ProtocolError",
@@ -87,8 +91,10 @@ _HOMES = {
     "Broadcast": "achilles.broadcast",
     "Executor": "achilles.pool.executor",
     "InitializerError": "achilles.initializer_error",
+    "Kept": "achilles.kept",
     "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
+    "WorkerDiedError": "achilles.worker_died_error",
     "functional": "achilles.scheduling.functional",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",

@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from achilles.errors import BroadcastLost
@@ -30,7 +31,10 @@ __all__ = [
     "lost",
     "own",
     "set_source",
+    "source",
+    "tell_gone",
     "when_gone",
+    "when_missing",
 ]
 
 GONE = "it was released, or dropped with the last handle, in the program that made it"
@@ -114,7 +118,11 @@ class Blob:
         self._values = {}
         if _own.get(self.sha256) is self:
             del _own[self.sha256]
-            _tell_gone(self.sha256)
+            tell_gone(self.sha256)
+
+
+#: Given a name: the blob; or what gets it, and may take long; or None.
+Finder = Callable[[str], "Blob | Callable[[], Blob | None] | None"]
 
 
 class Source(Protocol):
@@ -130,10 +138,21 @@ class Source(Protocol):
             BroadcastLost: It cannot be had.
         """
 
+    def keep(self, segments: Sequence[Buffer]) -> tuple[str, int | None, str] | None:
+        """Have the parent keep a value for its session, in the name of the job that runs.
+
+        Returns:
+            Its name, and the number and name of the node; None if there is no room.
+        """
+
+    def fetch_kept(self, name: str, size_bytes: int, holder: int | None) -> Blob | str:
+        """A kept value that it may have to wait for, or why it cannot be had."""
+
 
 _own: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()
 _source: Source | None = None
 _listeners: list[Callable[[str], None]] = []
+_finders: list[Finder] = []
 # Reentrant: loading runs the user's code, and the garbage collector anybody's.
 _loading = threading.RLock()
 
@@ -144,12 +163,23 @@ def set_source(source: Source) -> None:
     _source = source
 
 
+def source() -> Source | None:
+    """Where this process asks, if it is a worker."""
+    return _source
+
+
+def when_missing(finder: Finder) -> None:
+    """Ask there as well for what others want."""
+    _finders.append(finder)
+
+
 def when_gone(listener: Callable[[str], None]) -> None:
     """Call with the SHA-256 of each blob of this process that is gone; at any moment, in any thread."""
     _listeners.append(listener)
 
 
-def _tell_gone(sha256: str) -> None:
+def tell_gone(sha256: str) -> None:
+    """Have all who listen know that a blob of this process is gone."""
     for listener in _listeners:
         listener(sha256)
 
@@ -167,7 +197,7 @@ def keep(segments: Sequence[Buffer], origin: Any) -> Blob:
     if known is not None:
         return known
     _own[made.sha256] = made
-    weakref.finalize(made, _tell_gone, made.sha256).atexit = False
+    weakref.finalize(made, tell_gone, made.sha256).atexit = False
     return made
 
 
@@ -203,26 +233,31 @@ def fetch(sha256: str, size_bytes: int) -> Blob:
 def hand_out(sha256: str, size_bytes: int, then: Callable[[Blob | None], None]) -> None:
     """Find a blob for somebody who works for this process, and call with it, or with None.
 
-    At once if it is here. If this process works for another one itself, which may have it, then later
-    and in a thread of its own.
+    At once if it is here. If it has to come from elsewhere, as when this process works for another one
+    itself, then later and in a thread of its own.
     """
     found = find(sha256)
     if found is not None and found.payload is not None:
         then(found)
-    elif _source is None:
-        then(None)
+        return
+    get = next((get for finder in _finders if (get := finder(sha256)) is not None), None)
+    if get is None and _source is not None:
+        get = partial(_fetched, sha256, size_bytes)
+    if get is None or isinstance(get, Blob):
+        then(get)
     else:
-        threading.Thread(
-            target=_ask, args=(sha256, size_bytes, then), name="achilles-blob", daemon=True
-        ).start()
+        threading.Thread(target=_ask, args=(get, then), name="achilles-blob", daemon=True).start()
 
 
-def _ask(sha256: str, size_bytes: int, then: Callable[[Blob | None], None]) -> None:
+def _ask(get: Callable[[], Blob | None], then: Callable[[Blob | None], None]) -> None:
+    then(get())
+
+
+def _fetched(sha256: str, size_bytes: int) -> Blob | None:
     try:
-        found: Blob | None = fetch(sha256, size_bytes)
+        return fetch(sha256, size_bytes)
     except BroadcastLost:
-        found = None
-    then(found)
+        return None
 
 
 def lost(sha256: str, size_bytes: int, reason: str) -> BroadcastLost:

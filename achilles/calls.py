@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .engines.choice import CallEngine, engine_for
 from .engines.interrupts import opened, shielded
 from .engines.job import Job
 from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
+from .engines.retrying import Retrying, check_retries
 from .engines.spec import JobSpec
 from .html_table import html_table
 from .progress_bar import ProgressChoice, bar_for, check_progress
@@ -50,6 +51,11 @@ def map(
     timeout: float | None = None,
     memory_budget: int | str | None = None,
     speculate: bool = False,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    priority: int = 0,
+    nodes: str | Sequence[str] = (),
+    slots: int = 1,
 ) -> list[Any]:
     """Apply ``func`` to every argument and return all results, packet by packet.
 
@@ -85,6 +91,12 @@ def map(
             that has nothing else to do; whichever is done first counts, the other is stopped. For
             machines that are now and then slow, and functions that may run twice at once. On this
             machine's cores alone it changes nothing.
+        retries: How often an item is run again, at once and in the same worker, that raised one of
+            ``retry_on``. What a dead worker had is run again in any case.
+        retry_on: A class of exceptions, or a tuple of them.
+        priority: Jobs of a higher one are served before others, on all nodes.
+        nodes: Names or addresses of the nodes that may run it, or shell patterns of them; none: all may.
+        slots: How many of its node's slots a task takes.
 
     Returns:
         A list of packets in the order of the arguments, each the list of its results (or its
@@ -98,7 +110,7 @@ def map(
         ValueError: An argument of this call has an impossible value.
     """
     spec = JobSpec(
-        func,
+        _again(func, retries, retry_on),
         args,
         callback,
         reducer,
@@ -110,6 +122,9 @@ def map(
         output=output,
         timeout_s=timeout,
         speculate=bool(speculate),
+        priority=priority,
+        nodes=_patterns(nodes),
+        slots=slots,
     )
     settings = (host, port, username, secret_key, address, memory_budget)
     with shielded():
@@ -138,6 +153,11 @@ def imap(
     timeout: float | None = None,
     memory_budget: int | str | None = None,
     speculate: bool = False,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    priority: int = 0,
+    nodes: str | Sequence[str] = (),
+    slots: int = 1,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets in order, as they are done.
 
@@ -155,7 +175,7 @@ def imap(
     Raises: as `map`; what concerns one packet, when it is its turn.
     """
     spec = JobSpec(
-        func,
+        _again(func, retries, retry_on),
         args,
         callback,
         reducer,
@@ -166,6 +186,9 @@ def imap(
         output=output,
         timeout_s=timeout,
         speculate=bool(speculate),
+        priority=priority,
+        nodes=_patterns(nodes),
+        slots=slots,
     )
     return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
 
@@ -190,13 +213,18 @@ def imap_unordered(
     timeout: float | None = None,
     memory_budget: int | str | None = None,
     speculate: bool = False,
+    retries: int = 0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    priority: int = 0,
+    nodes: str | Sequence[str] = (),
+    slots: int = 1,
 ) -> Packets:
     """Apply ``func`` to every argument and yield the packets as they come in, in any order.
 
     The fastest way to read results. Everything else is as with `imap`.
     """
     spec = JobSpec(
-        func,
+        _again(func, retries, retry_on),
         args,
         callback,
         reducer,
@@ -207,8 +235,22 @@ def imap_unordered(
         output=output,
         timeout_s=timeout,
         speculate=bool(speculate),
+        priority=priority,
+        nodes=_patterns(nodes),
+        slots=slots,
     )
     return Packets(spec, (host, port, username, secret_key, address, memory_budget), error_callback, progress)
+
+
+def _again(func: Any, retries: int, retry_on: Any) -> Callable[[Any], Any]:
+    """The function, tried as often as is asked for."""
+    kinds = check_retries(retries, retry_on)
+    again: Callable[[Any], Any] = Retrying(func, retries, kinds) if retries and callable(func) else func
+    return again
+
+
+def _patterns(nodes: Any) -> Any:
+    return (nodes,) if isinstance(nodes, str) else nodes
 
 
 class _Held:

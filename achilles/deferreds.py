@@ -219,13 +219,15 @@ class DeferredPool:
 
 async def _received(inbox: Inbox, reading: Reading, options: Options, receive: Receive) -> None:
     while (part := await inbox.next()) is not None:
-        values, failures = part.values, part.failures
+        values, failures, untaken_tasks = part.values, part.failures, part.tasks
         for place, value in enumerate(values):
             values[place] = None
             if reading.counts:
                 reading.took()
             if reading.bar is not None:
-                reading.bar.update(1)
+                tasks = min(part.value_tasks, untaken_tasks)
+                untaken_tasks -= tasks
+                reading.bar.update(tasks)
             if place in failures:
                 wanted, value = failed_value(failures[place], options)  # noqa: PLW2901 - in its place
                 if not wanted:

@@ -13,10 +13,11 @@
       SerializationError                 an object cannot travel: which one, by which path
       BroadcastLost                      what a Broadcast stands for cannot be had: which one, why
       TaskError
-        WorkerDiedError                  the worker process died while it ran the item
+        WorkerDiedError                  the worker died while it ran the item (also a BrokenProcessPool)
         TaskTimeout                      the item ran longer than allowed (also a TimeoutError)
         TaskCancelled                    the job was cancelled (also a futures.CancelledError)
         InitializerError                 a pool's initializer raised (also a BrokenProcessPool)
+        KeptLost                         a value that was kept where it was made is gone: where, why
         RemoteError                      stands for an exception that could not travel itself
       UnsupportedByEngine                the engine behind the address cannot do this
 
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from achilles.task_cancelled import TaskCancelled
+    from achilles.worker_died_error import WorkerDiedError
 
 __all__ = [
     "AchillesError",
@@ -39,6 +41,7 @@ __all__ = [
     "BroadcastLost",
     "ClusterError",
     "ConfigError",
+    "KeptLost",
     "NoNodesError",
     "ProtocolError",
     "RemoteError",
@@ -124,16 +127,15 @@ class TaskError(AchillesError):
     """One item could not be computed. Field: ``index``, the item's number (0-based)."""
 
 
-class WorkerDiedError(TaskError):
-    """The worker process died while it ran this item, on every attempt.
-
-    Fields: ``index``, ``attempts``, ``exit_code`` (negative: the signal's number), ``node``,
-    ``peak_rss_bytes`` (the worker's, None when unknown), ``stderr`` (the end of what it wrote there).
-    """
-
-
 class TaskTimeout(TaskError, TimeoutError):
     """The item ran longer than its time limit. Fields: ``index``, ``limit_s``, ``node``."""
+
+
+class KeptLost(TaskError):
+    """What a `Kept` stands for cannot be had any more.
+
+    Fields: ``node`` (where it was, ``""`` on this machine's workers), ``size_bytes``, ``reason``.
+    """
 
 
 class RemoteError(TaskError):
@@ -148,8 +150,13 @@ class UnsupportedByEngine(AchillesError):
 
 
 def __getattr__(name: str) -> Any:
-    if name != "TaskCancelled":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from achilles.task_cancelled import TaskCancelled
+    # Those that are also errors of `concurrent.futures`, which nobody should load who needs neither.
+    if name == "TaskCancelled":
+        from achilles.task_cancelled import TaskCancelled
 
-    return TaskCancelled
+        return TaskCancelled
+    if name == "WorkerDiedError":
+        from achilles.worker_died_error import WorkerDiedError
+
+        return WorkerDiedError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

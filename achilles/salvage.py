@@ -11,7 +11,7 @@ import io
 import pickle
 from typing import Any, ClassVar, NoReturn
 
-from .errors import SerializationError
+from .errors import KeptLost, SerializationError
 from .serialization import Buffer, deserialize
 
 __all__ = ["Broken", "Refused", "refusing", "salvage"]
@@ -143,8 +143,8 @@ def _broken_in(item: Any) -> Broken | None:
     return None
 
 
-def _error_of(error: Exception, subject: str) -> SerializationError:
-    if isinstance(error, SerializationError):
+def _error_of(error: Exception, subject: str) -> Exception:
+    if isinstance(error, SerializationError | KeptLost):
         return error
     made = SerializationError(
         f"{subject} cannot be loaded here: {type(error).__name__}: {error}", subject=subject, path=""

@@ -28,6 +28,7 @@ except ImportError:  # no Unix
     fcntl = None  # type: ignore[assignment]
 
 __all__ = [
+    "HELD_DESCRIPTORS",
     "SHARE_BYTES",
     "Descriptor",
     "Filling",
@@ -45,6 +46,9 @@ Buffer = bytes | bytearray | memoryview
 
 SHARE_BYTES = 256 * 1024
 """From this size on a file of its own costs less than the copies on the way."""
+
+HELD_DESCRIPTORS = 256
+"""With more of them open, a process copies what it is to keep for long."""
 
 ALIGNMENT = 64
 """Every part of a file starts on a multiple, as arrays like it."""

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from achilles.by_value import Pickler, find_unpicklable, new_job
-from achilles.errors import RemoteError, SerializationError, VersionMismatch
+from achilles.errors import KeptLost, RemoteError, SerializationError, VersionMismatch
 from achilles.limits import MAX_PAYLOAD_BYTES
-from achilles.repeats import REPEAT_BYTES, Repeats
+from achilles.repeats import Repeats
 
 if TYPE_CHECKING:
     from achilles.blobs import Blob
@@ -114,7 +114,7 @@ def serialize(
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES:
             return True
-        if repeats is not None and raw.nbytes >= REPEAT_BYTES:
+        if repeats is not None and raw.nbytes >= repeats.least_bytes:
             blob = repeats.blob_of(raw)
             if blob is not None:
                 elsewhere[len(buffers)] = blob
@@ -271,6 +271,7 @@ def deserialize(payload: Buffer, subject: str, loads: Callable[..., Any] = pickl
     Raises:
         VersionMismatch: It holds bytecode of another Python minor version.
         SerializationError: It is malformed, or what it refers to cannot be imported here.
+        KeptLost: It refers to a kept value that is gone.
     """
     view = memoryview(payload)
     if view.format != "B" or view.ndim != 1:
@@ -307,6 +308,8 @@ def deserialize(payload: Buffer, subject: str, loads: Callable[..., Any] = pickl
         raise _malformed(subject)
     try:
         return loads(view[start : start + pickle_bytes], buffers=buffers)
+    except KeptLost:
+        raise
     except Exception as error:
         missing = isinstance(error, (ImportError, AttributeError))
         remedy = " Is it installed here, in the same version?" if missing else ""

@@ -87,9 +87,10 @@ class CancelledItems:
     def _look(self, worker: WorkerState, piece: Piece) -> Iterator[Command]:
         if piece is not worker.pieces[0]:
             return
-        if piece.divisible and not worker.asked_back:
-            worker.asked_back = True
-            yield HandBack(worker.worker, piece.piece)
+        within = piece.has_slices and not worker.asked_within
+        if within or (piece.divisible and not worker.asked_back):
+            worker.asked_back, worker.asked_within = True, within
+            yield HandBack(worker.worker, piece.piece, within)
         yield LookAt(worker.worker)
 
     def is_at(self, worker: WorkerState, seen: WorkerSeen) -> bool:

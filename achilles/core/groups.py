@@ -42,6 +42,11 @@ class Group:
         self.jobs = 0
 
     @property
+    def is_of_one(self) -> bool:
+        """Whether its jobs are for one node alone, by its number, which no other will ever have."""
+        return self.patterns is not None and self.patterns.is_number
+
+    @property
     def is_narrow(self) -> bool:
         """Whether its jobs need more than their Python."""
         return self.patterns is not None or self.slots > 1
@@ -52,7 +57,11 @@ class Group:
             return False
         if not node.task_slots(self.slots):
             return False
-        return self.patterns is None or self.patterns.match(node.names)
+        if self.patterns is None:
+            return True
+        # Whatever a node says that its name is, the number is the server's.
+        number = f"#{node.node}"
+        return self.patterns.match((number,) if self.patterns.is_number else (*node.names, number))
 
     def take_in(self, node: NodeState) -> bool:
         """Note a node if it may run the jobs; whether it does."""

@@ -8,6 +8,7 @@ idle, as what is too long depends on that:
 
 - A worker that has run a piece of several items for too long is asked to stop after the item that it is
   at: its results go on, and the rest is cut anew for whoever is free.
+- A slice of a given `chunksize` stays whole for a while. Then its worker is asked again.
 - One whose piece takes much longer than was expected when others were put behind it is asked for those.
 """
 
@@ -25,6 +26,8 @@ __all__ = ["EXPECTED_PATIENCE_NS", "IDLE_PATIENCE_NS", "PATIENCE_NS", "LongPiece
 IDLE_PATIENCE_NS = 2_000_000
 # As long as a piece may be meant to take, it may run while nobody else wants to; its results wait until then.
 EXPECTED_PATIENCE_NS = 60_000_000
+# How long a slice stays whole that the caller has given the length of.
+SLICE_PATIENCE_NS = 200_000_000
 # What it takes to send and load a unit again (about a ns a byte) is paid back when it runs for so many times
 # as long.
 TIMES_LOADING = 16
@@ -72,12 +75,13 @@ class LongPieces:
     def began(self, worker: WorkerState, now_ns: int) -> int | None:
         """A worker has come to its first piece. Returns when to look, if that was not known yet."""
         worker.began_ns = now_ns
-        worker.asked_back = worker.is_late = False
+        worker.asked_back = worker.asked_within = worker.is_late = False
         return self.watch(worker, now_ns)
 
     def watch(self, worker: WorkerState, now_ns: int) -> int | None:
         """A worker has got a piece. Returns when to look, if that was not known yet."""
-        if self._look_at_ns or not (len(worker.pieces) > 1 or worker.pieces[0].divisible):
+        runs = worker.pieces[0]
+        if self._look_at_ns or not (len(worker.pieces) > 1 or runs.divisible or runs.has_slices):
             return None
         self._look_at_ns = now_ns + PATIENCE_NS
         return self._look_at_ns
@@ -106,6 +110,13 @@ class LongPieces:
                 if due_ns <= now_ns:
                     worker.asked_back = True
                     found.append(HandBack(worker.worker, runs.piece))
+                else:
+                    looks_ns.append(due_ns)
+            if runs.has_slices and not worker.asked_within:
+                due_ns = began_ns + max(self._patience_ns(runs), SLICE_PATIENCE_NS)
+                if due_ns <= now_ns:
+                    worker.asked_back = worker.asked_within = True
+                    found.append(HandBack(worker.worker, runs.piece, within=True))
                 else:
                     looks_ns.append(due_ns)
         self._look_at_ns = min(looks_ns, default=0)

@@ -14,14 +14,19 @@ LISTED = 8
 class NamePatterns:
     """Shell wildcards (``gpu*``, ``10.0.0.*``, ``alice``) of names, whatever their case.
 
+    ``#`` and a number is the node of that number at its server.
+
     Args:
         patterns: At least one.
+
+    Attributes:
+        is_number: Whether there is one, a number.
 
     Raises:
         ValueError: One of them is no pattern.
     """
 
-    __slots__ = ("_match", "patterns")
+    __slots__ = ("_match", "is_number", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         import fnmatch
@@ -33,6 +38,8 @@ class NamePatterns:
         except re.error as error:
             raise ValueError(f"{' or '.join(self.patterns)} is no pattern of names: {error}") from None
         self._match = found.match
+        only = self.patterns[0] if len(self.patterns) == 1 else ""
+        self.is_number = only.startswith("#") and only[1:].isdecimal()
 
     def match(self, names: Iterable[str]) -> bool:
         """Whether one of a node's names fits one of the patterns."""

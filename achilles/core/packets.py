@@ -32,7 +32,7 @@ UNIT_TARGET_NS = 2_000_000
 # The same while much is left to do: a slot's share of that may be so many units. Each costs the processes
 # beside the workers a tenth of a millisecond or two, which is taken from the workers' cores.
 LONGEST_UNIT_NS = 50_000_000
-UNITS_LEFT = 16
+UNITS_LEFT = 6
 # But no longer than this where results are wanted one by one.
 PROMPT_UNIT_NS = 10_000_000
 # A unit above this gains nothing from being larger: copying it costs more than its header.

@@ -28,7 +28,7 @@ Rules:
    is lost, the other goes on.
 8. A job's parcels go only to nodes that have what it needs: its Python, a name that it asks for, as many
    slots as a task takes. One that no node can run although there are nodes is refused, after
-   `VERSION_PATIENCE_NS` in which one may come (back).
+   `VERSION_PATIENCE_NS` in which one may come (back); at once if it asks for one by its number.
 9. What peers claim is checked before it is counted: results lie within their parcel and do not
    overlap, parcels answer demands. What does not raises `ProtocolError`; the body drops the peer.
 10. After every event, no job wants room that it could have. Decisions cost O(log jobs) for each priority;
@@ -173,6 +173,8 @@ class Scheduler:
 
     def _watch_unrunnable(self) -> None:
         """Rule 8: see which jobs no node can run, now that this has changed."""
+        for job in self._unrunnable.hopeless():
+            self._refuse(job)
         wake_ns = self._unrunnable.watch(self._now_ns)
         if wake_ns is not None:
             self._out.append(ev.WakeAt(wake_ns))

@@ -229,7 +229,8 @@ class Slots:
         if piece.parts is None:
             parcel = self.parcels[piece.key]
             whole = job.reduces and parcel.packet_of(piece.first + piece.skip) not in parcel.spread
-            piece.packet_tasks = max(parcel.packet_tasks, 1) if whole else job.loose_tasks
+            piece.whole_tasks = max(parcel.packet_tasks, 1) if whole else 0
+            piece.packet_tasks = piece.whole_tasks or job.loose_tasks
         self._out.append(piece.run_at(worker.worker))
         if len(worker.pieces) == 1:
             self._begun(worker)

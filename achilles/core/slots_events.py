@@ -198,13 +198,15 @@ class RunPiece(Record):
 class HandBack(Record):
     """Have a worker give back what it has not begun of a piece.
 
-    If it runs the piece, it stops after the item that it is at (with ``packet_tasks`` at the end of the
-    packet). `PieceFinished` says how far it came: not at all, and at once, if the piece stood behind another
-    one. A worker that has no rest, or does not hear in time, finishes the piece as if nothing had been said.
+    If it runs the piece, it stops after the item that it is at; with ``packet_tasks`` at the end of the
+    slice or packet, unless that may be cut ``within`` and is not reduced. `PieceFinished` says how far it
+    came: not at all, and at once, if the piece stood behind another one. A worker that has no rest, or does
+    not hear in time, finishes the piece as if nothing had been said.
     """
 
     worker: int
     piece: int
+    within: bool = False
 
 
 class RunReduce(Record):

@@ -51,12 +51,18 @@ class Piece(Record):
     patience_ns: int = 0  # how long it may run before its worker is asked to give back the rest
     loading_ns: int = 0  # about what it costs to send and load its unit
     packet_tasks: int = 0  # where it may be cut: at the ends of packets when its worker reduces, or of slices
+    whole_tasks: int = 0  # the same for one that has run for long: 0, anywhere, unless its worker reduces
     singly: bool = False  # whether a worker died somewhere in it, so that the next notes each item
 
     @property
     def divisible(self) -> bool:
         """Whether its worker could give back some of it."""
         return self.parts is None and self.tasks > max(self.packet_tasks, 1)
+
+    @property
+    def has_slices(self) -> bool:
+        """Whether it could give back more of it once slices need not stay whole."""
+        return self.parts is None and self.packet_tasks > self.whole_tasks and self.tasks > 1
 
     def holds(self, index: int) -> bool:
         """Whether it is to run this item."""
@@ -68,7 +74,7 @@ class Piece(Record):
 
     def packet_at(self, index: int) -> int:
         """A number that those items have in common that its worker gives back together."""
-        return (index - self.first - self.skip) // max(self.packet_tasks, 1)
+        return (index - self.first - self.skip) // max(self.whole_tasks, 1)
 
     def run_at(self, worker: int) -> RunPiece | RunReduce:
         """The command that gives it to a worker."""
@@ -246,7 +252,7 @@ class JobState(Record):
 
     @property
     def loose_tasks(self) -> int:
-        """Where a piece that its worker does not reduce may be cut, as its packets; 0: anywhere."""
+        """Where a piece that its worker does not reduce may be cut while it is short; 0: anywhere."""
         return 0 if self.reduces or self.chunksize == 1 else self.chunksize
 
     def work_of(self, tasks: int) -> float:
@@ -287,6 +293,7 @@ class WorkerState(Record):
     look_at_ns: int = 0  # when to see how long its item runs already
     began_ns: int = 0  # when it came to its first piece
     asked_back: bool = False  # whether it was asked to give back the rest of that piece
+    asked_within: bool = False  # and the rest of the slice
     slots: int = 1  # that each task takes which it runs
     is_late: bool = False  # whether that piece runs for so long that nothing should wait behind it
 

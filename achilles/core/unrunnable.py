@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from . import pythons
+from .groups import Group
 from .node_names import listed
 from .pythons import PythonVersions
 from .scheduler_state import JobState, NodeState
@@ -36,11 +37,13 @@ class Unrunnable:
     def may_run(self, job: JobState) -> bool:
         """Whether a node can run the job, or there is none at all and one may come that can."""
         if job.group is not None:
-            return bool(job.group.nodes) or not self._nodes
+            return bool(job.group.nodes) or (not self._nodes and not job.group.is_of_one)
         return self._versions.can_run(job.python)
 
     def may_wait(self, job: JobState, now_ns: int) -> bool:
         """Whether a node that can run the job may be about to come."""
+        if job.group is not None and job.group.is_of_one:
+            return False
         return self._versions.can_run(job.python) or self._versions.may_come_back(job.python, now_ns)
 
     def watch(self, now_ns: int) -> int | None:
@@ -52,6 +55,13 @@ class Unrunnable:
             elif job.job not in self._refused_at_ns:
                 wake_ns = self._refused_at_ns[job.job] = now_ns + pythons.VERSION_PATIENCE_NS
         return wake_ns
+
+    def hopeless(self) -> list[JobState]:
+        """Jobs for one node alone, which is gone."""
+        return [job for job in self._jobs.values() if job.group is not None and self._is_hopeless(job.group)]
+
+    def _is_hopeless(self, group: Group) -> bool:
+        return group.is_of_one and not group.nodes
 
     def forget(self, job: int) -> None:
         """The job is gone."""

@@ -20,18 +20,21 @@ from typing import Any
 
 from ..config import Settings
 from ..errors import ClusterError, ServerUnreachable
+from ..kept import Keeper
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
 from ..lineReceiver.dialling import Link, dial
-from ..lineReceiver.handshake import error_from, printable
-from ..lineReceiver.shared_payloads import segments_of, share_units
-from ..lineReceiver.wire import Buffer, gather
+from ..lineReceiver.handshake import error_from
+from ..lineReceiver.shared_payloads import share_units
+from ..lineReceiver.wire import Buffer
+from ..workers.kept_store import GONE
 from ..workers.loan import Loan
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .job_frames import failure_from, submission_of, too_old_for
+from .job_frames import report, submission_of, too_old_for
+from .kept_fetching import CONNECTION_GONE, ClusterKeeper, KeptFetches
 from .serving import serve
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
@@ -79,6 +82,7 @@ class ClusterEngine:
         self._answered = True  # whether the server has said anything since a call took this over
         self._released = threading.Event()
         self._controller: Controller | None = None
+        self._kept = KeptFetches()
         self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
@@ -185,6 +189,7 @@ class ClusterEngine:
             known = self._jobs.pop(job.number, None) is not None and job.number not in self._unannounced
         if known:
             self._send(wire.Cancel(job.number))
+            self._kept.end(GONE, job.number)
 
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item fail, unless it is done."""
@@ -200,6 +205,7 @@ class ClusterEngine:
             self._announced.clear()
             self._unannounced.clear()
             self._whole.clear()
+        self._kept.end(GONE)
         _idle.put(self)
 
     def is_good(self) -> bool:
@@ -236,6 +242,21 @@ class ClusterEngine:
     def give_up_loan(self, loan: Loan) -> None:
         """There are none."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the server knows that results may stay at nodes."""
+        return self._welcome.job_options >= wire.KEEPS_OPTION
+
+    def keeper(self, job: Job) -> Keeper | None:
+        """Who gets at what nodes keep for the job."""
+        return ClusterKeeper(self, self._kept, job, controller_loop()) if self.keeps else None
+
+    def line_of(self, job: Job) -> Controller | str:
+        """The connection that a job runs over, or why there is none."""
+        with self._lock:
+            known = self._jobs.get(job.number) is job
+            return GONE if not known else self._controller or CONNECTION_GONE
+
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what the server sends within so long."""
         controller = self._controller
@@ -267,6 +288,9 @@ class ClusterEngine:
                 controller = self._controller
                 if message.job in self._jobs and controller is not None:
                     serve(controller, message)
+            case wire.KeptPiece():
+                if (controller := self._controller) is not None:
+                    self._kept.came(controller, message, chunks)
             case wire.Error():
                 self._fail_all(error_from(message, self._settings.host, self._settings.port))
             case (
@@ -281,30 +305,14 @@ class ClusterEngine:
                     known = self._jobs.get(message.job)
                 if known is not None:
                     self._answered = True
-                    self._report(known, message, chunks)
-
-    def _report(self, job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
-        match message:
-            case wire.Results():
-                job.results(message.parcel, message.attempt, segments_of(message, chunks))
-            case wire.Demand():
-                job.granted(message.node, message.cpu_count, message.packets)
-            case wire.Resend():
-                job.resend(message.parcel, message.attempt, message.node, message.beside)
-            case wire.Failed():
-                if message.parcel is not None:
-                    job.parcel_failed(message.parcel, printable(message.message))
-                else:
-                    job.failed(failure_from(message))
-            case wire.Output():
-                job.output(message.stream, bytes(gather(chunks)))
-            case wire.Finished():
-                with self._lock:
-                    self._jobs.pop(message.job, None)
-                job.finished()
+                    if isinstance(message, wire.Finished):
+                        with self._lock:
+                            self._jobs.pop(message.job, None)
+                    report(known, message, chunks)
 
     def connection_lost(self, reason: BaseException | str) -> None:
         """The server is gone, has closed the connection, or said what it may not."""
+        self._kept.end(CONNECTION_GONE)
         if isinstance(reason, ClusterError):
             self._fail_all(reason)
             return

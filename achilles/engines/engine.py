@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from ..kept import Keeper
     from ..workers.loan import Loan
     from .drawing import Draw
     from .job import Job
@@ -41,6 +42,13 @@ class Engine(Protocol):
 
     def give_up_loan(self, loan: Loan) -> None:
         """Nobody waits for a call that was made so."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its workers can keep what they made."""
+
+    def keeper(self, job: Job) -> Keeper | None:
+        """Who gets at what workers keep in the name of the job; None where they cannot keep anything."""
 
     def pump(self, patience_s: float, wanted: Callable[[], bool]) -> bool:
         """Take in this thread what comes within so long, while it is wanted; False when nothing came."""

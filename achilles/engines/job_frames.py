@@ -6,11 +6,13 @@ from ..core.packets import MAX_PACKET_TASKS
 from ..errors import ClusterError, NoNodesError, VersionMismatch
 from ..lineReceiver import messages as wire
 from ..lineReceiver.handshake import printable
+from ..lineReceiver.shared_payloads import segments_of
+from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
 from .job import Job
 from .spec import JobSpec
 
-__all__ = ["failure_from", "submission_of", "too_old_for"]
+__all__ = ["failure_from", "report", "submission_of", "too_old_for"]
 
 
 def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
@@ -43,7 +45,7 @@ def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
 
 def too_old_for(spec: JobSpec, welcome: wire.Welcome, endpoint: str) -> ClusterError | None:
     """Why a server cannot do what a job needs; it would ignore what it does not know."""
-    if welcome.job_options >= wire.JOB_OPTIONS or not (spec.nodes or spec.slots > 1):
+    if welcome.job_options >= wire.NEEDS_OPTION or not (spec.nodes or spec.slots > 1):
         return None
     return VersionMismatch(
         f"the achilles_server at {endpoint} (version {printable(welcome.version)[:50] or 'unknown'}) does "
@@ -56,3 +58,23 @@ def failure_from(failed: wire.Failed) -> ClusterError:
     reason = f"the job cannot run on this cluster: {printable(failed.message)}"
     kinds: dict[str, type[ClusterError]] = {"version": VersionMismatch, "nodes": NoNodesError}
     return kinds.get(failed.code, ClusterError)(reason)
+
+
+def report(job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
+    """Tell a job what a server says of it."""
+    match message:
+        case wire.Results():
+            job.results(message.parcel, message.attempt, segments_of(message, chunks))
+        case wire.Demand():
+            job.granted(message.node, message.cpu_count, message.packets)
+        case wire.Resend():
+            job.resend(message.parcel, message.attempt, message.node, message.beside)
+        case wire.Failed():
+            if message.parcel is not None:
+                job.parcel_failed(message.parcel, printable(message.message))
+            else:
+                job.failed(failure_from(message))
+        case wire.Output():
+            job.output(message.stream, bytes(gather(chunks)))
+        case wire.Finished():
+            job.finished()

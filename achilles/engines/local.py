@@ -21,13 +21,14 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from .. import blobs
 from ..core import scheduler_events as ev
 from ..core.node_names import NamePatterns, listed
 from ..core.scheduler import Scheduler
 from ..errors import NoNodesError
-from ..sealed import mapped
+from ..sealed import Buffer, Sealed, mapped
 from ..workers import loading
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loan import Loan
@@ -38,6 +39,9 @@ from .drawing import Draw
 from .job import Job
 from .outcomes import Segment
 from .spec import JobSpec
+
+if TYPE_CHECKING:
+    from .keeping import LocalKeeper
 
 __all__ = ["LocalEngine", "local_engine"]
 
@@ -56,6 +60,7 @@ class LocalEngine:
     """
 
     lends = True
+    keeps: bool = True
 
     def __init__(self, cpu_count: int | None = None) -> None:
         self.cpu_count = cpu_count or available_cores()
@@ -166,6 +171,25 @@ class LocalEngine:
         with self._lock:
             self._crew.loans.give_up(loan)
 
+    def keeper(self, job: Job) -> LocalKeeper:
+        """Who gets at what workers keep."""
+        from .keeping import LocalKeeper  # what an undisturbed call can do without
+
+        return LocalKeeper(self)
+
+    def find_kept(self, name: str) -> Buffer | Sealed | None:
+        """A value that is kept here."""
+        # No lock: another engine asks while it holds its own.
+        return self._crew.kept.find(SESSION, name)
+
+    def release_kept(self, name: str) -> None:
+        """Nobody needs that value any more. At any moment."""
+        self._loop.callFromThread(self._drop_kept, name)
+
+    def _drop_kept(self, name: str) -> None:
+        with self._lock:
+            self._crew.kept.drop(SESSION, name)
+
     def release(self) -> None:
         """The workers stay for the next call."""
         self._loop.let_go()
@@ -214,6 +238,12 @@ class LocalEngine:
             total_bytes,
             lambda found: self._loop.callFromThread(self._serve_blob, request, found),
         )
+
+    def kept_wanted(
+        self, job: int, request: int, name: str, total_bytes: int, start: int, size_bytes: int, holder: int
+    ) -> None:
+        """A worker was given what a node of a cluster keeps for this process."""
+        self.blob_wanted(job, request, name, total_bytes, start, size_bytes)
 
     def blob_gone(self, sha256: str) -> None:
         """This process has let go of a broadcast object; workers may as well. At any moment."""

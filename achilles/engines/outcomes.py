@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from ..core.record import Record
-from ..errors import SerializationError, VersionMismatch
+from ..errors import KeptLost, SerializationError, VersionMismatch
 from ..serialization import Buffer, deserialize, load_failure, numbered
 
 __all__ = ["OnError", "Packet", "ParcelResults", "items_of", "packets_of", "results_of"]
@@ -94,7 +94,7 @@ def items_of(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]
     first = parcel.first
     try:
         values = _values(parcel, failures)
-    except (SerializationError, VersionMismatch) as error:
+    except (SerializationError, VersionMismatch, KeptLost) as error:
         if len(parcel.segments) == 1:
             saved = _saved(parcel.segments[0], first, first + parcel.tasks, parcel.refused)
             return saved or ([None] * parcel.tasks, dict.fromkeys(range(parcel.tasks), error))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..core import submission_events as ev
 from ..core.submission import Submission
 from ..core.tally import Tally
-from ..errors import ProtocolError, WorkerDiedError
+from ..errors import ProtocolError
 from .cancelled_items import CancelledItems
 from .changes import Changes
 from .drawing import Draw, Drawer, Source, iterate
@@ -147,6 +147,8 @@ class Progress:
 
     def parcel_failed(self, parcel: int, reason: str) -> None:
         """A parcel was given up."""
+        from ..worker_died_error import WorkerDiedError
+
         with self._changed:
             state = self._brain.parcels.get(parcel)
             if state is None or state.complete:

@@ -13,6 +13,7 @@ from ..limits import (
     MAX_PRIORITY,
     MAX_SLOTS,
 )
+from ..repeats import of_functions
 from ..serialization import Serialized, serialize
 
 __all__ = ["JobSpec", "check_limit"]
@@ -121,4 +122,5 @@ class JobSpec(Record):
         """What workers need to run a task."""
         name = getattr(self.func, "__qualname__", type(self.func).__name__)
         functions = (self.func, self.callback, self.reducer, self.on_error)
-        return serialize(functions, f"the function {name}, its callback or its reducer")
+        subject = f"the function {name}, its callback or its reducer"
+        return serialize(functions, subject, repeats=of_functions)

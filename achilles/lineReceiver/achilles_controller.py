@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..errors import AuthenticationError, ClusterError, ProtocolError
-from ..sealed import Descriptor
+from ..sealed import Descriptor, Sealed
 from ..workers.loop import DelayedCall, SelectorLoop
 from ..workers.passing import MAX_UNCLAIMED, Arrived, SendQueue, receive
 from . import messages as wire
@@ -327,17 +327,33 @@ class Controller:
         if type(message) not in self._allowed:
             wire.check_allowed(message, self._allowed)
         if isinstance(message, wire.Results) and message.by_descriptor:
-            if self._arrived is None:
-                raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
-            accept(message, self._arrived.claim())
-            self._untold_bytes += message.size
-            if self._untold_bytes >= TELL_BYTES:
-                self._untold_bytes = 0
-                self.send(wire.Ping(time.monotonic_ns()))
+            accept(message, self._claim())
+            self._came(message.size)
         if isinstance(message, wire.Ping):
             self.send(wire.Pong(message.sent_ns))
         else:
             self._listener.frame_received(message, chunks)
+
+    def claim_beside(self, size_bytes: int) -> Sealed:
+        """The shared memory that came with the frame at hand, which said how much it is.
+
+        Raises:
+            ProtocolError: It did not come, or is not what it should be.
+        """
+        shared = Sealed.accept(self._claim(), size_bytes)
+        self._came(size_bytes)
+        return shared
+
+    def _claim(self) -> Descriptor:
+        if self._arrived is None:
+            raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
+        return self._arrived.claim()
+
+    def _came(self, shared_bytes: int) -> None:
+        self._untold_bytes += shared_bytes
+        if self._untold_bytes >= TELL_BYTES:
+            self._untold_bytes = 0
+            self.send(wire.Ping(time.monotonic_ns()))
 
     def _write(self) -> None:
         """Write until the socket is full; the lock is held."""

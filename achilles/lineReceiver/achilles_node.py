@@ -14,6 +14,7 @@ from ..config import DEFAULT_HOST, DEFAULT_PORT, load_settings, with_server, wri
 from ..errors import ConfigError
 from ..workers.process import available_cores
 from .node import AchillesNode
+from .stopping import stopped_by_interrupts
 
 __all__ = ["genConfig", "runAchillesNode"]
 
@@ -91,10 +92,13 @@ def runAchillesNode(
 
     reactor.addSystemEventTrigger("before", "shutdown", lambda: node.stop(grace_s))
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, politely)
-    done = node.start()
-    done.addErrback(failures.append)
-    done.addCallback(lambda _: reactor.stop() if reactor.running else reactor.callWhenRunning(reactor.stop))
-    reactor.run()
+    with stopped_by_interrupts(reactor):
+        done = node.start()
+        done.addErrback(failures.append)
+        done.addCallback(
+            lambda _: reactor.stop() if reactor.running else reactor.callWhenRunning(reactor.stop)
+        )
+        reactor.run()
     if failures:
         failures[0].raiseException()
 

@@ -29,6 +29,7 @@ from .admission import Admission
 from .handshake import Verifiers
 from .server import HEARTBEAT_S, AchillesServer
 from .server_connection import LOGIN_S, ConnectionFactory
+from .stopping import stopped_by_interrupts
 from .tls import fingerprint, server_certificate
 from .tls_twisted import SniffingFactory
 from .wire import Limits
@@ -224,13 +225,14 @@ def runAchillesServer(
     reactor: Any = installed
     service = ServerService(settings, reactor, heartbeat_s=heartbeat_s)
     _allow_many_connections()
-    service.startService()
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    print(f"ALERT: achilles_server initiated at {service.settings.endpoint}")
-    print("Listening for connections...", flush=True)
-    if service.key_made:
-        _print_join_commands(service.settings)
-    reactor.run()
+    with stopped_by_interrupts(reactor):
+        service.startService()
+        reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+        print(f"ALERT: achilles_server initiated at {service.settings.endpoint}")
+        print("Listening for connections...", flush=True)
+        if service.key_made:
+            _print_join_commands(service.settings)
+        reactor.run()
 
 
 def _allow_many_connections() -> None:

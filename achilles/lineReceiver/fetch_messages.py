@@ -1,4 +1,4 @@
-"""Messages about what workers fetch from the controller: modules, and blobs of broadcast objects."""
+"""Messages about what workers fetch: modules and blobs from the controller, kept values from other nodes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import msgspec
 
 from achilles.limits import PIECE_BYTES
 from achilles.lineReceiver.control import Control
-from achilles.lineReceiver.fields import Count, Digest, Short
+from achilles.lineReceiver.fields import Count, Digest, Short, Token
 
-__all__ = ["MAX_PIECE_BYTES", "Blob", "Fetch", "FetchBlob", "Fetched"]
+__all__ = [
+    "MAX_PIECE_BYTES",
+    "Blob",
+    "DropKept",
+    "Fetch",
+    "FetchBlob",
+    "FetchKept",
+    "Fetched",
+    "KeptPiece",
+]
 
 MAX_PIECE_BYTES = PIECE_BYTES
 """Largest payload of a `Blob`."""
@@ -67,3 +76,45 @@ class Blob(Control):
     start: Count = 0
     reason: Short = ""
     descriptor: bool = False
+
+
+class FetchKept(Control):
+    """Node or controller -> server -> node ``holder``: these bytes of a value that is kept there are needed.
+
+    The server says whose ``session`` it is, and sends no number of a job.
+    """
+
+    job: Count
+    request: Count
+    name: Token
+    holder: Count
+    total: Count
+    start: Count
+    most: Annotated[int, msgspec.Meta(ge=1, le=MAX_PIECE_BYTES)]
+    descriptor: bool = False
+    session: Short = ""
+
+
+class KeptPiece(Control):
+    """The answer to :class:`FetchKept`; as :class:`Blob`."""
+
+    has_payload: ClassVar[bool] = True
+    job: Count
+    request: Count
+    found: bool
+    total: Count = 0
+    start: Count = 0
+    reason: Short = ""
+    descriptor: bool = False
+
+
+class DropKept(Control):
+    """Controller -> server -> nodes that have it: a kept value is not needed any more.
+
+    A controller says for which job and which node; the server, whose session it is.
+    """
+
+    name: Token
+    job: Count = 0
+    holder: Count = 0
+    session: Short = ""

@@ -11,7 +11,9 @@ from achilles.lineReceiver.hot_frames import MAX_INT
 
 __all__ = [
     "JOB_OPTIONS",
+    "KEEPS_OPTION",
     "MAX_SLOTS",
+    "NEEDS_OPTION",
     "Count",
     "Digest",
     "Patterns",
@@ -21,11 +23,14 @@ __all__ = [
     "Short",
     "Slots",
     "TaskSlots",
+    "Token",
     "Version",
 ]
 
-JOB_OPTIONS = 1
-"""Which options of jobs this software knows beside the first ones: 1 is `priority`, `nodes`, `slots`."""
+NEEDS_OPTION, KEEPS_OPTION = 1, 2
+JOB_OPTIONS = KEEPS_OPTION
+"""What this software knows of jobs beside the first things: 1 is `priority`, `nodes`, `slots`; 2 besides that
+results may stay at nodes, and a node's number in `nodes`."""
 
 Role = Literal["node", "controller"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INT)]
@@ -40,4 +45,5 @@ Priority = Annotated[int, msgspec.Meta(ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATTERN_CHARACTERS, pattern=r"\A[ -~]+\Z")]
 Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=MAX_PATTERNS)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+Token = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]

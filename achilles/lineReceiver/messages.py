@@ -19,10 +19,21 @@ import msgspec
 from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.control import Control, control_line
-from achilles.lineReceiver.fetch_messages import MAX_PIECE_BYTES, Blob, Fetch, FetchBlob, Fetched
+from achilles.lineReceiver.fetch_messages import (
+    MAX_PIECE_BYTES,
+    Blob,
+    DropKept,
+    Fetch,
+    FetchBlob,
+    Fetched,
+    FetchKept,
+    KeptPiece,
+)
 from achilles.lineReceiver.fields import (
     JOB_OPTIONS,
+    KEEPS_OPTION,
     MAX_SLOTS,
+    NEEDS_OPTION,
     Count,
     Digest,
     Patterns,
@@ -53,6 +64,7 @@ __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
     "JOB_OPTIONS",
+    "KEEPS_OPTION",
     "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
@@ -61,6 +73,7 @@ __all__ = [
     "MAX_SLOTS",
     "MAX_UNITS",
     "MAX_WHOLE_BYTES",
+    "NEEDS_OPTION",
     "PIECE_FAILED",
     "PIECE_OK",
     "PIECE_PARTLY_FAILED",
@@ -74,17 +87,20 @@ __all__ = [
     "Control",
     "Demand",
     "Drain",
+    "DropKept",
     "Error",
     "Exhausted",
     "Exit",
     "Failed",
     "Fetch",
     "FetchBlob",
+    "FetchKept",
     "Fetched",
     "Finished",
     "Forget",
     "Hello",
     "Job",
+    "KeptPiece",
     "Kill",
     "Killed",
     "Message",
@@ -330,13 +346,16 @@ BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
 _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
-    ("server", "node"): _EITHER_WAY | {Results, Returned, Fetch, FetchBlob, Output, Drain},
+    ("server", "node"): _EITHER_WAY
+    | {Results, Returned, Fetch, FetchBlob, FetchKept, KeptPiece, Output, Drain},
     ("server", "controller"): _EITHER_WAY
-    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, Status, Kill},
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, FetchKept, DropKept, Status, Kill},
     ("node", "server"): _EITHER_WAY
-    | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Blob, Exit},
+    | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Blob, Exit}
+    | {FetchKept, KeptPiece, DropKept},
     ("controller", "server"): _EITHER_WAY
-    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed},
+    | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed}
+    | {KeptPiece},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 

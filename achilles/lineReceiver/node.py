@@ -34,6 +34,7 @@ from ..workers.process import WITHIN_NODE
 from . import local_socket
 from . import messages as wire
 from .node_connection import NodeConnection
+from .serving_kept import serve_kept
 from .shared_payloads import kept, parts, result_frames
 from .tls_twisted import client_tls_factory
 from .wire import Buffer, gather
@@ -195,6 +196,8 @@ class AchillesNode:
     def joined(self, connection: NodeConnection, welcome: wire.Welcome) -> None:
         """The server has let us in."""
         self._connection = connection
+        kept = self._crew.kept
+        kept.holder, kept.node = welcome.client_id, f"{socket.gethostname()}#{welcome.client_id}"
         self._delay_s = RETRY_S
         self._told_waiting = False
         self._say(f"GREETING: Welcome! There are currently {welcome.open_connections} open connections.")
@@ -248,8 +251,14 @@ class AchillesNode:
                 self._crew.give_up(parcel, begun=isinstance(message, wire.Abandon))
             case wire.CancelItem():
                 self._crew.cancel_item((message.job, message.parcel, message.attempt), message.index)
-            case wire.Blob():
+            case wire.Blob() | wire.KeptPiece():
                 self._blob(message, chunks)
+            case wire.FetchKept():
+                assert self._connection is not None
+                serve_kept(self._connection, self._crew.kept, message)
+            case wire.DropKept():
+                self._crew.kept.drop(message.session, message.name)
+                self._crew.blobs.drop_of(message.session, message.name)  # if it is another node's
             case wire.Fetched():
                 self._fetched(message, bytes(gather(chunks)))
             case wire.Exit():
@@ -321,7 +330,7 @@ class AchillesNode:
         )
         self._crew.module_arrived(answer.request, module)
 
-    def _blob(self, answer: wire.Blob, chunks: list[Buffer]) -> None:
+    def _blob(self, answer: wire.Blob | wire.KeptPiece, chunks: list[Buffer]) -> None:
         blobs = self._crew.blobs
         if answer.descriptor:
             assert self._connection is not None
@@ -363,6 +372,25 @@ class AchillesNode:
             return
         self._fetches[request] = job
         self._connection.send(wire.Fetch(job, request, name))
+
+    def kept_wanted(
+        self, job: int, request: int, name: str, total_bytes: int, start: int, size_bytes: int, holder: int
+    ) -> None:
+        """Ask another node for a piece of what it keeps, or at its start for the whole if that can come."""
+        if self._connection is not None:
+            whole = start == 0 and total_bytes >= SHARE_BYTES and self._connection.takes_descriptors
+            self._connection.send(
+                wire.FetchKept(
+                    job=job,
+                    request=request,
+                    name=name,
+                    holder=holder,
+                    total=total_bytes,
+                    start=start,
+                    most=size_bytes,
+                    descriptor=whole,
+                )
+            )
 
     def blob_wanted(
         self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int

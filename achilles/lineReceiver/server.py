@@ -94,8 +94,11 @@ class AchillesServer:
             wire.CancelItem: self._cancel_item,
             wire.Fetch: self._fetches.module_wanted,
             wire.Fetched: self._fetches.module_came,
-            wire.FetchBlob: self._fetches.blob_wanted,
+            wire.FetchBlob: self._fetches.piece_wanted,
             wire.Blob: self._fetches.blob_came,
+            wire.FetchKept: self._fetches.piece_wanted,
+            wire.KeptPiece: self._fetches.kept_came,
+            wire.DropKept: self._fetches.kept_dropped,
             wire.Output: self._output,
             wire.Status: self._status,
             wire.Kill: self._kill,
@@ -120,7 +123,7 @@ class AchillesServer:
         if hello.role == "node":
             now_ns, cpu_count = time.monotonic_ns(), max(hello.cpu_count, 1)
             joined = ev.NodeJoined(now_ns, number, cpu_count, hello.python, names=connection.names)
-            joined.shares_slots = hello.job_options >= wire.JOB_OPTIONS
+            joined.shares_slots = hello.job_options >= wire.NEEDS_OPTION
             self._tell(joined)
             self._announce_capacity()
             if (hello.host, hello.pid) in self._not_told:
@@ -135,12 +138,13 @@ class AchillesServer:
             if connection.told_to_exit and connection.fell_silent and connection.hello is not None:
                 self._not_told.add((connection.hello.host, connection.hello.pid))
             self.jobs.node_lost(number)
-            self._fetches.node_lost(number)
+            self._fetches.party_lost(connection)
             self._tell(ev.NodeLost(time.monotonic_ns(), number))
             self._announce_capacity()
             self._answer_kills()
         else:
             del self.controllers[number]
+            self._fetches.party_lost(connection)
             self._not_reading.pop(number, None)
             self._kills = [kill for kill in self._kills if kill[0] is not connection]
             for job in self.jobs.of_controller(number):
@@ -417,8 +421,9 @@ class AchillesServer:
             self.reactor.callLater(0, self._forget_job, command.job)
 
     def _forget_job(self, number: int) -> None:
-        if self.jobs.remove(number) is not None:
-            self._fetches.job_gone(number)
+        job = self.jobs.remove(number)
+        if job is not None:
+            self._fetches.job_gone(job)
 
     def _wake(self) -> None:
         self._tell(ev.TimePassed(time.monotonic_ns()))

@@ -87,6 +87,7 @@ class ServerConnection(AchillesProtocol):
         self.joined = False
         self.load = 0.0
         self.unheard_output_bytes = 0
+        self.kept_fetched_bytes = 0  # of what other nodes keep
         self.connected_s = 0.0
         self.told_to_exit = False
         self.fell_silent = False
@@ -225,6 +226,16 @@ class ServerConnection(AchillesProtocol):
         address = self._address.removeprefix("::ffff:") or "127.0.0.1"
         near = ("localhost",) if is_loopback(address) else ()
         return tuple(dict.fromkeys([name for name in (self.hello.host, address, *near) if name]))
+
+    @property
+    def is_node(self) -> bool:
+        """Whether a node is at the other end."""
+        return self.hello is not None and self.hello.role == "node"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it knows that results may stay at nodes."""
+        return self.hello is not None and self.hello.job_options >= wire.KEEPS_OPTION
 
     def _who(self) -> str:
         address = self._address or "the local socket"

@@ -36,6 +36,7 @@ def status_of(server: AchillesServer) -> dict[str, Any]:
                 "version": hello.version,
                 "python": f"{hello.python[0]}.{hello.python[1]}",
                 "draining": state.draining,
+                "kept_fetched_bytes": connection.kept_fetched_bytes,
                 "connected_since": connection.connected_s,
             }
         )
@@ -70,6 +71,7 @@ def status_of(server: AchillesServer) -> dict[str, Any]:
             "python": platform.python_version(),
             "started": server.started_s,
             "controllers": len(server.controllers),
+            "kept_fetched_bytes": sum(each.kept_fetched_bytes for each in server.controllers.values()),
             "jobs_finished": server.jobs.finished,
             "platform": sys.platform,
         },

@@ -20,7 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from ..sealed import SHARE_BYTES, Buffer, Descriptor, Sealed, open_descriptors, places, seal
+from ..sealed import HELD_DESCRIPTORS, SHARE_BYTES, Buffer, Descriptor, Sealed, open_descriptors, places, seal
 from ..workers.passing import MAX_UNCLAIMED
 from .hot_frames import MAX_SEGMENTS, Parcel, Results
 from .wire import gather
@@ -43,9 +43,6 @@ MAX_UNHEARD_BYTES = 256 * 1024 * 1024
 
 TELL_BYTES = 1024 * 1024
 """After so much shared memory the receiver pings, to show that it reads."""
-
-MAX_KEPT = 256
-"""With more descriptors open a process copies what comes, and closes them."""
 
 # Smaller units are read from the file one by one at the node, which costs more than it saves.
 MIN_UNIT_BYTES = 64 * 1024
@@ -82,7 +79,7 @@ def as_bytes(message: Parcel | Results) -> list[Buffer]:
 
 def kept(shared: list[Sealed]) -> list[Sealed | list[Buffer]]:
     """Units to be kept for a while: shared, unless this process has many of them."""
-    if open_descriptors() <= MAX_KEPT:
+    if open_descriptors() <= HELD_DESCRIPTORS:
         return [*shared]
     return [[part.read()] for part in shared]
 

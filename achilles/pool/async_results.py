@@ -46,6 +46,8 @@ class Results(AsyncIterator[Any]):
         self._open = True
         self._values: list[Any] = []  # in reverse
         self._failures: dict[int, BaseException] = {}  # by place from the end of that list
+        self._value_tasks = 1
+        self._untaken_tasks = 0
 
     def _repr_html_(self) -> str:
         return html_table(self, lambda: {"state": "open" if self._open else "over"})
@@ -69,7 +71,9 @@ class Results(AsyncIterator[Any]):
             if reading.counts:
                 reading.took()
             if reading.bar is not None:
-                reading.bar.update(1)
+                tasks = min(self._value_tasks, self._untaken_tasks)
+                self._untaken_tasks -= tasks
+                reading.bar.update(tasks)
             if not self._failures:
                 return value
             failure = self._failures.pop(len(self._values), None)
@@ -98,6 +102,8 @@ class Results(AsyncIterator[Any]):
         failures.update({last - place: failure for place, failure in part.failures.items()})
         self._failures = failures
         self._values[:0] = values
+        self._value_tasks = part.value_tasks
+        self._untaken_tasks += part.tasks
         if not self._reading.counts:
             self._reading.took()
         # A loop body that never waits would be the only thing to run while results are there.

@@ -130,9 +130,14 @@ class Front:
 
         Raises:
             ValueError: The pool has ended.
+            RuntimeError: This is a forked child of the process that uses it.
         """
         if self.state != RUN:
             raise ValueError(NOT_RUNNING)
+        pool = self.pool
+        if pool is not None:
+            # Here, as threads that were at work for it were not forked.
+            pool.check_inherited()
         with self._changed:
             self._starting += 1
 
@@ -145,6 +150,11 @@ class Front:
         """Take no more calls from now on; `close` or `terminate` follows."""
         if self.state != TERMINATE:
             self.state = state
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is a forked child of the process that uses it."""
+        return self.pool is not None and self.pool.is_inherited
 
     @property
     def place(self) -> str:
@@ -186,7 +196,7 @@ class Front:
     def close(self) -> None:
         """Take no more calls; those that were made are done, then the workers leave."""
         with self._changed:
-            while self._starting and self.state != TERMINATE:
+            while self._starting and self.state != TERMINATE and not self._is_inherited:
                 self._changed.wait()
         self._end(CLOSE, Pool.close)
 

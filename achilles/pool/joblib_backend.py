@@ -13,7 +13,8 @@ Rules:
 1. Each ``Parallel`` has a job of its own, so ending one early stops what runs for it, and nothing else.
 2. Embedded workers are kept for the next ``Parallel`` (`kept_places`). What is held at a server is let go of
    with the last ``Parallel`` that used this backend.
-3. What goes wrong in the thread that reads a job is told to ``Parallel`` through a future: nobody else would
+3. A ``Parallel`` is not kept beyond its call: it holds the caller's iterable, which may want to be closed.
+4. What goes wrong in the thread that reads a job is told to ``Parallel`` through a future: nobody else would
    hear of it.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -100,9 +102,19 @@ class AchillesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         self._slots = (0.0, 0)  # until when they are good, and how many
         # Calls below one parallel_config share this object, and overlap when they return generators.
         self._calls = 0
+        self._newest: weakref.ref[Any] | None = None
         self._place: Place | None = None
         self._borrowed: int | None = None  # of this many workers, if it is one of this machine's
         self._streams: dict[Any, Streams] = {}  # by the Parallel whose batches go there
+
+    @property
+    def parallel(self) -> Any:
+        """The newest ``Parallel`` that uses this backend, while it lives; joblib looks here."""
+        return None if self._newest is None else self._newest()
+
+    @parallel.setter
+    def parallel(self, parallel: Any) -> None:
+        self._newest = None if parallel is None else weakref.ref(parallel)
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """How many tasks run at once when ``n_jobs`` are asked for: with -1, all slots there are.
@@ -156,7 +168,7 @@ class AchillesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
             future.add_done_callback(callback)
         try:
             self._streams_of(callback).add(Options(), (func, (), {}), future)
-        except Exception as error:  # noqa: BLE001 - see rule 3
+        except Exception as error:  # noqa: BLE001 - see rule 4
             future.settle(None, error)
         return future
 

@@ -6,7 +6,8 @@ from pickle import PicklingError
 
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from ..errors import SerializationError, WorkerDiedError
+from ..errors import SerializationError
+from ..worker_died_error import WorkerDiedError
 
 __all__ = ["BatchNotSentError", "BatchWorkerDiedError", "as_loky_raises"]
 

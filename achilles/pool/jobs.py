@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from operator import length_hint
 from typing import Any
 
+from ..engines.retrying import Retrying
 from ..engines.spec import JobSpec
 from .background import Background
 from .explaining import Figures
@@ -14,7 +15,7 @@ from .place import Place
 from .running import Held
 from .streams import Streams
 from .waiting import check_join
-from .wrapping import Counted, Retrying, Setup, prepared, run_call
+from .wrapping import Counted, Setup, prepared, run_and_keep, run_call
 
 __all__ = ["Jobs"]
 
@@ -84,10 +85,10 @@ class Jobs:
             held.close()
         return held
 
-    def _call_spec(self, options: Options) -> JobSpec:
+    def _call_spec(self, options: Options, keeps: bool) -> JobSpec:
         """The job of a stream of calls."""
         return options.spec(
-            self._wrapped(run_call, options, 1),
+            self._wrapped(run_and_keep if keeps else run_call, options, 1),
             (),
             ordered=False,
             startup_timeout_s=self._startup_timeout_s,

@@ -159,6 +159,11 @@ class PoolLife:
             raise ValueError("Pool not running: it was closed or terminated")
         self._place.check_inherited()
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a forked child of the one that made the pool."""
+        return self._place.is_inherited
+
     def check_inherited(self) -> None:
         """Raise RuntimeError in a forked child of the process that made the pool."""
         self._place.check_inherited()

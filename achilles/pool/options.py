@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.record import Record
+from ..engines.retrying import check_retries
 from ..engines.spec import JobSpec, check_limit
 from ..progress_bar import ProgressChoice, check_progress
 
-__all__ = ["MOST_RETRIES", "Options"]
-
-MOST_RETRIES = 1000
+__all__ = ["Options"]
 
 
 class Options(Record):
@@ -44,18 +43,12 @@ class Options(Record):
         check_progress(self.progress)
         if self.timeout is not None:
             check_limit(self.timeout)
-        if isinstance(self.retries, bool) or not isinstance(self.retries, int):
-            raise TypeError(f"retries must be an int, not {type(self.retries).__name__}")
-        if not 0 <= self.retries <= MOST_RETRIES:
-            raise ValueError(f"retries must be between 0 and {MOST_RETRIES}, not {self.retries}")
+        check_retries(self.retries, self.retry_on)
         nodes = (self.nodes,) if isinstance(self.nodes, str) else self.nodes
         if not isinstance(nodes, list | tuple) or not all(isinstance(node, str) for node in nodes):
             raise TypeError(
                 f"nodes must be a name, an address or a pattern, or a list of them, not {nodes!r}"
             )
-        for kind in self.kinds:
-            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"retry_on must be exception classes, not {kind!r}")
         if self.error_callback is not None and not callable(self.error_callback):
             raise TypeError(
                 f"error_callback must be callable or None, not {type(self.error_callback).__name__}"

@@ -49,6 +49,15 @@ class Place:
         return self.settings.is_local
 
     @property
+    def origin(self) -> object:
+        """Which server it is; None: this machine."""
+        if self.is_local:
+            return None
+        from ..engines.idle_connections import origin_of
+
+        return origin_of(self.settings)
+
+    @property
     def worker_pids(self) -> list[int]:
         """Process numbers of this pool's own workers."""
         return [] if self._own is None else self._own.pids

@@ -12,6 +12,7 @@ from ..config_values import LOCAL
 from ..engines.drawing import iterate
 from ..engines.interrupts import shielded
 from ..progress_bar import bar_for
+from .call_sources import Call, serialized
 from .checks import arguments_of, check_count, check_pool, checked_iterable, options_of
 from .iterators import ResultIterator
 from .jobs import Jobs
@@ -19,8 +20,8 @@ from .life import CLOSE, RUN, TERMINATE, PoolLife
 from .options import Options
 from .place import Place, settings_of
 from .results import AsyncResult, MapResult
-from .running import Held, all_values
-from .stream import Call, Promise, Sent
+from .running import Held, all_values, as_local
+from .stream import Promise, Sent
 from .wrapping import Setup, Starred
 
 __all__ = ["CLOSE", "RUN", "TERMINATE", "Pool"]
@@ -158,6 +159,43 @@ class Pool(PoolLife):
         call = (func, *arguments_of(args, kwds))
         result = AsyncResult(callback, error_callback, keep=self)
         self.submit(call, result, chosen)
+        return result
+
+    def keep_async(
+        self,
+        function: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        callback: Callable[[Any], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> AsyncResult:
+        """As `apply_async`, with a result that stays where it is made if it is large.
+
+        Arguments are serialized at once, and held so until the call is sent: later changes are not seen. The
+        call runs where its largest `Kept` argument lies, on the node that keeps it.
+
+        Args:
+            function: Called with ``*args, **kwargs``; for handles in them, however deep, it gets the values.
+            args: Its arguments.
+            kwargs: Its keyword arguments.
+            callback: Called with the result or the handle, in a thread of this process.
+            error_callback: Called with what was raised, likewise.
+
+        Returns:
+            What to wait for. Its value is an `achilles.Kept` when the serialized result has 64 KiB or more
+            and there is room for it there, else the result. An argument that is gone raises `KeptLost`.
+        """
+        self._check_running()
+        _check_callable(function)
+        result = AsyncResult(callback, error_callback, keep=self)
+        try:
+            call = serialized([(function, *arguments_of(args, kwargs))])
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            result.settle(None, as_local(error))
+            return result
+        with shielded():
+            self._jobs.streams.keep(call, result)
         return result
 
     def submit(self, call: Call, promise: Promise, options: Options) -> Sent:

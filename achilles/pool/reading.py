@@ -27,11 +27,15 @@ MOST_PARTS = 2
 
 
 class Part(NamedTuple):
-    """Results that belong together, and what failed of them by place in that list."""
+    """Results that belong together, what failed of them by place in that list, and their tasks.
+
+    A value stands for ``value_tasks``: a chunk's, when chunks are reduced; the last one perhaps for fewer.
+    """
 
     values: list[Any]
     failures: dict[int, BaseException]
     tasks: int
+    value_tasks: int
 
 
 class Inbox:
@@ -193,7 +197,7 @@ class Reading:
             number, tasks, each = parcel.number, parcel.tasks, tasks_of_value(parcel, spec)
             parcel = None
             if self._is_list or self.counts:
-                self.post.send(self._inbox.arrived, Part(values, failures, tasks))
+                self.post.send(self._inbox.arrived, Part(values, failures, tasks, each))
                 while self.counts and tasks:
                     if not self._taken.get():
                         return
@@ -210,7 +214,8 @@ class Reading:
                 some = values[start : start + PART_VALUES]
                 end = start + len(some)
                 failed = {place - start: failures[place] for place in failures if start <= place < end}
-                self.post.send(self._inbox.arrived, Part(some, failed, len(some)))
+                some_tasks = min(each * end, tasks) - each * start
+                self.post.send(self._inbox.arrived, Part(some, failed, some_tasks, each))
 
 
 async def collected(inbox: Inbox, reading: Reading, options: Options) -> list[Any]:

@@ -10,7 +10,8 @@ Rules:
    reading thread does, with what was made meanwhile.
 2. A call that cannot be pickled fails alone.
 3. A call that is given up is not sent, or is cancelled alone.
-4. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
+4. Of calls whose results are to stay where they are made, large ones come as handles.
+5. No call keeps the pool's streams alive: they end when the pool does, or with the failure of the job, after
    which the next call begins a new one.
 """
 
@@ -18,26 +19,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..apart import apart
-from ..core.packets import MAX_UNITS_PER_PARCEL
-from ..core.submission import DrawPlan
 from ..engines.direct import run_directly
-from ..engines.drawing import PARCEL_BYTES, Draw, HandOver
 from ..engines.job import Job
 from ..engines.outcomes import ParcelResults, items_of
 from ..engines.spec import JobSpec
-from ..serialization import Serialized, detach, serialize
+from ..errors import NoNodesError
+from ..kept import Kept, Reference, lost
 from ..task_cancelled import TaskCancelled
+from .call_sources import Call, Calls, MadeCalls, serialized
 from .explaining import Figures
 from .place import Place
 from .running import as_local, figures_of
 from .waiting import begin, reads_for
 
-__all__ = ["Call", "CallStream", "Promise"]
+__all__ = ["CallStream", "Promise"]
 
 # While each slot has so many calls, new ones are gathered by the reading thread.
 BUSY_CALLS = 2
@@ -51,90 +48,6 @@ class Promise(Protocol):
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """Give it its result or what was raised."""
-
-
-#: (function, arguments, keyword arguments)
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-class _Calls:
-    """The source of a stream's job: the calls that were made and not sent."""
-
-    def __init__(self) -> None:
-        self.lists: bool | None = False
-        self.tasks: int | None = None
-        self.task_bytes: float | None = None
-        self.waiting: deque[tuple[Call, Sent]] = deque()
-        self.sent: dict[int, Sent] = {}  # by index
-        self.cancel: Callable[[int], None]  # cancels what was drawn
-        self._first = 0
-
-    def look(self) -> BaseException | None:
-        return None
-
-    def left(self) -> int | None:
-        return None
-
-    def cut(self, hand_over: HandOver) -> None:
-        """Nothing is ever left unsent that was drawn."""
-
-    def draw(self, plan: DrawPlan, hand_over: HandOver) -> bool:
-        """Draw what waits, or what is wanted of it."""
-        draw = Draw(self._first, packet_tasks=1)
-        most = plan.packets * plan.packet_tasks
-        # Of few calls every worker gets its share, however short they are.
-        length = max(min(plan.unit_tasks, -(-len(self.waiting) // (2 * plan.cpu_count))), 1)
-        while (
-            draw.tasks < most
-            and len(draw.units) < MAX_UNITS_PER_PARCEL
-            and draw.size_bytes < PARCEL_BYTES
-            and (calls := self._take(min(length, most - draw.tasks)))
-        ):
-            self._add(calls, draw)
-        draw.packets = draw.tasks
-        self._first += draw.tasks
-        hand_over(plan, draw)
-        return True
-
-    def _take(self, most: int) -> list[tuple[Call, Sent]]:
-        calls: list[tuple[Call, Sent]] = []
-        while len(calls) < most:
-            try:
-                call = self.waiting.popleft()
-            except IndexError:
-                break
-            if call[1].begin():
-                calls.append(call)
-        return calls
-
-    def _add(self, calls: list[tuple[Call, Sent]], draw: Draw) -> None:
-        """Serialize calls as one unit; if that fails, each alone."""
-        start = draw.first + draw.tasks
-        try:
-            unit = _serialized([call for call, _ in calls])
-        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
-            if len(calls) == 1:
-                calls[0][1].settle(None, as_local(error))
-                return
-            for call in calls:
-                self._add([call], draw)
-            return
-        # Results may come as soon as it is handed over.
-        for index, (_, promise) in enumerate(calls, start):
-            self.sent[index] = promise
-            promise.index = index
-            if promise.is_given_up:  # while it was serialized
-                self.cancel(index)
-        draw.units.append(unit.segments)
-        draw.unit_tasks.append(len(calls))
-        draw.tasks += len(calls)
-        draw.size_bytes += unit.size_bytes
-
-
-def _serialized(calls: list[Call]) -> Serialized:
-    subject = "the arguments of a call" if len(calls) == 1 else "the arguments of calls"
-    # The caller may change them as soon as the call was made.
-    return detach(serialize(apart(calls, 1, seen=[(args, kwds) for _, args, kwds in calls]), subject))
 
 
 class _Direct:
@@ -158,24 +71,36 @@ class CallStream:
     Args:
         spec: How they run; its function takes a call.
         place: Where.
+        source: What gathers them.
+        keeping: How they run where workers can keep what they made; None: their results are to come.
 
     Raises:
         ServerUnreachable, AuthenticationError, VersionMismatch: The server cannot be used.
     """
 
-    def __init__(self, spec: JobSpec, place: Place) -> None:
-        self._calls = _Calls()
+    def __init__(
+        self,
+        spec: JobSpec,
+        place: Place,
+        source: Calls[Any] | None = None,
+        keeping: JobSpec | None = None,
+    ) -> None:
+        self._calls = MadeCalls() if source is None else source
         self._direct = _Direct()
-        spec.budget_bytes = place.budget_bytes
         self._engine = place.engine()
+        if keeping is not None and self._engine.keeps:
+            spec = keeping
+        spec.budget_bytes = place.budget_bytes
         self._drawing = threading.Lock()
         self._changed = threading.Condition()
         self._closing = threading.Lock()  # held once it is closed
         self._open_calls = 0
         self._busy_since_s = self._busy_s = self._reading_s = 0.0
         self.failed = False
+        self._failure: BaseException | None = None
         try:
             self._job = Job(spec, self._engine, self._calls)
+            self._keeper = self._engine.keeper(self._job) if spec is keeping else None
             self._calls.cancel = self._job.cancel_item
             self._job.start()
         except BaseException:
@@ -201,9 +126,15 @@ class CallStream:
                 self._busy_since_s = time.monotonic()
             self._open_calls += 1
 
-    def add(self, call: Call, promise: Promise) -> Sent:
-        """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything."""
-        sent = Sent(promise, self)
+    def add(self, call: Any, promise: Promise, lies_at: Reference | None = None) -> Sent:
+        """Make the call that is expected; it is sent now if work is wanted. Does not wait for anything.
+
+        Args:
+            call: As the source wants it.
+            promise: Gets the result.
+            lies_at: For which kept value it is to run on this stream's one node.
+        """
+        sent = Sent(promise, self, lies_at)
         self._calls.waiting.append((call, sent))
         if len(self._calls.sent) < BUSY_CALLS * sum(self._job.tally.slots.values()):
             self._send_waiting()
@@ -212,7 +143,7 @@ class CallStream:
             self._job.look_again()
         if self.failed:
             # The reader may have looked before this was there.
-            self._fail_all(TaskCancelled("the pool ended before this call was over"))
+            self._fail_all(self._failure or TaskCancelled("the pool ended before this call was over"))
         return sent
 
     def run_now(self, call: Call) -> tuple[Any, BaseException | None] | None:
@@ -225,7 +156,7 @@ class CallStream:
         if not self._engine.lends or self.failed or calls.sent or calls.waiting or reads_for(self):
             return None
         try:
-            argument = _serialized([call])
+            argument = serialized([call])
         except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
             return None, as_local(error)
         parcel = run_directly(self._job, self._job.tasks_drawn + self._direct.calls, argument)
@@ -277,6 +208,7 @@ class CallStream:
                 else:
                     self._send_waiting()
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            self._failure = error
             self._fail_all(error)
         finally:
             self._fail_all(TaskCancelled("the pool was terminated before this call was over"))
@@ -287,9 +219,12 @@ class CallStream:
         self._reading_s += time.monotonic() - began_s
         for place in range(len(values)):
             failure = None if place not in failures else as_local(failures[place])
+            value = values[place]
+            if self._keeper is not None and type(value) is Reference:
+                value = Kept(value, self._keeper)
             # Not taken away before it can be settled: whatever goes wrong, who waits is told.
-            self._calls.sent.pop(parcel.first + place).settle(values[place], failure)
-            values[place] = None
+            self._calls.sent.pop(parcel.first + place).settle(value, failure)
+            values[place] = value = None
 
     def _fail_all(self, error: BaseException) -> None:
         self.failed = True
@@ -352,11 +287,13 @@ class CallStream:
 class Sent:
     """A promise that tells its stream, once, when it is settled, found unwanted or given up."""
 
-    __slots__ = ("_stream", "index", "is_given_up", "is_open", "promise")
+    __slots__ = ("_lies_at", "_stream", "carried", "index", "is_given_up", "is_open", "promise")
 
-    def __init__(self, promise: Promise, stream: CallStream) -> None:
+    def __init__(self, promise: Promise, stream: CallStream, lies_at: Reference | None = None) -> None:
         self.promise = promise
         self._stream = stream
+        self._lies_at = lies_at
+        self.carried: object = None  # what its arguments refer to, until it is over
         self.index: int | None = None  # once it was drawn
         self.is_open = True
         self.is_given_up = False
@@ -368,6 +305,9 @@ class Sent:
         return False
 
     def settle(self, value: Any, error: BaseException | None) -> None:
+        if self._lies_at is not None and isinstance(error, NoNodesError):
+            error = lost(self._lies_at, "its node is gone")
+        self.carried = None
         try:
             self.promise.settle(value, error)
         finally:

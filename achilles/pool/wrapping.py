@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Counted", "Retrying", "Setup", "Starred", "prepared", "run_call"]
+__all__ = ["Counted", "Setup", "Starred", "prepared", "run_and_keep", "run_call"]
 
 # Of pools whose initializer has run in this process: what it raised, or None.
 _begun: dict[str, BaseException | None] = {}
@@ -21,6 +21,13 @@ def run_call(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -
     """Run one call of ``apply`` or ``submit``."""
     func, args, kwds = call
     return func(*args, **kwds)
+
+
+def run_and_keep(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
+    """Run one call of ``keep_async``, whose result stays here if it is large."""
+    from achilles.kept import stay
+
+    return stay(run_call(call))
 
 
 class _Around:
@@ -37,30 +44,6 @@ class Starred(_Around):
     def __call__(self, args: Any) -> Any:
         """Run it."""
         return self.func(*args)
-
-
-class Retrying(_Around):
-    """The function, called again when it raises one of some exceptions.
-
-    Args:
-        func: The function.
-        times: How often an item is tried again.
-        kinds: The exceptions.
-    """
-
-    def __init__(self, func: Callable[..., Any], times: int, kinds: tuple[type[BaseException], ...]) -> None:
-        super().__init__(func)
-        self.times = times
-        self.kinds = kinds
-
-    def __call__(self, item: Any) -> Any:
-        """Run it; the last exception is raised."""
-        for _ in range(self.times):
-            try:
-                return self.func(item)
-            except self.kinds:
-                pass
-        return self.func(item)
 
 
 class Counted(_Around):

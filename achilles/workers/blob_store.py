@@ -6,7 +6,8 @@ Whoever asked first lends his job to the questions; when that job is gone anothe
 Rules:
 
 - Nothing is believed: each piece must be the one that is due, and size and SHA-256 of the whole must be
-  what was asked for. What is not is refused, and whoever waits is told.
+  what was asked for. What is not is refused, and whoever waits is told. Of a kept value of another node
+  (`achilles.workers.kept_store`), whose name says nothing of its content, the size must be.
 - A blob belongs to the session in whose name it came. It is kept while jobs of the session are here and for
   `KEEP_IDLE_S` after the last, for the program's next call.
 - All blobs together, those on their way among them, stay within the budget: what was asked for least
@@ -45,8 +46,20 @@ Name = tuple[str, str]
 class Parent(Protocol):
     """Whom the store asks and answers."""
 
-    def ask(self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int) -> None:
-        """Ask for this piece; with ``start`` 0 the answer may be the whole. An answer may never come."""
+    def ask(
+        self,
+        job: int,
+        request: int,
+        sha256: str,
+        total_bytes: int,
+        start: int,
+        size_bytes: int,
+        kept_at: int | None,
+    ) -> None:
+        """Ask for this piece; with ``start`` 0 the answer may be the whole. An answer may never come.
+
+        ``kept_at``: the node that keeps it; None: the controller has it.
+        """
 
     def answer(self, waiter: BlobWaiter, payload: Buffer | Sealed | None, reason: str) -> None:
         """Give a worker what it waits for, or the reason why it cannot be had."""
@@ -69,7 +82,9 @@ class _Coming:
         "digest",
         "filling",
         "got_bytes",
+        "is_named_by_hash",
         "job",
+        "kept_at",
         "name",
         "request",
         "session",
@@ -88,6 +103,8 @@ class _Coming:
         self.digest: Any = None
         self.got_bytes = 0
         self.asked_bytes = 0
+        self.is_named_by_hash = True
+        self.kept_at: int | None = None
 
 
 def _new_digest() -> Any:
@@ -116,6 +133,7 @@ class BlobStore:
         self._coming: dict[Name, _Coming] = {}
         self._requests: dict[int, _Coming] = {}
         self._serial = 0
+        self._reserved_bytes = 0
         self._busy: dict[str, int] = {}  # session -> its live jobs
         self._idle: dict[str, Any] = {}  # session -> the call that ends its time
 
@@ -171,6 +189,11 @@ class BlobStore:
         for name in [name for name in self._kept if name[1] == sha256]:
             self._drop(name)
 
+    def drop_of(self, session: str, name: str) -> None:
+        """Who keeps it for a session has let go of it; harmless when it is not here."""
+        if (session, name) in self._kept:
+            self._drop((session, name))
+
     def close(self) -> None:
         """Nobody needs anything any more."""
         for ending in self._idle.values():
@@ -182,8 +205,28 @@ class BlobStore:
 
     # Workers ask.
 
-    def wanted(self, session: str, number: int, sha256: str, size_bytes: int, waiter: BlobWaiter) -> None:
-        """Have a worker get a blob, now or when it is here; ``number``: how workers know the session."""
+    def wanted(
+        self,
+        session: str,
+        number: int,
+        sha256: str,
+        size_bytes: int,
+        waiter: BlobWaiter,
+        *,
+        is_named_by_hash: bool = True,
+        kept_at: int | None = None,
+    ) -> None:
+        """Have a worker get a blob, now or when it is here.
+
+        Args:
+            session: Whose it is.
+            number: How workers know the session.
+            sha256: Its name.
+            size_bytes: Its length.
+            waiter: Who wants it.
+            is_named_by_hash: Whether the name is its SHA-256, and not that of a kept value.
+            kept_at: The node that keeps it; None: the controller has it.
+        """
         name = session, sha256
         kept = self._kept.get(name)
         if kept is not None:
@@ -195,7 +238,8 @@ class BlobStore:
             if self._budget_bytes is not None and size_bytes > self._most_bytes:
                 self._parent.answer(waiter, None, _TOO_LARGE.format(self._most_bytes))
                 return
-            self._coming[name] = _Coming(name, number, size_bytes, waiter)
+            coming = self._coming[name] = _Coming(name, number, size_bytes, waiter)
+            coming.is_named_by_hash, coming.kept_at = is_named_by_hash, kept_at
             self._begin_next()
         elif coming.size_bytes != size_bytes:
             self._parent.answer(waiter, None, "its size is another one than was said")
@@ -224,7 +268,8 @@ class BlobStore:
             start = coming.asked_bytes
             size_bytes = min(PIECE_BYTES, coming.size_bytes - start)
             coming.asked_bytes += size_bytes
-            self._parent.ask(coming.job, coming.request, coming.name[1], coming.size_bytes, start, size_bytes)
+            place = coming.size_bytes, start, size_bytes
+            self._parent.ask(coming.job, coming.request, coming.name[1], *place, coming.kept_at)
 
     # Answers come.
 
@@ -248,9 +293,10 @@ class BlobStore:
         except (OSError, MemoryError) as error:
             self._fail(coming, f"this machine has no memory for it ({error})")
             return
-        if coming.digest is None:
-            coming.digest = _new_digest()
-        coming.digest.update(piece)
+        if coming.is_named_by_hash:
+            if coming.digest is None:
+                coming.digest = _new_digest()
+            coming.digest.update(piece)
         coming.got_bytes += len(piece)
         if coming.got_bytes < coming.size_bytes:
             self._ask_ahead(coming, PIECES_AHEAD)
@@ -264,7 +310,7 @@ class BlobStore:
             return
         if len(payload) != coming.size_bytes or coming.got_bytes:
             self._fail(coming, "what was sent for it is not what was asked for")
-        elif self._budget_bytes is None:
+        elif self._budget_bytes is None or not coming.is_named_by_hash:
             self._arrived(coming, payload)
         else:
             coming.filling = None  # no piece is taken from now on
@@ -282,7 +328,7 @@ class BlobStore:
             self._checked(coming, payload)
 
     def _checked(self, coming: _Coming, payload: Buffer | Sealed | Payload) -> None:
-        if coming.digest.hexdigest() == coming.name[1]:
+        if not coming.is_named_by_hash or coming.digest.hexdigest() == coming.name[1]:
             self._arrived(coming, payload)
         else:
             self._fail(coming, "what was sent for it has another SHA-256")
@@ -314,11 +360,16 @@ class BlobStore:
 
     # Room.
 
+    def reserve(self, size_bytes: int) -> None:
+        """So much of the budget is taken by something else."""
+        self._reserved_bytes = size_bytes
+        self._make_room(0)
+
     def _make_room(self, size_bytes: int) -> bool:
         """Drop what was asked for least recently; False when that does not help now."""
-        budget_bytes = self._budget_bytes
-        if budget_bytes is None:
+        if self._budget_bytes is None:
             return True
+        budget_bytes = max(self._budget_bytes - self._reserved_bytes, 0)
         coming_bytes = sum(coming.size_bytes for coming in self._coming.values() if coming.request)
         if coming_bytes and coming_bytes + size_bytes > budget_bytes:
             return False

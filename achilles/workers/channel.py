@@ -54,7 +54,10 @@ MODULE = 5  #: a = request, b = bytes of JSON at the payload's start; payload: J
 EXIT = 6  #: leave after what came before
 START = 7  #: payload: marshalled start facts; the first message a worker gets
 BLOB = 8  #: a = request, status = 1: it cannot be had; payload: the blob's bytes, or why not, UTF-8
-DROP_BLOB = 9  #: a = session; payload: SHA-256 of a blob that need not be kept any more
+DROP_BLOB = 9  #: a = session; payload: the name of a blob that need not be kept any more
+#: a = request, status = 1: there is no room; b = number of the node + 1, or 0; payload: 32 bytes of the
+#: value's name, then the node's, UTF-8
+KEPT = 10
 
 # worker -> parent
 READY = 16
@@ -63,7 +66,10 @@ FETCH = 18  #: a = request; payload: the wanted module's name, UTF-8
 #: a = number of a UNIT, counted from 1 with the REDUCEs, of which no more is run; b = than so many tasks
 UNBEGUN = 19
 LAST_RESULT = 20  #: as RESULT; the worker runs nothing more, and ends
-FETCH_BLOB = 21  #: a = request, b = bytes of the wanted blob; payload: its SHA-256
+#: a = request, b = bytes of the wanted blob; c = 0: payload is its SHA-256; c = 1: it is the name of a kept
+#: value of the controller's machine; else of the node of number c - 2
+FETCH_BLOB = 21
+KEEP = 22  #: a = request; payload: a serialized value, to be kept for the session
 
 # status of a UNIT: one of these, both or none
 SINGLY = 1  #: each item is noted before it is run

@@ -113,7 +113,7 @@ class Crew:
         self._units: dict[ev.ParcelKey, Sequence[list[Buffer] | Sealed]] = {}
         self._kept: dict[int, Buffer | Sealed] = {}
         self._supplies = Supplies(self._workers, listener, loop, blob_budget_bytes)
-        self.blobs = self._supplies.blobs
+        self.blobs, self.kept = self._supplies.blobs, self._supplies.kept
         self.module_arrived = self._supplies.module_arrived
         self._closing = False
         self._on_closed: list[Callable[[], None]] = []
@@ -208,7 +208,7 @@ class Crew:
     def close(self, grace_s: float, on_closed: Callable[[], None]) -> None:
         """End all workers; call back when the last is gone."""
         self._closing = True
-        self.blobs.close()
+        self._supplies.close()
         self._on_closed.append(on_closed)
         for worker in list(self._workers.values()):
             worker.close(grace_s)
@@ -266,6 +266,7 @@ class Crew:
             if kind == channel.RESULT:
                 worker.unit_over(job, a, b)
                 self._forwarding.unit_over(worker.slot)
+                self.kept.unit_over(worker.slot)
                 if self.loans.over(worker.slot, (status, c, payload)):
                     self._tell(ev.WorkerReturned(time.monotonic_ns(), worker.slot, c))
                 else:
@@ -277,10 +278,8 @@ class Crew:
                 self.worker_message(worker, channel.RESULT, status, job, a, b, c, payload)
                 self._at_worker[worker.slot] = Given()
                 worker.close(LEAVE_GRACE_S)
-            elif kind == channel.FETCH and isinstance(payload, bytearray):
-                self._supplies.module_wanted(worker, job, a, payload.decode())
-            elif kind == channel.FETCH_BLOB:
-                self._supplies.blob_wanted(worker, job, a, b, payload)
+            else:
+                self._supplies.asked(worker, kind, job, a, b, c, payload)
 
     def _unbegun(self, slot: int, unit: int, tasks: int) -> None:
         """A worker runs no more of a unit than so many tasks."""
@@ -377,7 +376,7 @@ class Crew:
             case ev.HandBack():
                 unit = self._at_worker[command.worker].unit_of(command.piece)
                 if unit is not None:
-                    self._workers[command.worker].hand_back(unit)
+                    self._workers[command.worker].hand_back(unit, command.within)
             case ev.SendResults():
                 segments: list[ResultSegment] = [
                     (first, tasks, status, busy_us, self._kept[piece])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..core import slots_events as ev
-from ..errors import TaskError, TaskTimeout, WorkerDiedError
+from ..errors import TaskError, TaskTimeout
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..worker_died_error import WorkerDiedError
 
 __all__ = ["cancelled_error", "death_error", "failure_of", "timeout_error"]
 
@@ -40,6 +44,8 @@ def death_error(index: int, attempts: int, node: str, worker: Worker | None, job
         worker: The last of them.
         job: The item's job; what others wrote is none of its business.
     """
+    from ..worker_died_error import WorkerDiedError
+
     exit_code = worker.exit_code or 0 if worker is not None else 0
     peak_rss_bytes = worker.peak_rss_bytes if worker is not None else None
     stderr = worker.last_stderr(job) if worker is not None else ""

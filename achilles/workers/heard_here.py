@@ -13,12 +13,14 @@ from types import TracebackType
 from .channel import LoopChannel
 from .loop import SelectorLoop
 from .process import available_cores
-from .spinning import spin
+from .spinning import Spinning
 
 __all__ = ["SPINS", "HeardHere"]
 
 # Whoever spins on the only core keeps the other from running.
 SPINS = available_cores() > 1
+# What one call has found out serves the next.
+_spinning = Spinning()
 
 
 class HeardHere:
@@ -51,7 +53,9 @@ class HeardHere:
         self._loop.listen_again(self._link)
 
     def _hear(self, patience_s: float) -> bool:
-        if self._link.ended or not ((SPINS and spin(self._poller)) or self._poller.poll(1e3 * patience_s)):
+        if self._link.ended:
+            return False
+        if not (SPINS and _spinning.spin(self._poller)) and not self._poller.poll(1e3 * patience_s):
             return False
         self._loop.serve(self._link.doRead)
         return not self._link.ended

@@ -21,7 +21,7 @@ from operator import length_hint
 from time import monotonic_ns, perf_counter_ns
 from typing import Any
 
-from achilles.errors import SerializationError
+from achilles.errors import KeptLost, SerializationError
 from achilles.sealed import Buffer
 from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
 from achilles.workers import loading
@@ -59,6 +59,7 @@ class RunningItems:
         "_first",
         "_given_back",
         "_items",
+        "_last_tasks",
         "_lock",
         "_packet_tasks",
         "_progress",
@@ -66,6 +67,7 @@ class RunningItems:
         "_rest",
         "_say",
         "_unit",
+        "_within",
         "leaving",
         "promised",
     )
@@ -77,9 +79,11 @@ class RunningItems:
         self._rest: list[Any] = []
         self._first = 0
         self._packet_tasks = 1
+        self._last_tasks = 1
         self._lock = allocate_lock()
         self._unit = 0
         self._cut = False
+        self._within = False
         self._given_back: set[int] = set()
         self.leaving = False
         self.promised: int | None = None
@@ -90,6 +94,7 @@ class RunningItems:
         with self._lock:
             self._unit += 1
             self._cut = self.leaving
+            self._within = False
             self._say = None
             self.promised = None
             if self._unit in self._given_back:
@@ -97,15 +102,24 @@ class RunningItems:
                 return False
             return True
 
-    def begin(self, items: list[Any], first: int, packet_tasks: int) -> Iterator[Any]:
-        """These are run from now on; ``packet_tasks``: they are to be cut between packets."""
+    def begin(self, items: list[Any], first: int, packet_tasks: int, reduces: bool) -> Iterator[Any]:
+        """These are run from now on.
+
+        Args:
+            items: The arguments.
+            first: The index of the first of them.
+            packet_tasks: Where they may be handed back: between so many; 0: anywhere.
+            reduces: So many are reduced together here, so that none of them can be left to others.
+        """
         with self._lock:
             self._first = first
             self._packet_tasks = max(packet_tasks, 1)
+            self._last_tasks = self._packet_tasks if reduces else 1
             self._remaining = iter(items)
             self._items = items
             if self._cut:  # while they were loaded
-                self._cut_at(items, self._packet_tasks)
+                within = self.leaving or self._within
+                self._cut_at(items, self._last_tasks if within else self._packet_tasks)
                 if self._say is not None:
                     self._promise(self._say)
             return self._remaining
@@ -119,12 +133,13 @@ class RunningItems:
             rest, self._rest = self._rest, []
         del rest
 
-    def hand_back(self, unit: int, say: Callable[[int, int], None]) -> None:
+    def hand_back(self, unit: int, say: Callable[[int, int], None], *, within: bool = False) -> None:
         """Take back what was not begun of a unit. In another thread.
 
         Args:
             unit: Its number.
             say: Called with that and how many of its items are run all the same, once that is known.
+            within: Perhaps from within a slice, unless it is reduced here.
         """
         with self._lock:
             if unit > self._unit:
@@ -134,22 +149,23 @@ class RunningItems:
                     say(unit, 0)
             elif unit == self._unit:
                 self._say = say
-                self._cut_here()
+                self._within = self._within or within
+                self._cut_here(self._last_tasks if within else self._packet_tasks)
                 self._promise(say)
 
     def leave(self) -> None:
         """Begin nothing after the item that runs, or comes next, and have the process end. In any thread."""
         # No lock: what a signal runs in the main thread may come here while that holds it.
         self.leaving = True
-        self._cut_here()
+        self._cut_here(self._last_tasks)
 
-    def _cut_here(self) -> None:
+    def _cut_here(self, packet_tasks: int) -> None:
         self._cut = True
         items = self._items
         if items is None:
             return
         begun = max(len(items) - length_hint(self._remaining), 1)
-        end = begun + -begun % self._packet_tasks
+        end = begun + -begun % packet_tasks
         self._cut_at(items, end)
         if end == begun and self._progress[0] < 0:
             # The item that runs is the last now, so it is known which it is.
@@ -249,7 +265,7 @@ def answer_unit(
         loading.begin()
         try:
             items = deserialize(payload, numbered("argument", begin, limit))
-        except SerializationError:
+        except (SerializationError, KeptLost):
             from achilles.salvage import refusing, salvage
 
             items = salvage(payload, "argument", first)
@@ -264,7 +280,7 @@ def answer_unit(
         keep_errors = reduces and job.on_error == "return"
         if job.timed:
             function = _timed(function, progress)
-        remaining = running.begin(items, begin, packet_tasks)
+        remaining = running.begin(items, begin, packet_tasks, reduces)
         most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:
             results, failures = _run(function, job.callback, remaining, begin, progress, keep_errors, most)

@@ -1,4 +1,4 @@
-"""What workers ask their parent for while they run: modules of the user's own, and blobs.
+"""What workers ask of their parent while they run: modules of the user's own, blobs, to keep what they made.
 
 What was asked for once is kept for the session, the controller process that it came from, and is given to
 the next worker that asks.
@@ -14,6 +14,7 @@ from ..sealed import Buffer, Payload, Sealed
 from . import channel
 from .blob_store import OVER, BlobStore, BlobWaiter
 from .fetching import Fetching
+from .kept_store import GONE, KeptStore
 from .loop import Loop
 from .module_source import ModuleSource
 from .sessions import Sessions
@@ -32,6 +33,11 @@ class Supplier(Protocol):
         self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int
     ) -> None:
         """A worker needs this piece of a blob; answer through `Crew.blobs`."""
+
+    def kept_wanted(
+        self, job: int, request: int, name: str, total_bytes: int, start: int, size_bytes: int, holder: int
+    ) -> None:
+        """A worker needs this piece of a value that another node keeps; answer likewise."""
 
 
 class Supplies:
@@ -54,6 +60,12 @@ class Supplies:
         self._fetching = Fetching(supplier.module_wanted)
         most_bytes = 0 if blob_budget_bytes is None else usable_memory_bytes() // 2
         self.blobs = BlobStore(self, loop, blob_budget_bytes, most_bytes)
+        self.kept = KeptStore(self, self.blobs, blob_budget_bytes)
+
+    def close(self) -> None:
+        """Nobody needs anything any more."""
+        self.kept.close()
+        self.blobs.close()
 
     def job_came(self, job: int, session: str) -> None:
         """A job of a session is here."""
@@ -69,10 +81,20 @@ class Supplies:
         if session is not None:
             self._fetching.forget(job)
             self.blobs.job_went(job, session)
+            self.kept.job_went(job)
 
     def session_of(self, job: int) -> int:
         """The number by which workers know a job's session."""
         return self._sessions[self._jobs[job]]
+
+    def asked(self, worker: Worker, kind: int, job: int, a: int, b: int, c: int, payload: Payload) -> None:
+        """A worker asks for something, or sends what is to be kept."""
+        if kind == channel.FETCH and isinstance(payload, bytearray):
+            self.module_wanted(worker, job, a, payload.decode())
+        elif kind == channel.FETCH_BLOB:
+            self.blob_wanted(worker, job, a, b, payload, c)
+        elif kind == channel.KEEP:
+            self._keep(worker, job, a, payload)
 
     def module_wanted(self, worker: Worker, job: int, request: int, name: str) -> None:
         """A worker imports a module."""
@@ -95,25 +117,66 @@ class Supplies:
             if worker is not None:
                 worker.send_module(job, worker_request, module)
 
-    def blob_wanted(self, worker: Worker, job: int, request: int, size_bytes: int, sha256: Payload) -> None:
-        """A worker needs a blob."""
+    def blob_wanted(
+        self, worker: Worker, job: int, request: int, size_bytes: int, name: Payload, where: int
+    ) -> None:
+        """A worker needs a blob, or a kept value."""
         waiter = worker.slot, job, request
         session = self._jobs.get(job)
-        if session is None or not isinstance(sha256, bytearray) or size_bytes <= 0:
+        if session is None or not isinstance(name, bytearray) or size_bytes <= 0:
             self.answer(waiter, None, OVER)
+            return
+        number = self._sessions[session]
+        if not where:
+            self.blobs.wanted(session, number, name.hex(), size_bytes, waiter)
+            return
+        kept = self.kept.give(session, name.hex(), worker.slot)
+        holder = where - 2 if where > 1 else None
+        if kept is not None:
+            self.answer(waiter, kept, "")
+        elif holder is not None and holder == self.kept.holder:
+            self.answer(waiter, None, GONE)
         else:
-            self.blobs.wanted(session, self._sessions[session], sha256.hex(), size_bytes, waiter)
+            # What a pool on the controller's own machine keeps, the controller has.
+            self.blobs.wanted(
+                session, number, name.hex(), size_bytes, waiter, is_named_by_hash=False, kept_at=holder
+            )
+
+    def _keep(self, worker: Worker, job: int, request: int, payload: Payload) -> None:
+        session = self._jobs.get(job)
+        name = None
+        if session is not None:
+            name = self.kept.keep(session, self._sessions[session], job, worker.slot, payload)
+        if name is None:
+            worker.send(channel.KEPT, 1, job, request)
+        else:
+            holder = 0 if self.kept.holder is None else self.kept.holder + 1
+            said = bytes.fromhex(name) + self.kept.node.encode()
+            worker.send(channel.KEPT, 0, job, request, holder, segments=[said])
 
     def worker_gone(self, slot: int) -> None:
         """Its questions are nobody's."""
         self._fetching.worker_gone(slot)
         self.blobs.worker_died(slot)
+        self.kept.worker_died(slot)
 
     # What the store wants done.
 
-    def ask(self, job: int, request: int, sha256: str, total_bytes: int, start: int, size_bytes: int) -> None:
+    def ask(
+        self,
+        job: int,
+        request: int,
+        sha256: str,
+        total_bytes: int,
+        start: int,
+        size_bytes: int,
+        kept_at: int | None,
+    ) -> None:
         """Ask for a piece of a blob."""
-        self._supplier.blob_wanted(job, request, sha256, total_bytes, start, size_bytes)
+        if kept_at is None:
+            self._supplier.blob_wanted(job, request, sha256, total_bytes, start, size_bytes)
+        else:
+            self._supplier.kept_wanted(job, request, sha256, total_bytes, start, size_bytes, kept_at)
 
     def answer(self, waiter: BlobWaiter, payload: Buffer | Sealed | None, reason: str) -> None:
         """Give a worker a blob, or say why not."""

@@ -282,15 +282,16 @@ class Worker:
         if self._channel is not None:
             self._channel.send_held()
 
-    def hand_back(self, unit: int) -> None:
+    def hand_back(self, unit: int, within: bool = False) -> None:
         """Have it give back what it has not begun of a unit, named by its number among UNITs and REDUCEs.
 
-        If it runs it, it stops after the item that it is at, and the RESULT is for fewer items. If it comes
-        later, UNBEGUN follows. From any thread; lost when the worker has much to read.
+        If it runs it, it stops after the item that it is at, or its slice unless ``within``, and the RESULT
+        is for fewer items. If it comes later, UNBEGUN follows. From any thread; lost when it has much to
+        read.
         """
         try:
             if self._notes_fd >= 0:
-                os.write(self._notes_fd, NOTE.pack(unit))
+                os.write(self._notes_fd, NOTE.pack(unit << 1 | within))
         except OSError:
             pass  # full, or the worker is gone
 

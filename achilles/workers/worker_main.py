@@ -46,10 +46,11 @@ the packet's entry is None. ``callback`` failing, or a result that cannot be pic
 (``SerializationError``), is the failure of that item alone. ``busy_ns`` covers loading the arguments,
 running and serializing; not loading the function.
 
-A *note*, on a pipe of its own, is one int64, the number of a UNIT, counted from 1 together with the REDUCEs.
-If that runs, no further item of it is begun (with ``packet_tasks``, none beyond those of so many that were
-begun): UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for.
-If it was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
+A *note*, on a pipe of its own, is one int64: twice the number of a UNIT, counted from 1 together with the
+REDUCEs, and one more if a slice that is not reduced may be cut. If the unit runs, no further item of it is
+begun (with ``packet_tasks``, none beyond those of so many that were begun, unless they may be cut):
+UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for. If it
+was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
 
 Code of the user may have the worker leave (``achilles.workers.leaving``). Then it begins no further item
 either. LAST_RESULT takes the place of the RESULT, nothing more is read, and it ends as if told to EXIT.
@@ -89,13 +90,14 @@ from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
 from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
 from achilles.workers.shared_blobs import SharedBlobs
-from achilles.workers.spinning import spin
+from achilles.workers.spinning import Spinning
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream
 from achilles.workers.surroundings import Surroundings
 
 PROGRESS_BYTES = 32
 SWITCH_INTERVAL_S = 0.001
 NOTE = struct.Struct("<q")
+_ANSWERS = (channel.MODULE, channel.BLOB, channel.KEPT)
 #: What Python code writes to, and the bytes below it.
 Output = tuple[TextIOWrapper, MarkedStream]
 
@@ -112,6 +114,7 @@ class Conversation:
         self._link = link
         self._poller = select.poll()
         self._poller.register(link.fileno(), select.POLLIN)
+        self._spinning = Spinning()
         self._messages: list[Message] = []  # in reverse, so that the next one is popped off the end
         self._answers: dict[int, Message | None] = {}
         self._requests = 0
@@ -125,7 +128,7 @@ class Conversation:
         if not self._messages:
             if self.soon:
                 self.soon = False
-                spin(self._poller)
+                self._spinning.spin(self._poller)
             self._read_until(lambda: bool(self._messages))
         return self._messages.pop()
 
@@ -143,19 +146,23 @@ class Conversation:
 
     def ask_module(self, job: int, name: str) -> Message | None:
         """The parent's MODULE answer; None where there is nobody to ask, as in a forked child."""
-        return self._ask(channel.FETCH, job, 0, name.encode())
+        return self._ask(channel.FETCH, job, 0, 0, [name.encode()])
 
-    def ask_blob(self, job: int, sha256: bytes, size_bytes: int) -> Message | None:
+    def ask_blob(self, job: int, name: bytes, size_bytes: int, where: int = 0) -> Message | None:
         """The parent's BLOB answer, or None likewise."""
-        return self._ask(channel.FETCH_BLOB, job, size_bytes, sha256)
+        return self._ask(channel.FETCH_BLOB, job, size_bytes, where, [name])
 
-    def _ask(self, kind: int, job: int, b: int, payload: bytes) -> Message | None:
+    def ask_to_keep(self, job: int, segments: Sequence[Buffer]) -> Message | None:
+        """The parent's KEPT answer, or None likewise."""
+        return self._ask(channel.KEEP, job, 0, 0, segments)
+
+    def _ask(self, kind: int, job: int, b: int, c: int, segments: Sequence[Buffer]) -> Message | None:
         with self._state:
             self._requests += 1
             request = self._requests
             self._answers[request] = None
         try:
-            self.send(kind, 0, job, request, b, 0, [payload])
+            self.send(kind, 0, job, request, b, c, segments)
             self._read_until(lambda: self._answers[request] is not None)
         except (OSError, BrokenChannelError):
             return None
@@ -199,7 +206,7 @@ class Conversation:
     def _file(self, messages: list[Message]) -> None:
         arrived = []
         for message in messages:
-            if message[0] == channel.MODULE or message[0] == channel.BLOB:
+            if message[0] in _ANSWERS:
                 if message[3] in self._answers:
                     self._answers[message[3]] = message
             else:
@@ -232,7 +239,7 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
         sys.argv[:] = [""]
         own_modules = OwnModules(conversation.ask_module)
         own_modules.install(first=facts["own_modules"] == "controller")
-        shared_blobs = SharedBlobs(conversation.ask_blob, own_modules.whose)
+        shared_blobs = SharedBlobs(conversation.ask_blob, own_modules.whose, conversation.ask_to_keep)
         set_source(shared_blobs)
         surroundings = Surroundings([(number, _duplicate(number)) for number in (1, 2)])
         outputs = _take_output(facts["output_token"], progress, running)
@@ -358,8 +365,8 @@ def _heed_parent(
     while os.getppid() == parent_pid:
         ready = dict(poller.poll())
         if ready.pop(notes_fd, 0) & select.POLLIN:
-            for (unit,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
-                running.hand_back(unit, conversation.say_unbegun)
+            for (note,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
+                running.hand_back(note >> 1, conversation.say_unbegun, within=bool(note & 1))
         elif not ready:
             poller.unregister(notes_fd)  # user code closed it
         if ready:

@@ -58,6 +58,7 @@ class Cluster(Embedded):
         return port
 
     def stop(self) -> None:
+        super().stop()
         for name in reversed(self._services):
             self._services[name].stop()
         self._services = {}

@@ -19,12 +19,26 @@ class Embedded(Peer):
 
         self._map: Callable[..., list[Any]] = map
         self._stream: Callable[..., Iterator[Any]] = imap_unordered
+        self._pool: Any = None
 
     def _options(self, chunksize: int | None) -> dict[str, Any]:
         return {"address": self.address, "chunksize": chunksize}
 
     def map(self, function: Callable[[Any], Any], args: list[Any], chunksize: int | None) -> list[Any]:
         return self._map(function, args, **self._options(chunksize))
+
+    def one(self, function: Callable[[Any], Any], arg: Any) -> Any:
+        if self._pool is None:
+            from achilles import Pool
+
+            self._pool = Pool(address=self.address)
+        (result,) = self._pool.map(function, [arg])
+        return result
+
+    def stop(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool.join()
 
     def stream(
         self, function: Callable[[Any], Any], args: Iterable[Any], chunksize: int | None

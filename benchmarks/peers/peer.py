@@ -38,6 +38,11 @@ class Peer:
         """All pieces. ``chunksize=None`` is what the peer does by default."""
         raise NotImplementedError
 
+    def one(self, function: Callable[[Any], Any], arg: Any) -> Any:
+        """The result of one call, by a ``map`` of one item in warm workers."""
+        (result,) = self.results(self.map(function, [arg], None))
+        return result
+
     def stream(
         self, function: Callable[[Any], Any], args: Iterable[Any], chunksize: int | None
     ) -> Iterator[Any]:

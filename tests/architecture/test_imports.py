@@ -20,7 +20,7 @@ PACKAGE = Path(achilles.__file__).resolve().parent
 FEATURES = {"calls", "pool", "jobs", "scheduling", "stateful", "batch"}
 # Lowest first; the rooms of one line may import each other, features only each other's fronts.
 LINES = [
-    {"errors", "initializer_error", "task_cancelled"},
+    {"errors", "initializer_error", "task_cancelled", "worker_died_error"},
     {
         "apart",
         "blobs",
@@ -30,6 +30,7 @@ LINES = [
         "config_values",
         "env_files",
         "html_table",
+        "kept",
         "limits",
         "memory_budget",
         "progress_bar",

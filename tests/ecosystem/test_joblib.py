@@ -104,16 +104,6 @@ def _nothing_runs_of(directory: Path) -> None:
     wait_until(none_run, what="for tasks of a call that came to an early end")
 
 
-def test_what_the_iterable_raises() -> None:
-    def arguments() -> Iterator[Any]:
-        for number in range(20):
-            yield delayed(calls.square)(number)
-        raise calls.Refused(20)
-
-    with pytest.raises(calls.Refused):
-        Parallel(n_jobs=2)(arguments())
-
-
 def test_a_dead_worker_is_an_error_of_its_item_and_nothing_hangs() -> None:
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -136,14 +126,6 @@ def test_timeout(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         Parallel(n_jobs=2, timeout=0.3)(delayed(calls.wait_for_ever)(tmp_path, number) for number in range(4))
     _nothing_runs_of(tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["generator", "generator_unordered"])
-def test_generators(kind: str) -> None:
-    results = Parallel(n_jobs=2, return_as=kind)(delayed(calls.square)(number) for number in range(50))
-    first = next(results)
-    found = [first, *results]
-    assert (found if kind == "generator" else sorted(found)) == [number**2 for number in range(50)]
 
 
 def test_two_generators_at_a_time() -> None:

@@ -111,7 +111,7 @@ class Machine:
             start, end = command.first + command.skip, command.first + command.skip + command.tasks
             if plan.leave_every and end > start:
                 leaves_at = start + max(plan.leave_every - worker.ran, 1)
-                leaves_at += -(leaves_at - start) % max(command.packet_tasks, 1)
+                leaves_at += -(leaves_at - start) % (max(command.packet_tasks, 1) if plan.reduces else 1)
                 worker.leaves = leaves_at <= end
                 if leaves_at < end:
                     worker.done = leaves_at - start
@@ -129,8 +129,8 @@ class Machine:
         tasks = worker.queue[0][0].tasks if worker.done is None else worker.done
         return OVERHEAD_NS + tasks * worker.item_ns
 
-    def _hand_back(self, worker: Worker, piece: int) -> None:
-        """Stop a piece after the item, or the packet if it is reduced, that runs; drop one that waits."""
+    def _hand_back(self, worker: Worker, piece: int, within: bool) -> None:
+        """Stop a piece after the item that runs, or the slice unless ``within`` it; drop one that waits."""
         running = worker.running(self.world.now_ns)
         if running is None:
             return
@@ -140,13 +140,14 @@ class Machine:
                 worker.queue.remove(waits)
                 self.world.after(PIPE_NS, self._hear_unbegun, worker.number, piece)
             return
-        if worker.done is not None and not worker.leaves:
+        if worker.done is not None and not worker.leaves and not within:
             return
         assert isinstance(command, ev.RunPiece)
+        step = 1 if within else max(command.packet_tasks, 1)
         start = command.first + command.skip
         done = running[1] + 1 - start
-        worker.noted = done % max(command.packet_tasks, 1) == 0
-        done += -done % max(command.packet_tasks, 1)
+        worker.noted = done % step == 0
+        done += -done % step
         if done >= (worker.done or command.tasks):
             return
         if worker.stuck_at is not None and worker.stuck_at < start + done:

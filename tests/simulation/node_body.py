@@ -153,10 +153,10 @@ class NodeBody(Machine, Peer):
                 del self.workers[worker].jobs[job]
             case ev.RunPiece() | ev.RunReduce():
                 self._run(self.workers[command.worker], command)
-            case ev.HandBack(worker, piece):
+            case ev.HandBack(worker, piece, within):
                 assert piece in self.brain.pieces
                 if self.world.chance(HEARD_SHARE):
-                    self._hand_back(self.workers[worker], piece)
+                    self._hand_back(self.workers[worker], piece, within)
             case ev.SendResults(key, segments):
                 self._send(key, segments)
             case ev.ReturnParcel(key, given):

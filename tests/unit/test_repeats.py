@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,14 @@ import pytest
 
 from achilles import blobs
 from achilles.errors import SerializationError
-from achilles.repeats import COMPARED_BYTES, FORGET_AT, REPEAT_BYTES, Repeats
+from achilles.repeats import (
+    COMPARED_BYTES,
+    FORGET_AT,
+    FUNCTION_REPEAT_BYTES,
+    REPEAT_BYTES,
+    LastingRepeats,
+    Repeats,
+)
 from achilles.serialization import Serialized, deserialize, detach, join, serialize
 
 SIZE = REPEAT_BYTES // 8
@@ -128,3 +137,37 @@ def test_a_pickle_that_needs_dill_is_named_as_well() -> None:
     assert units[-1].size_bytes < 2000
     found, keys = came(units[-1])
     assert np.array_equal(found, array) and list(keys) == [1]
+
+
+def test_those_of_functions_outlive_a_job_and_not_their_array() -> None:
+    repeats = LastingRepeats(most_bytes=3 * FUNCTION_REPEAT_BYTES)
+    array = np.zeros(FUNCTION_REPEAT_BYTES)[: FUNCTION_REPEAT_BYTES // 8]
+    sent(partial(max, array), repeats)
+    again = sent(partial(max, array), repeats)
+    assert again.size_bytes < 1000
+    (blob,) = again.carried
+    assert isinstance(blob, blobs.Blob)
+    sha256 = blob.sha256
+    del blob, again
+    gc.collect()
+    assert blobs.own(sha256) is not None  # for the next job
+    del array
+    gc.collect()
+    assert blobs.own(sha256) is None
+    # And their bytes are free for others, also where a new object lies at the old one's place.
+    for _ in range(20):
+        array = np.ones(2 * FUNCTION_REPEAT_BYTES // 8)
+        assert [sent(array, repeats).size_bytes < 1000 for _ in range(3)] == [False, True, True]
+        del array
+
+
+def test_functions_that_are_sent_by_many_threads() -> None:
+    repeats = LastingRepeats()
+    arrays = [np.full(FUNCTION_REPEAT_BYTES // 8, number, dtype=np.float64) for number in range(4)]
+
+    def send(number: int) -> float:
+        (found,) = came(sent([arrays[number % 4]], repeats))
+        return float(found[-1])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(send, range(200))) == [number % 4 for number in range(200)]

@@ -12,7 +12,10 @@ from tqdm import tqdm
 from achilles import getClusterStatus
 from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
-from tests.integration.cluster.parties import Cluster, Place, wait_until
+from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Place, wait_until
+from tests.integration.cluster.proxies import Proxy
+
+WITH_KEY = f", username={USERNAME!r}, secret_key={SECRET_KEY!r}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +43,9 @@ def pair(place: Place) -> Iterator[Cluster]:
     cluster = Cluster(place)
     try:
         for cpu_count in (1, 3):
-            cluster.start_node(cpu_count)
+            cluster.start_node(cpu_count, wait=False)
+        for node in cluster.nodes:
+            node.wait_for("CLIENT_ID:")
         _settle(cluster)
         members = (cluster.server, *cluster.nodes)
         before = [party.descriptors() for party in members]
@@ -63,6 +68,21 @@ def moving(place: Place) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+@pytest.fixture
+def counted(place: Place) -> Iterator[tuple[Cluster, list[Proxy]]]:
+    """Two nodes of two workers each, as on other machines; and what their connections carry."""
+    cluster = Cluster(place)
+    proxies = [Proxy(cluster.port) for _ in range(2)]
+    try:
+        for proxy in proxies:
+            cluster.start_node(2, port=proxy.port, more=WITH_KEY, ACHILLES_LOCAL_SOCKET="off")
+        yield cluster, proxies
+    finally:
+        cluster.close()
+        for proxy in proxies:
+            proxy.close()
 
 
 @pytest.fixture(scope="module")

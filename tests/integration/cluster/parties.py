@@ -27,6 +27,9 @@ SERVER = (
     "runAchillesServer(host='127.0.0.1', port={port}, username={username!r}, secret_key={secret_key!r})"
 )
 NODE = (
+    # What nobody uses is forgotten sooner, as all wait for that before they look for what is left.
+    "from achilles.workers import blob_store\n"
+    "blob_store.KEEP_IDLE_S = 3.0\n"
     "from achilles.lineReceiver.achilles_node import runAchillesNode\n"
     "runAchillesNode(host='127.0.0.1', port={port}, cpu_count={cpu_count}{more})"
 )
@@ -159,6 +162,10 @@ class Party:
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it, by its process id; its exit code."""
         self.send(number)
+        return self.wait_or_kill()
+
+    def wait_or_kill(self) -> int:
+        """The exit code, once it ended as it was told to."""
         try:
             return self.wait()
         except AssertionError:
@@ -252,15 +259,20 @@ class Cluster:
     def close(self) -> None:
         """End everything; fails when a process stayed, or complained."""
         with contextlib.ExitStack() as stack:
-            for party in [self.server, *self.nodes]:
-                stack.callback(self._end, party)
+            stack.callback(self._end, [self.server])
+            stack.callback(self._end, self.nodes)
         for party in [*self.ended, *self.nodes, self.server]:
             party.check_output()
 
     @staticmethod
-    def _end(party: Party) -> None:
-        below = party.descendants()
-        party.stop()
+    def _end(parties: Sequence[Party]) -> None:
+        """End them together."""
+        below = [process for party in parties for process in party.descendants()]
+        for party in parties:
+            party.send(signal.SIGINT)
+        with contextlib.ExitStack() as stack:
+            for party in parties:
+                stack.callback(party.wait_or_kill)
         wait_until(lambda: not any(map(is_running, below)), what=f"for the end of {below}")
 
 

@@ -48,6 +48,16 @@ def identity(item: Any) -> Any:
     return item
 
 
+def fail_first(item: tuple[str, int]) -> int:
+    """Fail when it is run for the first time."""
+    folder, number = item
+    mark = Path(folder, str(number))
+    if not mark.exists():
+        mark.touch()
+        raise ConnectionError(f"item {number} the first time")
+    return number
+
+
 def refuse_thirds(number: int) -> int:
     if number % 3 == 0:
         raise Refused(number, reason="divisible by three")

@@ -230,21 +230,6 @@ def test_several_jobs_at_once(where: Where) -> None:
     assert found == {number: [2.0 + index for index in range(number, number + 6)] for number in range(3)}
 
 
-@pytest.fixture
-def counted(place: Place) -> Iterator[tuple[Cluster, list[Proxy]]]:
-    """Two nodes of two workers each, as on other machines; and what their connections carry."""
-    cluster = Cluster(place)
-    proxies = [Proxy(cluster.port) for _ in range(2)]
-    try:
-        for proxy in proxies:
-            cluster.start_node(2, port=proxy.port, more=WITH_KEY, ACHILLES_LOCAL_SOCKET="off")
-        yield cluster, proxies
-    finally:
-        cluster.close()
-        for proxy in proxies:
-            proxy.close()
-
-
 @pytest.mark.parametrize("near", [True, False])
 def test_each_nodes_connection_is_crossed_once(
     counted: tuple[Cluster, list[Proxy]], tmp_path: Path, near: bool, monkeypatch: pytest.MonkeyPatch
@@ -400,44 +385,3 @@ def test_a_call_that_is_given_up_on_the_way(moving: Cluster, interrupted: Interr
     assert interrupted.reached.wait(30)
     packets.close()
     assert flat(achilles.map(partial(look_up, handle), [1], **moving.with_key)) == [5.0]
-
-
-def at_place(pair: tuple[np.ndarray[Any, Any], int]) -> tuple[float, bool]:
-    array, place = pair
-    found = float(array[place]), bool(array.flags.writeable)
-    array[place] = -1.0  # nobody else sees it
-    return found
-
-
-def test_an_argument_that_comes_again_and_again(where: Where) -> None:
-    array = numbers()
-    found = flat(achilles.map(at_place, [(array, place % 4) for place in range(24)], chunksize=1, **where))
-    assert found == [(float(place % 4), True) for place in range(24)]
-    assert array[0] == 0.0
-
-
-def test_an_argument_that_is_written_to_in_between(where: Where) -> None:
-    array = numbers()
-
-    def arguments() -> Iterator[tuple[np.ndarray[Any, Any], int]]:
-        for number in range(12):
-            if number % 5 == 3:
-                array[:] = number
-            yield array, 2
-
-    expected, value = [], 2.0
-    for number in range(12):
-        value = float(number) if number % 5 == 3 else value
-        expected.append((value, True))
-    assert flat(achilles.map(at_place, arguments, chunksize=1, **where)) == expected
-
-
-def test_an_argument_that_comes_again_crosses_once(counted: tuple[Cluster, list[Proxy]]) -> None:
-    cluster, proxies = counted
-    array = numbers()
-    before = [len(proxy.from_server) for proxy in proxies]
-    found = flat(achilles.map(at_place, [(array, 1)] * 40, chunksize=1, **cluster.address))
-    assert found == [(1.0, True)] * 40
-    crossed = sum(len(proxy.from_server) for proxy in proxies) - sum(before)
-    # One as it is, and the blob to each node.
-    assert crossed < 4 * SIZE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from multiprocessing.pool import RemoteTraceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +97,23 @@ def test_on_error_return_puts_exceptions_in_place(where: Where) -> None:
         assert [type(values[i]) for i in (0, 3, 6)] == [Refused] * 3
 
 
+def test_items_that_failed_are_run_again(where: Where, tmp_path: Path) -> None:
+    def items(name: str) -> list[tuple[str, int]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        return [(str(folder), number) for number in range(5)]
+
+    packets = map(tasks.fail_first, items("map"), tasks.square, retries=1, **where)
+    assert [result for packet in packets for result in packet] == [0, 1, 4, 9, 16]
+    for call in (imap, imap_unordered):
+        found = call(tasks.fail_first, items(call.__name__), retries=2, retry_on=(OSError, KeyError), **where)
+        assert sorted(each_value(found)) == list(range(5))
+    with pytest.raises(ConnectionError):
+        map(tasks.fail_first, items("other"), retries=5, retry_on=LookupError, **where)
+    with pytest.raises(Refused):
+        map(tasks.refuse_thirds, [3], retries=1, **where)
+
+
 def test_on_error_with_a_reducer(where: Where) -> None:
     lists = [[1, 2, 3], [3], [4, 5]]
     skipped = map(tasks.refuse_thirds, lists, reducer=tasks.add_up, on_error="skip", **where)
@@ -181,6 +199,11 @@ def test_lists_followed_by_something_else(where: Where) -> None:
         ({"args": int}, TypeError, "a function that returned int"),
         ({"args": None}, TypeError, "not NoneType"),
         ({"on_error": "ignore"}, ValueError, "'raise', 'return' or 'skip'"),
+        ({"retries": -1}, ValueError, "retries must be between"),
+        ({"retries": 1, "func": 5}, TypeError, "func must be callable"),
+        ({"retry_on": [OSError]}, TypeError, "retry_on must be exception classes"),
+        ({"nodes": 5}, TypeError, "nodes must be"),
+        ({"slots": 0}, ValueError, "slots must be"),
     ],
     ids=str,
 )

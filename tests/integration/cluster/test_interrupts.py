@@ -107,7 +107,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("how", ["map", "imap"])
 def test_interrupts_at_any_moment(where: dict[str, Any], how: str, place: Place) -> None:
-    lines = run_program(place, "interrupted_often.py", INTERRUPTED_OFTEN, json.dumps(where), how, 300)
+    lines = run_program(place, "interrupted_often.py", INTERRUPTED_OFTEN, json.dumps(where), how, 150)
     assert lines[-1] == "right"
     if "port" in where:
         wait_until(lambda: not getClusterStatus(**where).jobs, 2.0)

@@ -130,7 +130,9 @@ def test_a_connection_that_was_lost_unnoticed(
         else:
             moving.server.stop(signal.SIGKILL)
         thread.start()
-        wait_until(lambda: any(engine._jobs for engine in engine_module._engines), what="for the job")
+        wait_until(
+            lambda: found or any(engine._jobs for engine in engine_module._engines), what="for the job"
+        )
     finally:
         heard.set()
     thread.join(20)

@@ -25,7 +25,7 @@ from achilles.engines import startup
 from achilles.lineReceiver import local_socket
 from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, is_running, wait_until
+from tests.integration.cluster.parties import Cluster, Party, Place, is_running, wait_until
 from tests.integration.cluster.test_sharing import Job
 
 
@@ -128,3 +128,22 @@ def test_an_idle_server_and_node_end_quickly(moving: Cluster, number: signal.Sig
     assert code == 0
     assert moving.server.stop(number) == 0
     assert time.monotonic() - started_s < 2.0
+
+
+@pytest.mark.parametrize("call", ["runAchillesServer('127.0.0.1', 0)", "runAchillesNode('127.0.0.1', 1)"])
+def test_an_interrupt_while_it_starts(place: Place, call: str) -> None:
+    program = place.write(
+        "starts.py",
+        f"""
+        import os, signal
+        import achilles
+        from twisted.internet import reactor
+        reactor.addSystemEventTrigger("before", "startup", os.kill, os.getpid(), signal.SIGINT)
+        achilles.{call}
+        print("ended")
+        """.replace("\n        ", "\n"),
+    )
+    party = Party([program], place=place)
+    assert party.wait() == 0
+    assert party.lines[-1] == "ended"
+    assert "Traceback" not in party.text

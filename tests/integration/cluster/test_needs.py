@@ -13,19 +13,15 @@ from typing import Any
 
 import pytest
 
-from achilles import NoNodesError, getClusterStatus
-from achilles.calls import Packets
-from achilles.engines.spec import JobSpec
+from achilles import NoNodesError, getClusterStatus, imap
 from tests.integration.cluster import tasks
 from tests.integration.cluster.parties import Cluster, Place, wait_until
 from tests.integration.cluster.test_other_python import HASTY_SERVER
 
 
 def run(where: dict[str, Any], func: Callable[[Any], Any], args: Iterable[Any], **needs: Any) -> list[Any]:
-    """All results of a job, as a face above the engines would ask for them."""
-    settings = [where.get(key) for key in ("host", "port", "username", "secret_key", "address")]
-    with Packets(JobSpec(func, args, **needs), (*settings, None), None, False) as packets:  # type: ignore[arg-type]
-        return [result for packet in packets for result in packet["RESULT"]]
+    """All results of a call."""
+    return [result for packet in imap(func, args, **needs, **where) for result in packet["RESULT"]]
 
 
 @pytest.fixture(scope="module")

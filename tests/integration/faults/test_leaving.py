@@ -50,8 +50,8 @@ def test_jobs_that_reduce(place, chunksize) -> None:
     def indices(results):
         return [x for x, _ in results]
 
-    packets = achilles.map(LeavesAfter(3), range(40), chunksize=chunksize, reducer=indices, **place.call)
-    assert flat(packets) == list(range(40))
+    packets = achilles.map(LeavesAfter(3), range(20), chunksize=chunksize, reducer=indices, **place.call)
+    assert flat(packets) == list(range(20))
 
 
 def test_items_that_fail_and_leave(place) -> None:

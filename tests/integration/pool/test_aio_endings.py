@@ -27,16 +27,12 @@ from tests.integration.pool.asyncio_programs import (
 Pools = Callable[..., aio.Pool]
 
 
-@pytest.mark.parametrize("how", ["map", "imap", "apply", "group"])
+@pytest.mark.parametrize("how", ["map", "group"])
 def test_cancelling_stops_what_runs(async_pools: Pools, tmp_path: Path, how: str) -> None:
     gate = tmp_path / "gate"
 
     async def main() -> None:
         async with async_pools(2) as pool:
-
-            async def iterate() -> None:
-                async for _ in pool.imap(wait_at, [str(gate)] * 8):
-                    pass
 
             async def group() -> None:
                 async with asyncio.TaskGroup() as tasks:
@@ -46,10 +42,8 @@ def test_cancelling_stops_what_runs(async_pools: Pools, tmp_path: Path, how: str
             async def call() -> None:
                 if how == "map":
                     await pool.map(wait_at, [str(gate)] * 8)
-                elif how == "apply":
-                    await pool.apply(wait_at, (str(gate),))
                 else:
-                    await (iterate() if how == "imap" else group())
+                    await group()
 
             task = asyncio.create_task(call())
             await until(lambda: waiting_at(gate))
@@ -61,24 +55,6 @@ def test_cancelling_stops_what_runs(async_pools: Pools, tmp_path: Path, how: str
 
     run(main)
     assert not gate.exists()
-
-
-def test_a_call_that_was_sent_with_others_is_given_up_alone(async_pools: Pools, tmp_path: Path) -> None:
-    ends, stays = tmp_path / "ends", tmp_path / "stays"
-
-    async def main() -> None:
-        async with async_pools(2) as pool:
-            task = asyncio.create_task(pool.apply(wait_at, (str(ends),)))
-            other = asyncio.create_task(pool.apply(wait_at, (str(stays),)))
-            await until(lambda: waiting_at(ends) and waiting_at(stays))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            stays.touch()
-            assert isinstance(await other, int)
-            assert len(waiting_at(stays)) == 1  # it ran once
-
-    run(main)
 
 
 def test_time_limits_of_asyncio(async_pools: Pools) -> None:
@@ -112,20 +88,6 @@ def test_iterations_that_are_left(async_pools: Pools) -> None:
                 pass
             gc.collect()
             await until(lambda: threading.active_count() <= threads)
-
-    run(main)
-
-
-def test_tasks_share_an_iteration(async_pools: Pools) -> None:
-    async def main() -> None:
-        async with async_pools(2) as pool:
-            results = pool.imap(square, range(1500))
-
-            async def read() -> list[int]:
-                return [n async for n in results]
-
-            found = await asyncio.gather(*(read() for _ in range(3)))
-            assert sorted(itertools.chain(*found)) == [n * n for n in range(1500)]
 
     run(main)
 

@@ -157,6 +157,11 @@ def test_each(run: Any) -> None:
     got.clear()
     yield pool.each(fail_at_three, range(6), got.append, on_error="skip")
     print(got)
+    got.clear()
+    shown = []
+    progress = lambda *counts: shown.append(counts)
+    yield pool.each(square, range(10), got.append, chunksize=4, reducer=sum, progress=progress)
+    print(got, shown)
     yield pool.terminate()
     """
     assert run(body, "-") == [
@@ -165,6 +170,7 @@ def test_each(run: Any) -> None:
         "enough 30 True",
         "[0, 1, 2]",
         "[0, 1, 2, 4, 5]",
+        "[14, 126, 145] [(4, 10), (8, 10), (10, 10)]",
         "True",
     ]
 

@@ -32,7 +32,7 @@ def say_and_sleep(mark: str) -> None:
 def test_a_worker_runs_so_many_chunks(
     pools: Callable[..., achilles.Pool], chunks: int, chunksize: int
 ) -> None:
-    items = 6 * chunks * chunksize
+    items = 4 * chunks * chunksize
     with pools(2, maxtasksperchild=chunks) as pool:
         for results in (
             pool.map(pid_of, range(items), chunksize=chunksize),
@@ -45,7 +45,7 @@ def test_a_worker_runs_so_many_chunks(
 
 def test_calls_count_too(pools: Callable[..., achilles.Pool]) -> None:
     with pools(2, maxtasksperchild=2) as pool:
-        results = [pool.apply_async(pid_of, (item,)) for item in range(8)]
+        results = [pool.apply_async(pid_of, (item,)) for item in range(6)]
         assert max(Counter(result.get() for result in results).values()) <= 2
     pool.join()
 

@@ -34,11 +34,11 @@ def slow(item):
     return item + 1
 
 values = []
-for packet in imap(slow, range(900), host='{SERVER_ADDRESS}', port={PORT}, {KEY}):
+for packet in imap(slow, range(600), host='{SERVER_ADDRESS}', port={PORT}, {KEY}):
     values += packet['RESULT']
     if len(values) == 90 or len(values) == 91:
         print('under way', flush=True)
-print('right' if values == [item + 1 for item in range(900)] else values, flush=True)
+print('right' if values == [item + 1 for item in range(600)] else values, flush=True)
 """
 _numbers = itertools.count()
 

@@ -45,6 +45,7 @@ class Worker:
     asked: set[int] = field(
         default_factory=set
     )  # pieces that it is to give back, as far as they were not begun
+    within: set[int] = field(default_factory=set)  # those of them whose slices may be cut
 
     lent: bool = False
 
@@ -53,14 +54,16 @@ class Worker:
         """Whether it could be lent."""
         return not self.pieces and not self.told_to_stop and not self.lent
 
+    def step_of(self, command: ev.RunPiece) -> int:
+        """How many tasks it runs together at least."""
+        return 1 if command.piece in self.within else max(command.packet_tasks, 1)
+
     @property
     def may_promise(self) -> bool:
         """Whether it was asked for the rest of what it runs, and has a rest."""
         front = self.pieces[0] if self.pieces else None
         return (
-            isinstance(front, ev.RunPiece)
-            and front.piece in self.asked
-            and front.tasks > max(front.packet_tasks, 1)
+            isinstance(front, ev.RunPiece) and front.piece in self.asked and front.tasks > self.step_of(front)
         )
 
 
@@ -138,12 +141,16 @@ class World:
                 self.kept[piece] = 2
             case ev.ReportCancelled(piece, _):
                 self.kept[piece] = 2
-            case ev.HandBack(worker, piece):
+            case ev.HandBack(worker, piece, within):
                 front, *behind = self.workers[worker].pieces
+                if within:
+                    assert not self.jobs[self.brain.pieces[piece].key[0]][0]
+                    self.workers[worker].within.add(piece)
                 # Perhaps again: first as one that waits, then as the one that runs.
                 assert piece not in self.workers[worker].orphans
                 if piece == front.piece:
-                    assert isinstance(front, ev.RunPiece) and front.tasks > max(front.packet_tasks, 1)
+                    assert isinstance(front, ev.RunPiece)
+                    assert front.tasks > self.workers[worker].step_of(front)
                 else:
                     (waits,) = [command for command in behind if command.piece == piece]
                     assert isinstance(waits, ev.RunPiece) and waits.tasks

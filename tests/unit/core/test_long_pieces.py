@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from achilles.core import slots_events as ev
-from achilles.core.long_pieces import EXPECTED_PATIENCE_NS, IDLE_PATIENCE_NS, PATIENCE_NS
+from achilles.core.long_pieces import EXPECTED_PATIENCE_NS, IDLE_PATIENCE_NS, PATIENCE_NS, SLICE_PATIENCE_NS
 from achilles.core.slots import FLUSH_NS, Slots
 
 MS = 1_000_000
@@ -21,6 +21,7 @@ class Drive:
         self.now_ns = 0
         self.runs: dict[int, Any] = {}
         self.behind: dict[int, list[Any]] = {}  # what waits at workers
+        self.within: list[bool] = []  # whether who was asked may cut a slice
         self.asked_behind: list[int] = []  # pieces of these that are to be given back
         self.sent: list[tuple[int, int]] = []
         self.wake_ns: list[int] = []
@@ -55,6 +56,7 @@ class Drive:
             self.wake_ns = [at_ns for at_ns in self.wake_ns if at_ns > self.now_ns]
             for command in self.hear(ev.TimePassed):
                 if isinstance(command, ev.HandBack):
+                    self.within.append(command.within)
                     if command.piece == self.runs[command.worker].piece:
                         found.append(command.worker)
                     else:
@@ -152,8 +154,33 @@ def test_tasks_of_one_slice_stay_together() -> None:
     assert drive.ranges() == {0: (0, 12), 1: (4, 4)}
     drive.finish(0, done=4)
     assert drive.ranges() == {0: (8, 4), 1: (4, 4)}
-    # One slice is all that a worker would have to give back, so it is not asked.
-    assert drive.asked(drive.now_ns + 100 * PATIENCE_NS) == []
+    # One slice is all that a worker would have to give back, so it is not asked, and for long not within it.
+    assert drive.asked(drive.now_ns + SLICE_PATIENCE_NS - 1) == []
+    assert sorted(drive.asked(drive.now_ns + SLICE_PATIENCE_NS)) == [0, 1]
+    assert drive.within == [False, True, True]
+    drive.promise(0, 1)
+    assert drive.ranges()[0] == (8, 4)
+    drive.finish(0, done=1)
+    assert drive.ranges()[0] == (9, 3)
+
+
+def test_what_was_cut_between_slices_is_cut_within_one_later() -> None:
+    drive = Drive(1)
+    drive.hear(ev.JobIntroduced, 2, False, 0, 0, 1, 4)
+    drive.parcel([12], packet_tasks=8, job=2)
+    assert drive.asked(PATIENCE_NS) == [0]
+    drive.promise(0, 8)
+    assert drive.asked(SLICE_PATIENCE_NS - 1) == []
+    assert drive.asked(SLICE_PATIENCE_NS) == [0]
+    assert drive.within == [False, True]
+    assert drive.asked(100 * SLICE_PATIENCE_NS) == []
+
+
+def test_packets_that_their_worker_reduces_are_never_cut() -> None:
+    drive = Drive(1)
+    drive.hear(ev.JobIntroduced, 2, True, 0, 0, 1, 4)
+    drive.parcel([8], packet_tasks=8, job=2)
+    assert drive.asked(100 * SLICE_PATIENCE_NS) == []
 
 
 def test_an_idle_worker_does_not_wait_for_long() -> None:

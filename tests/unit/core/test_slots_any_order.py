@@ -44,7 +44,7 @@ class SlotsMachine(World, RuleBasedStateMachine):
         command = self.workers[number].pieces[0]
         done = None
         if command.piece in self.workers[number].asked and isinstance(command, ev.RunPiece):
-            step = max(command.packet_tasks, 1)
+            step = self.workers[number].step_of(command)
             done = data.draw(st.integers(0, -(-command.tasks // step) - 1)) * step
         self.answer(number, status, busy_ns, size_bytes, done)
 
@@ -89,7 +89,7 @@ class SlotsMachine(World, RuleBasedStateMachine):
         worker = self.workers[number]
         command = worker.pieces[0]
         assert isinstance(command, ev.RunPiece)
-        step = max(command.packet_tasks, 1)
+        step = worker.step_of(command)
         tasks = data.draw(st.integers(1, -(-command.tasks // step) - 1)) * step
         worker.asked.discard(command.piece)
         worker.pieces[0] = command.replaced(tasks=tasks)

@@ -60,7 +60,16 @@ OF_BLOBS: dict[str, st.SearchStrategy[Any]] = {
     "descriptor": st.booleans(),
     "reason": short,
 }
-OF = {m.Submit: OF_JOBS, m.Job: OF_JOBS, m.FetchBlob: OF_BLOBS, m.Blob: OF_BLOBS}
+OF_KEPT = {**OF_BLOBS, "name": digests}
+OF = {
+    m.Submit: OF_JOBS,
+    m.Job: OF_JOBS,
+    m.FetchBlob: OF_BLOBS,
+    m.Blob: OF_BLOBS,
+    m.FetchKept: OF_KEPT,
+    m.KeptPiece: OF_KEPT,
+    m.DropKept: OF_KEPT,
+}
 
 
 @st.composite

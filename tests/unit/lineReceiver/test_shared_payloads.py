@@ -166,7 +166,7 @@ def test_results_of_any_sizes_become_frames_that_a_header_can_hold() -> None:
 
 
 def test_who_holds_many_copies_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_payloads, "MAX_KEPT", 2)
+    monkeypatch.setattr(shared_payloads, "HELD_DESCRIPTORS", 2)
     first = kept([shared(b"a")])
     others = kept([shared(b"b")]), kept([shared(b"c")])
     assert isinstance(first[0], Sealed) and isinstance(others[0][0], Sealed)

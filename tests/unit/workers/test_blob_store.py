@@ -35,7 +35,7 @@ class Node:
     """A store, and all that it asked, answered and wanted done."""
 
     def __init__(self, budget_bytes: int | None = 1 << 30) -> None:
-        self.asked: list[tuple[int, int, str, int, int, int]] = []
+        self.asked: list[tuple[int, int, str, int, int, int, int | None]] = []
         self.answers: dict[BlobWaiter, bytes | str] = {}
         self.payloads: list[Buffer | Sealed] = []
         self.dropped: list[tuple[int, int, str]] = []
@@ -74,7 +74,7 @@ class Node:
     def send(self, content: bytes, questions: int | None = None) -> None:
         """Answer honestly what was asked, and what is asked then."""
         while self.asked and questions != 0:
-            _, request, _, total, start, size = self.asked.pop(0)
+            _, request, _, total, start, size, _ = self.asked.pop(0)
             self.store.piece_came(request, start, total, content[start : start + size])
             questions = None if questions is None else questions - 1
 
@@ -88,7 +88,7 @@ def test_it_is_fetched_once_for_all_who_wait_and_all_who_come_later() -> None:
     node = Node()
     node.want(CONTENT, (0, 1, 1))
     node.want(CONTENT, (1, 1, 1))
-    assert [question[4:] for question in node.asked] == [(0, PIECE_BYTES)]
+    assert [question[4:] for question in node.asked] == [(0, PIECE_BYTES, None)]
     node.send(CONTENT)
     node.want(CONTENT, (2, 1, 1))
     assert node.answers == dict.fromkeys([(0, 1, 1), (1, 1, 1), (2, 1, 1)], CONTENT)
@@ -137,7 +137,7 @@ def test_a_lie_is_told_to_who_waits_and_then_it_is_asked_again(lie: str, honest:
     node.want(CONTENT, (0, 1, 1))
     node.send(CONTENT, honest)
     while node.asked:
-        _, request, _, _, start, size = node.asked.pop(0)
+        _, request, _, _, start, size, _ = node.asked.pop(0)
         place, total, piece = tell(start, size)
         node.store.piece_came(request, place, total, piece)
     assert because in str(node.answers[0, 1, 1])
@@ -194,9 +194,9 @@ def test_when_the_job_that_asked_is_gone_another_that_waits_asks_on() -> None:
     late = list(node.asked)
     node.asked.clear()
     node.store.job_went(1, "s")
-    (job, request, *_, start, _) = node.asked[0]
+    (job, request, *_, start, _, _) = node.asked[0]
     assert job == 2 and start == 3 * PIECE_BYTES
-    for _, old, _, total, place, size in late:
+    for _, old, _, total, place, size, _ in late:
         assert old != request
         node.store.piece_came(old, place, total, CONTENT[place : place + size])
     node.send(CONTENT)
@@ -343,3 +343,49 @@ def test_closing_ends_what_waits_for_its_time() -> None:
     node.store.job_went(1, "s")
     node.store.close()
     assert all(call.cancelled for call in node.calls)
+
+
+def test_a_kept_value_of_another_node_is_asked_for_there_and_believed() -> None:
+    node = Node()
+    token = "ab" * 32
+    how: dict[str, Any] = {"is_named_by_hash": False, "kept_at": 3}
+    node.store.wanted("s", 7, token, len(CONTENT), (0, 1, 1), **how)
+    assert {question[6] for question in node.asked} == {3}
+    node.send(CONTENT)
+    node.store.wanted("s", 7, token, len(CONTENT), (1, 1, 1), **how)
+    assert node.answers == dict.fromkeys([(0, 1, 1), (1, 1, 1)], CONTENT)
+    # Whole, from another session.
+    node.store.job_came("t")
+    node.store.wanted("t", 8, token, len(CONTENT), (2, 2, 1), **how)
+    request = node.asked.pop()[1]
+    node.store.whole_came(request, CONTENT[1:])
+    assert "not what was asked for" in str(node.answers.pop((2, 2, 1)))
+    node.store.wanted("t", 8, token, len(CONTENT), (2, 2, 2), **how)
+    node.store.whole_came(node.asked.pop()[1], CONTENT)
+    assert node.answers[2, 2, 2] == CONTENT
+    assert not node.calls  # nothing is hashed
+
+
+def test_what_is_reserved_is_no_room() -> None:
+    node = Node(budget_bytes=3 * len(CONTENT))
+    others = [CONTENT[:-1] + bytes([number]) for number in range(3)]
+    for number, content in enumerate(others):
+        node.has(content, (number, 1, 1))
+    node.store.reserve(len(CONTENT))
+    assert [dropped for *_, dropped in node.dropped] == [name(others[0])]
+    node.store.reserve(5 * len(CONTENT))
+    assert len(node.dropped) == 3
+    node.has(CONTENT, (0, 1, 2))  # alone, beyond it
+
+
+def test_only_a_sessions_own_is_dropped_for_it() -> None:
+    node = Node()
+    node.store.job_came("t")
+    node.has(CONTENT, (0, 1, 1))
+    node.has(CONTENT, (1, 2, 1), session="t")
+    node.store.drop_of("t", name(CONTENT))
+    node.store.drop_of("t", name(CONTENT))
+    node.store.drop_of("t", name(b"another"))
+    assert node.dropped == [(1, 7, name(CONTENT))]
+    node.want(CONTENT, (0, 1, 2))
+    assert node.answers.pop((0, 1, 2)) == CONTENT

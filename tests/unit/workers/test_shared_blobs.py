@@ -10,7 +10,7 @@ import pytest
 from achilles.errors import BroadcastLost
 from achilles.serialization import join, serialize
 from achilles.workers import channel
-from achilles.workers.shared_blobs import SharedBlobs
+from achilles.workers.shared_blobs import MOST_KEPT, SharedBlobs
 
 PAYLOAD = join(serialize([1, 2], "it"))
 NAME = "ab" * 32
@@ -18,14 +18,23 @@ NAME = "ab" * 32
 
 class Parent:
     def __init__(self) -> None:
-        self.asked: list[tuple[int, bytes, int]] = []
+        self.asked: list[tuple[Any, ...]] = []
+        self.kept: list[tuple[int, bytes]] = []
         self.refuses = ""
         self.is_gone = False
         self.whose = (7, 1)
-        self.blobs = SharedBlobs(self.ask, lambda: self.whose)
+        self.blobs = SharedBlobs(self.ask, lambda: self.whose, self.ask_to_keep)
 
-    def ask(self, job: int, sha256: bytes, size_bytes: int) -> Any:
-        self.asked.append((job, sha256, size_bytes))
+    def ask_to_keep(self, job: int, segments: Any) -> Any:
+        self.kept.append((job, b"".join(segments)))
+        if self.is_gone:
+            return None
+        if self.refuses:
+            return (channel.KEPT, 1, job, 1, 0, 0, bytearray())
+        return (channel.KEPT, 0, job, 1, 4, 0, bytearray(bytes.fromhex(NAME) + b"lab7#3"))
+
+    def ask(self, job: int, sha256: bytes, size_bytes: int, *where: int) -> Any:
+        self.asked.append((job, sha256, size_bytes, *where))
         if self.is_gone:
             return None
         if self.refuses:
@@ -79,3 +88,40 @@ def test_threads_ask_once() -> None:
     for thread in threads:
         thread.join()
     assert len(set(map(id, found))) == 1 and len(parent.asked) == 1
+
+
+def test_a_kept_value_is_asked_for_where_it_is() -> None:
+    parent = Parent()
+    found = parent.blobs.fetch_kept(NAME, 100, 3)
+    assert not isinstance(found, str)
+    assert bytes(found.copy()) == PAYLOAD
+    assert parent.blobs.fetch_kept(NAME, 100, 3) is found
+    parent.whose = (8, 2)
+    assert parent.blobs.fetch_kept(NAME, 100, None) is not found
+    assert [where for *_, where in parent.asked] == [5, 1]
+    parent.blobs.drop(8, bytes.fromhex(NAME))
+    parent.refuses = "it is gone"
+    assert parent.blobs.fetch_kept(NAME, 100, None) == "it is gone"
+    parent.is_gone = True
+    assert "forked" in str(parent.blobs.fetch_kept(NAME, 100, None))
+
+
+def test_few_kept_values_are_held_at_a_time() -> None:
+    parent = Parent()
+    for number in range(MOST_KEPT + 1):
+        parent.blobs.fetch_kept(f"{number:064x}", 100, None)
+    asked = len(parent.asked)
+    parent.blobs.fetch_kept(f"{MOST_KEPT:064x}", 100, None)
+    assert len(parent.asked) == asked
+    parent.blobs.fetch_kept(f"{0:064x}", 100, None)
+    assert len(parent.asked) == asked + 1
+
+
+def test_the_parent_is_asked_to_keep() -> None:
+    parent = Parent()
+    assert parent.blobs.keep([b"ab", b"c"]) == (NAME, 3, "lab7#3")
+    assert parent.kept == [(1, b"abc")]
+    parent.refuses = "no room"
+    assert parent.blobs.keep([b"ab"]) is None
+    parent.is_gone = True
+    assert parent.blobs.keep([b"ab"]) is None

@@ -11,7 +11,9 @@ import pytest
 import achilles
 from tests.integration.cluster.parties import Cluster
 from tests.integration.pool.conftest import pair, place
-from tests.integration.pool.contract.faces import FACES, Face
+from tests.integration.pool.contract.asyncio_face import AsyncioFace
+from tests.integration.pool.contract.faces import CANNOT, ENDING, Face
+from tests.integration.pool.contract.waiting_faces import ExecutorFace, PoolFace
 
 __all__ = ["pair", "place"]
 
@@ -27,10 +29,30 @@ def where(request: pytest.FixtureRequest) -> dict[str, Any]:
     return cluster.address
 
 
-@pytest.fixture(scope="module", params=list(FACES))
-def faces(request: pytest.FixtureRequest, where: dict[str, Any]) -> Callable[..., Face]:
-    """Makes faces of one kind, for tests that end them."""
-    return partial(FACES[request.param], where)
+def _kind(name: str) -> type[Face]:
+    if name == "joblib":
+        pytest.importorskip("joblib")
+        from tests.integration.pool.contract.joblib_face import JoblibFace
+
+        return JoblibFace
+    kinds: dict[str, type[Face]] = {"pool": PoolFace, "executor": ExecutorFace, "asyncio": AsyncioFace}
+    return kinds[name]
+
+
+@pytest.fixture(scope="module", params=list(CANNOT))
+def faces(request: pytest.FixtureRequest, where: dict[str, Any]) -> Iterator[Callable[..., Face]]:
+    """Makes faces of one kind."""
+    kind = _kind(request.param)
+    with kind.surroundings():
+        yield partial(kind, where)
+
+
+@pytest.fixture(scope="module", params=[name for name, lacks in CANNOT.items() if ENDING not in lacks])
+def ending(request: pytest.FixtureRequest, where: dict[str, Any]) -> Iterator[Callable[..., Face]]:
+    """Makes faces of one kind that have an end, for tests of it."""
+    kind = _kind(request.param)
+    with kind.surroundings():
+        yield partial(kind, where)
 
 
 @pytest.fixture(scope="module")

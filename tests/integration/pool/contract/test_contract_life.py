@@ -20,7 +20,8 @@ from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.parties import wait_until
 from tests.integration.pool.contract import tasks
-from tests.integration.pool.contract.faces import PATIENCE_S, Face, PoolFace
+from tests.integration.pool.contract.faces import PATIENCE_S, Face
+from tests.integration.pool.contract.waiting_faces import PoolFace
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def run_of(folder: Path) -> list[int]:
     return sorted(int(name) for name in os.listdir(folder))
 
 
-def test_what_was_asked_for_is_done_before_the_end(faces: Callable[..., Face], tmp_path: Path) -> None:
-    face = faces()
+def test_what_was_asked_for_is_done_before_the_end(ending: Callable[..., Face], tmp_path: Path) -> None:
+    face = ending()
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
@@ -71,9 +72,9 @@ def test_what_was_asked_for_is_done_before_the_end(faces: Callable[..., Face], t
     face.cancel()
 
 
-def test_close_ends_buffered_drawing(faces: Callable[..., Face]) -> None:
+def test_close_ends_buffered_drawing(ending: Callable[..., Face]) -> None:
     # As python/cpython#155477: what waits for a reader must not keep the pool from ending.
-    face = faces()
+    face = ending()
     unread = face.ordered(tasks.square, iter(range(1000)), buffersize=2)
     begun = face.ordered(tasks.square, iter(range(1000)), buffersize=2, chunksize=3)
     assert [next(begun) for _ in range(4)] == [0, 1, 4, 9]
@@ -84,20 +85,20 @@ def test_close_ends_buffered_drawing(faces: Callable[..., Face]) -> None:
         assert len(left) <= 12
 
 
-def test_use_after_the_end(faces: Callable[..., Face]) -> None:
+def test_use_after_the_end(ending: Callable[..., Face]) -> None:
     for end in ("finish", "cancel"):
-        face = faces()
+        face = ending()
         assert face.all_of(tasks.square, [2]) == [4]
         getattr(face, end)()
         for use in (face.all_of, face.ordered, face.unordered):
             with pytest.raises(face.closed_error):
                 use(tasks.square, [2])
         with pytest.raises(face.closed_error):
-            face.call(tasks.square, 2)
+            face.call(tasks.square, 2)(PATIENCE_S)
 
 
-def test_who_waits_when_all_is_cancelled(faces: Callable[..., Face], where: dict[str, Any]) -> None:
-    face = faces()
+def test_who_waits_when_all_is_cancelled(ending: Callable[..., Face]) -> None:
+    face = ending()
     call = face.call(tasks.sleep_long, 1)
     read = face.ordered(tasks.sleep_long, [1, 2])
     told: list[BaseException] = []
@@ -108,14 +109,13 @@ def test_who_waits_when_all_is_cancelled(faces: Callable[..., Face], where: dict
         except BaseException as error:  # noqa: BLE001 - this is what is looked for
             told.append(error)
 
-    waits = [lambda: call(None), lambda: next(read)]
+    waits = [lambda: call(None), lambda: next(read), lambda: face.all_of(tasks.sleep_long, [1, 2])]
     if isinstance(face, PoolFace):
-        waits.append(lambda: face.all_of(tasks.sleep_long, [1, 2]))
         waits.append(face.pool.map_async(tasks.sleep_long, [1]).get)
     threads = [threading.Thread(target=wait, args=(each,)) for each in waits]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)  # whether they wait yet or not, all are told
+    time.sleep(0.1)  # whether they wait yet or not, all are told
     face.cancel()
     for thread in threads:
         thread.join(PATIENCE_S)
@@ -237,8 +237,8 @@ def test_with_block_that_raises(pools: Callable[..., achilles.Pool]) -> None:
         pool.map(tasks.square, [1])
 
 
-def test_initializer(faces: Callable[..., Face], tmp_path: Path) -> None:
-    face = faces(initializer=tasks.set_up, initargs=(str(tmp_path),))
+def test_initializer(ending: Callable[..., Face], tmp_path: Path) -> None:
+    face = ending(initializer=tasks.set_up, initargs=(str(tmp_path),))
     calls = [face.call(tasks.times_set_up, str(tmp_path)) for _ in range(30)]
     found = [call(PATIENCE_S) for call in calls]
     found += face.all_of(tasks.times_set_up, [str(tmp_path)] * 100)
@@ -249,13 +249,13 @@ def test_initializer(faces: Callable[..., Face], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["raises", "unsendable"])
-def test_initializer_that_fails(faces: Callable[..., Face], how: str) -> None:
+def test_initializer_that_fails(ending: Callable[..., Face], how: str) -> None:
     if how == "raises":
-        face = faces(initializer=tasks.fail_to_set_up)
+        face = ending(initializer=tasks.fail_to_set_up)
         known: Any = achilles.InitializerError
         assert issubclass(known, concurrent.futures.process.BrokenProcessPool)
     else:
-        face = faces(initializer=tasks.identity, initargs=(tasks.Unsendable(),))
+        face = ending(initializer=tasks.identity, initargs=(tasks.Unsendable(),))
         known = (achilles.SerializationError, LookupError)
     with pytest.raises(known):
         face.all_of(tasks.square, [1, 2])
@@ -277,8 +277,8 @@ def test_pools_keep_their_workers_apart() -> None:
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_forked_child(faces: Callable[..., Face], used: bool) -> None:
-    face = faces()
+def test_forked_child(ending: Callable[..., Face], used: bool) -> None:
+    face = ending()
     read = None
     if used:
         assert face.call(tasks.square, 3)(PATIENCE_S) == 9
@@ -292,7 +292,9 @@ def test_forked_child(faces: Callable[..., Face], used: bool) -> None:
             refused = 0
             for use in (face.all_of, face.ordered, face.unordered, face.call):
                 try:
-                    use(tasks.square, [3])
+                    found = use(tasks.square, [3])
+                    if use == face.call:
+                        found(PATIENCE_S)
                 except RuntimeError as error:
                     refused += "forked" in str(error)
             if isinstance(face, PoolFace):
@@ -313,7 +315,7 @@ def test_forked_child(faces: Callable[..., Face], used: bool) -> None:
     face.finish()
 
 
-def test_many_one_after_the_other(faces: Callable[..., Face]) -> None:
+def test_many_one_after_the_other(ending: Callable[..., Face]) -> None:
     def count() -> tuple[int, int, int]:
         close_idle_connections()
         return len(parties.own_threads()), len(parties.own_descriptors()), parties.own_children()[1]
@@ -322,18 +324,18 @@ def test_many_one_after_the_other(faces: Callable[..., Face]) -> None:
         assert face.call(tasks.square, 3)(PATIENCE_S) == 9
         read = face.ordered(tasks.square, range(10))
         assert next(read) == 0
-        del read
+        read.close()  # type: ignore[attr-defined]
 
     def several(times: int) -> None:
         for number in range(times):
-            face = faces(processes=1)
+            face = ending(processes=1)
             if number % 2:
                 use(face)
             (face.finish if number % 3 else face.cancel)()
 
-    several(4)
+    several(3)
     before = count()
-    several(20)
+    several(6)
     wait_until(lambda: all(now <= most for now, most in zip(count(), before, strict=True)))
 
 
