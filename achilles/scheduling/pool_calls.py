@@ -2,9 +2,7 @@
 
 Rules:
 
-1. A call's arguments are serialized before it is done, perhaps by another thread. Until then the program
-   waits for it, or for a call before it, and has not come to what could change them: foresight doesn't
-   walk past sync-points. The result of a call for which that doesn't hold is dropped.
+1. A call's arguments are serialized when it is started: later changes are not seen.
 2. A call that is cancelled is not sent, or is stopped alone.
 3. The program's own pools are made at the first functional call, kept, and closed at exit.
 """
@@ -21,17 +19,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..config import Settings, load_settings
-from ..pool import Options, Pool
+from ..kept import Kept
+from ..pool import Pool
 from ..task_cancelled import TaskCancelled
-from .calls import Calls, Started
+from .calls import Calls, Handle, Started
 from .provision import Provider
 
 __all__ = ["PoolCalls", "ProgramCalls", "close_program_calls", "program_calls", "provider_for"]
 
 # A cluster's nodes come and go; its server is asked how many slots there are when this is so old.
 SLOTS_AGE_S = 10.0
-
-_OPTIONS = Options()
 
 
 class PoolCalls:
@@ -73,7 +70,7 @@ class PoolCalls:
         """See `Calls.start`."""
         call = PoolCall(self._changed, finished)
         try:
-            call.sent = self._pool.submit((function, args, kwargs), call, _OPTIONS)
+            call.sent = self._pool.submit_kept((function, args, kwargs), call)
         except Exception as error:  # noqa: BLE001 - the pool was closed, or can't be reached: where the call stands
             call.settle(None, error)
         return call
@@ -108,7 +105,7 @@ class PoolCall:
             if self.done:
                 return
             self.failed = error is not None
-            self.outcome = value if error is None else error
+            self.outcome = error if error is not None else Handle(value) if type(value) is Kept else value
             self.done = True
             self._finished.append(self)
             self._changed.notify_all()
