@@ -36,6 +36,8 @@ _MAX_OUTSTANDING: Final = 20_000
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
 _STRIDES_AFTERWARDS: Final = 2
+# Pieces of branches that are walked, when the real run is behind them, before a call is taken.
+_STRIDES_BEFORE_TAKING: Final = 100
 
 
 class Foresight:
@@ -125,7 +127,7 @@ class Foresight:
     def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start a call whose arguments are known, or go on with one that was started before a reset."""
         before, entry.before = entry.before, None
-        if not all(stays_as_it_is(each) for each in (*args, *kwargs.values())):
+        if not all(stays_as_it_is(each) for each in (entry.function, *args, *kwargs.values())):
             if before is not None:
                 self._drop(before)
             return  # the real run will start it
@@ -136,7 +138,7 @@ class Foresight:
                 self._follow(before.started, entry.result)
                 return
             self._drop(before)
-        entry.lasting = all(is_lasting(each) for each in (*args, *kwargs.values()))
+        entry.lasting = all(is_lasting(each) for each in (entry.function, *args, *kwargs.values()))
         entry.bytes = sum(estimated_bytes(each) for each in (*args, *kwargs.values()))
         self._held_bytes += entry.bytes
         entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
@@ -188,11 +190,7 @@ class Foresight:
             self.lost = True
             return None
         self._react()
-        for _ in range(_STRIDES_AFTERWARDS):
-            if not self._branches or (key in self._entries and self._entries[key].started is not None):
-                break
-            self._walk_branch()
-            self._react()
+        self._walk_all_branches()
         entry = self._entries.pop(key, None)
         if entry is None:
             self._forget()
@@ -288,6 +286,21 @@ class Foresight:
         self._held_bytes = 0
 
     # -- within
+
+    def _walk_all_branches(self) -> None:
+        """Walk the branches that are decided: the real run is behind them, or comes to them later.
+
+        What was started behind one is good only if nothing in it proves unsafe, so where that takes too long
+        all is dropped that depends on it.
+        """
+        for _ in range(_STRIDES_BEFORE_TAKING):
+            if not self._branches:
+                return
+            if not self._walk_branch():
+                break
+            self._react()
+        if self._branches:
+            self._forget()
 
     def _walk_branch(self) -> bool:
         """Let the first of the branches walk; False if it may start nothing more now."""
