@@ -30,8 +30,9 @@ _AHEAD_AT_LEAST: Final = 32
 _ROOM_FOR_BRANCHES: Final = 2
 # How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
 _AHEAD_BYTES: Final = 256 * 1024 * 1024
-# Operations that wait for something; a walk that made more of them would only fill memory.
-_MAX_OUTSTANDING: Final = 20_000
+# Operations that may wait for something, for each of these calls. All are evaluated at once when a value comes
+# that they wait for, before the real run goes on.
+_WAITING_PER_CALL: Final = 16
 # Instructions between two looks whether the awaited call is done.
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
@@ -106,7 +107,7 @@ class Foresight:
             room *= _ROOM_FOR_BRANCHES
         return (
             entries >= room
-            or self.outstanding > _MAX_OUTSTANDING
+            or self.outstanding > _WAITING_PER_CALL * room
             or (self._held_bytes > _AHEAD_BYTES and entries > slots)
         )
 
