@@ -30,8 +30,8 @@ _AHEAD_AT_LEAST: Final = 32
 _ROOM_FOR_BRANCHES: Final = 2
 # How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
 _AHEAD_BYTES: Final = 256 * 1024 * 1024
-# Operations that may wait for something, for each of these calls. All are evaluated at once when a value comes
-# that they wait for, before the real run goes on.
+# Operations that may wait for something, for each of these calls. When a value comes that they wait for, all
+# are evaluated before the real run goes on.
 _WAITING_PER_CALL: Final = 16
 # Instructions between two looks whether the awaited call is done.
 _STRIDE: Final = 64
@@ -305,6 +305,8 @@ class Foresight:
 
     def _walk_branch(self) -> bool:
         """Let the first of the branches walk; False if it may start nothing more now."""
+        if self.is_full(self._branches[0]):
+            return False
         walk = self._branches.popleft()
         try:
             walk.steps(_STRIDE)
