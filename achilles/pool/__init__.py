@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from achilles.pool.executor import Executor
-from achilles.pool.options import Options
 from achilles.pool.pool import Pool
 from achilles.pool.results import AsyncResult, MapResult
 
-__all__ = ["AsyncResult", "Executor", "MapResult", "Options", "Pool"]
+__all__ = ["AsyncResult", "Executor", "MapResult", "Pool"]

@@ -189,8 +189,23 @@ class Pool(PoolLife):
         self._check_running()
         _check_callable(function)
         result = AsyncResult(callback, error_callback, keep=self)
-        self.submit_keeping((function, *arguments_of(args, kwargs)), result)
+        self.submit_kept((function, *arguments_of(args, kwargs)), result)
         return result
+
+    def submit_kept(self, call: Call, promise: Promise) -> Sent | None:
+        """Make a call whose result stays where it is made, and is given to a promise, as by `keep_async`.
+
+        Returns:
+            The call; None if it couldn't be serialized, which the promise was told.
+        """
+        self._check_running()
+        try:
+            written = serialized([call])
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            promise.settle(None, as_local(error))
+            return None
+        with shielded():
+            return self._jobs.streams.keep(written, promise)
 
     def submit(self, call: Call, promise: Promise, options: Options) -> Sent:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""
@@ -198,21 +213,6 @@ class Pool(PoolLife):
         # Ctrl-C in the middle of this would leave a call behind that nobody makes, and all wait for.
         with shielded():
             return self._jobs.streams.add(options, call, promise)
-
-    def submit_keeping(self, call: Call, promise: Promise) -> Sent | None:
-        """As `submit`, with a result that stays where it is made if it is large.
-
-        Returns:
-            The call; None when its arguments can't be sent, and the promise was given that error.
-        """
-        self._check_running()
-        try:
-            made = serialized([call])
-        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
-            promise.settle(None, as_local(error))
-            return None
-        with shielded():
-            return self._jobs.streams.keep(made, promise)
 
     def start(
         self,

@@ -116,7 +116,7 @@ class PoolCalls:
         if call.recipe is not None:
             call.references = call.recipe.references()
         try:
-            call.sent = self._pool.submit_keeping((function, args, kwargs), call)
+            call.sent = self._pool.submit_kept((function, args, kwargs), call)
         except Exception as error:  # noqa: BLE001 - the pool was closed, or can't be reached: where the call stands
             call.settle(None, error)
 

@@ -15,7 +15,7 @@ from .functional import functional, is_functional
 from .passes.entering import RUN
 from .provision import Provider, provision
 from .source import parsed
-from .translation import Translation, stub
+from .translation import Translation, check_source, stub
 
 __all__ = ["Scheduled", "scheduled_function", "scheduled_of"]
 
@@ -122,7 +122,8 @@ def scheduled_function(
     Raises:
         OSError, TypeError, SyntaxError: See `source.parsed`.
     """
-    parsed(original)
+    tree, class_name = parsed(original)
+    check_source(tree, original, class_name)
     scheduled = Scheduled(original, provider, pure)
     code = stub(original, generator=isgeneratorfunction(original))
     cells = dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))

@@ -17,9 +17,10 @@ from .passes.forcing import Forcing
 from .passes.leaving import Leaving
 from .passes.looping import Looping
 
-__all__ = ["Translation", "stub"]
+__all__ = ["Translation", "check_source", "stub"]
 
 _MAKER = ".make"
+_PLAIN = (int, float, complex, str, bytes)
 _FUTURES = 0x1FE0000  # compiler flags of `from __future__ import …`, as code objects keep them
 
 
@@ -100,6 +101,32 @@ def _passes(number: int, kept: dict[int | None, Kept]) -> list[Pass]:
     return [Bare(), Leaving(), Forcing(kept), Looping(), Calling(), Entering(number)]
 
 
+def check_source(tree: ast.FunctionDef, function: FunctionType, class_name: str | None) -> None:
+    """Check that a definition, as read from the source, is what a function was made from.
+
+    Raises:
+        OSError: It can't be: the file was changed since it was loaded.
+    """
+    tree = _copied(tree)
+    Bare().run(tree)
+    read = _compiled(tree, function, class_name, ())
+    # The function may hold more: test runners rewrite assertions.
+    if not _words(read) <= _words(function.__code__):
+        raise OSError(
+            f"the source of {function.__qualname__}() in {function.__code__.co_filename} isn't what runs: "
+            "the file was changed since it was loaded; load it again"
+        )
+
+
+def _words(code: CodeType) -> set[Any]:
+    """The names and the simple constants of code and all code within it."""
+    found: set[Any] = set()
+    for each in (code, *_all(code)):
+        found.update(each.co_names, each.co_varnames, each.co_freevars, each.co_cellvars)
+        found.update((type(value), value) for value in each.co_consts if type(value) in _PLAIN)
+    return found
+
+
 def stub(function: FunctionType, *, generator: bool) -> CodeType:
     """Code that waits for the first call, and then lets the translation run: it needs globals that the
     decorator can't see yet.
@@ -128,7 +155,9 @@ def stub(function: FunctionType, *, generator: bool) -> CodeType:
 _PLACE = "achilles_stub"
 
 
-def _compiled(tree: ast.FunctionDef, function: FunctionType, class_name: str | None) -> CodeType:
+def _compiled(
+    tree: ast.FunctionDef, function: FunctionType, class_name: str | None, more: tuple[str, ...] = (RUN,)
+) -> CodeType:
     """Compile a definition as if it stood where the function's own does."""
     original = function.__code__
     body: list[ast.stmt] = [tree]
@@ -136,7 +165,7 @@ def _compiled(tree: ast.FunctionDef, function: FunctionType, class_name: str | N
         # Names such as __x mean the class's own.
         body = [ast.ClassDef(name=class_name, bases=[], keywords=[], body=body, decorator_list=[])]
         body[0].type_params = []  # type: ignore[attr-defined]
-    parameters = [ast.arg(name) for name in (*original.co_freevars, RUN)]
+    parameters = [ast.arg(name) for name in (*original.co_freevars, *more)]
     arguments = ast.arguments(
         posonlyargs=[], args=parameters, vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]
     )
@@ -152,7 +181,7 @@ def _compiled(tree: ast.FunctionDef, function: FunctionType, class_name: str | N
         inside = _named(inside, class_name)
     made = _named(inside, tree.name)
     made = _renamed(made, made.co_qualname, original.co_qualname)
-    expected = tuple(sorted((*original.co_freevars, RUN)))
+    expected = tuple(sorted((*original.co_freevars, *more)))
     if made.co_freevars != expected:
         raise RuntimeError(
             f"{original.co_qualname}() can't be scheduled: its free variables would be {made.co_freevars}, "

@@ -37,8 +37,9 @@ def main() -> int:
             runs, overlapped = runs + ran, overlapped + together
         except Difference as difference:
             wrong.append((len(program(seed, options.size)), seed, difference))
+            print(f"seed {seed} differs", flush=True)
             if not options.keep_going:
-                print(f"seed {seed}: {difference}")
+                print(difference)
                 return 1
         except Exception:
             print(f"seed {seed}, size {options.size}\n{program(seed, options.size)}")

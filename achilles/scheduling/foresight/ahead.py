@@ -30,12 +30,15 @@ _AHEAD_AT_LEAST: Final = 32
 _ROOM_FOR_BRANCHES: Final = 2
 # How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
 _AHEAD_BYTES: Final = 256 * 1024 * 1024
-# Operations that wait for something; a walk that made more of them would only fill memory.
-_MAX_OUTSTANDING: Final = 20_000
+# Operations that may wait for something, for each of these calls. When a value comes that they wait for, all
+# are evaluated before the real run goes on.
+_WAITING_PER_CALL: Final = 16
 # Instructions between two looks whether the awaited call is done.
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
 _STRIDES_AFTERWARDS: Final = 2
+# Pieces of branches that are walked, when the real run is behind them, before a call is taken.
+_STRIDES_BEFORE_TAKING: Final = 100
 
 
 class Foresight:
@@ -104,7 +107,7 @@ class Foresight:
             room *= _ROOM_FOR_BRANCHES
         return (
             entries >= room
-            or self.outstanding > _MAX_OUTSTANDING
+            or self.outstanding > _WAITING_PER_CALL * room
             or (self._held_bytes > _AHEAD_BYTES and entries > slots)
         )
 
@@ -125,7 +128,7 @@ class Foresight:
     def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Start a call whose arguments are known, or go on with one that was started before a reset."""
         before, entry.before = entry.before, None
-        if not all(stays_as_it_is(each) for each in (*args, *kwargs.values())):
+        if not all(stays_as_it_is(each) for each in (entry.function, *args, *kwargs.values())):
             if before is not None:
                 self._drop(before)
             return  # the real run will start it
@@ -136,7 +139,7 @@ class Foresight:
                 self._follow(before.started, entry.result)
                 return
             self._drop(before)
-        entry.lasting = all(is_lasting(each) for each in (*args, *kwargs.values()))
+        entry.lasting = all(is_lasting(each) for each in (entry.function, *args, *kwargs.values()))
         entry.bytes = sum(estimated_bytes(each) for each in (*args, *kwargs.values()))
         self._held_bytes += entry.bytes
         entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
@@ -188,11 +191,7 @@ class Foresight:
             self.lost = True
             return None
         self._react()
-        for _ in range(_STRIDES_AFTERWARDS):
-            if not self._branches or (key in self._entries and self._entries[key].started is not None):
-                break
-            self._walk_branch()
-            self._react()
+        self._walk_all_branches()
         entry = self._entries.pop(key, None)
         if entry is None:
             self._forget()
@@ -289,8 +288,25 @@ class Foresight:
 
     # -- within
 
+    def _walk_all_branches(self) -> None:
+        """Walk the branches that are decided: the real run is behind them, or comes to them later.
+
+        What was started behind one is good only if nothing in it proves unsafe, so where that takes too long
+        all is dropped that depends on it.
+        """
+        for _ in range(_STRIDES_BEFORE_TAKING):
+            if not self._branches:
+                return
+            if not self._walk_branch():
+                break
+            self._react()
+        if self._branches:
+            self._forget()
+
     def _walk_branch(self) -> bool:
         """Let the first of the branches walk; False if it may start nothing more now."""
+        if self.is_full(self._branches[0]):
+            return False
         walk = self._branches.popleft()
         try:
             walk.steps(_STRIDE)

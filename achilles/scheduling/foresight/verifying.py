@@ -19,8 +19,6 @@ _LASTING: Final = _BY_VALUE | {
     type(None),
     type(...),
     type(NotImplemented),
-    types.FunctionType,
-    types.BuiltinFunctionType,
     types.ModuleType,
     type,
     range,
@@ -93,6 +91,10 @@ def is_lasting(value: Any, depth: int = 0) -> bool:
         return True
     if kind is tuple or kind is frozenset:
         return depth < _MAX_DEPTH and len(value) < 1000 and all(is_lasting(each, depth + 1) for each in value)
+    if kind is types.FunctionType:
+        return value.__closure__ is None
+    if kind is types.BuiltinFunctionType:
+        return value.__self__ is None or type(value.__self__) is types.ModuleType
     if kind is slice:
         return all(is_lasting(each, depth + 1) for each in (value.start, value.stop, value.step))
     return is_array_scalar(value)

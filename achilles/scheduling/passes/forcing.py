@@ -1,8 +1,8 @@
 """Variables that may hold handles are forced where anything but a functional call uses them.
 
 Handles go, as they are, from call sites into variables and own lists, through loops over these, and into the
-arguments of call sites. Everything else gets values: a statement before it forces the variables that it uses,
-so that loops without functional calls run as they are written. The program can't see that a value was fetched.
+arguments of call sites. Everything else gets values: a statement before it forces the variables that it
+uses, so that loops without functional calls run as they are written.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Forcing(Pass):
         self._own = kept.get(None, Kept())
         # Variables of comprehensions that may hold handles.
         self._passing: frozenset[str] = frozenset()
+        # All that comprehensions around bind: they hide the function's variables of the same name.
+        self._hidden: frozenset[str] = frozenset()
         # What the statement at hand needs forced before it.
         self._needed: dict[str, None] = {}
         # Within tests of while loops: forced where it is used.
@@ -251,8 +253,9 @@ class Forcing(Pass):
             node = self._call(node)
             node.keeps = True
             return node
-        if isinstance(node, ast.Name) and (node.id in self._own.singles or node.id in self._passing):
-            return node
+        if isinstance(node, ast.Name):
+            single = node.id in self._own.singles and node.id not in self._hidden
+            return node if single or node.id in self._passing else self._value(node)
         return self._value(node)
 
     def _kept_list(self, node: Any) -> Any:
@@ -278,33 +281,39 @@ class Forcing(Pass):
 
     def _comprehension(self, node: Any, element: Any) -> Any:
         """A comprehension whose variables may hold handles if it goes over own lists."""
-        around = self._passing
+        around = self._passing, self._hidden
         simple = not any(
             isinstance(each, (*_LATER, *_COMPREHENSIONS)) for each in ast.walk(node) if each is not node
         )
+        bound = {
+            each.id
+            for clause in node.generators
+            for each in ast.walk(clause.target)
+            if isinstance(each, ast.Name)
+        }
         for clause in node.generators:
-            lists = [name for name in iterated_lists(clause.iter) if name in self._own.lists]
             names = target_names(clause.target)
-            if simple and lists and names is not None and isinstance(clause.iter, ast.Name):
+            if simple and names is not None and self._is_list(clause.iter):
                 self._passing |= frozenset(names)
             else:
                 clause.iter = self._value(clause.iter)
                 self._fields(clause.target)
+            self._hidden |= bound  # all but the first clause's iterable is within
             clause.ifs = [self._value(each) for each in clause.ifs]
         if isinstance(node, ast.DictComp):
             node.key, node.value = self._value(node.key), self._value(node.value)
         else:
             node.elt = element(node.elt)
-        self._passing = around
+        self._passing, self._hidden = around
         return node
 
     # -- names
 
     def _may_hold(self, name: str) -> bool:
-        return name in self._own.singles or name in self._own.lists
+        return name not in self._hidden and (name in self._own.singles or name in self._own.lists)
 
     def _is_list(self, node: ast.AST) -> bool:
-        return isinstance(node, ast.Name) and node.id in self._own.lists
+        return isinstance(node, ast.Name) and node.id in self._own.lists and node.id not in self._hidden
 
     def _names_in(self, node: ast.AST) -> set[str]:
         return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and self._may_hold(each.id)}

@@ -15,11 +15,8 @@ import achilles
 class StubStarted:
     """A call on a stub; it is evaluated when the stub completes it."""
 
-    def __init__(
-        self, label: str, function: Callable[..., Any], pickled: bytes, finished: deque[Any]
-    ) -> None:
+    def __init__(self, label: str, pickled: bytes, finished: deque[Any]) -> None:
         self.label = label
-        self.function = function
         self.pickled = pickled
         self.finished = finished
         self.done = self.failed = self.cancelled = False
@@ -30,8 +27,8 @@ class StubStarted:
 
     def complete(self, told: bool = True) -> None:
         try:
-            args, kwargs = pickle.loads(self.pickled)
-            self.outcome = pickle.loads(pickle.dumps(self.function(*args, **kwargs)))
+            function, args, kwargs = pickle.loads(self.pickled)
+            self.outcome = pickle.loads(pickle.dumps(function(*args, **kwargs)))
         except Exception as error:  # noqa: BLE001 - whatever the function raises
             self.outcome, self.failed = error, True
         self.done = True
@@ -71,7 +68,7 @@ class StubCalls:
         self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], finished: deque[Any]
     ) -> Any:
         label = f"{function.__name__}({', '.join(map(short, args))})" if self.keep_log else ""
-        call = StubStarted(label, function, pickle.dumps((args, kwargs)), finished)
+        call = StubStarted(label, pickle.dumps((function, args, kwargs)), finished)
         self.started += 1
         self._note("start", label)
         self.waiting.append(call)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import achilles
-from achilles.scheduling.foresight import ahead
+from achilles.scheduling.foresight import ahead, combining
+from achilles.scheduling.foresight.waiting import Deferred
 from achilles.scheduling.foresight.walking import OPERATIONS, Frame, Operation, Walk
 from tests.unit.scheduling.foresight.stub import StubCalls, run
 
@@ -106,7 +107,17 @@ def test_an_endless_loop_without_calls_ends_with_the_wait() -> None:
     assert run(spinning, 1).started == 1
 
 
-def test_pending_operations_do_not_pile_up() -> None:
+def test_pending_operations_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    class Counted(Deferred):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal made
+            made += 1
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(combining, "Deferred", Counted)
+
     def piling(n: int) -> Any:
         y = f(1)
         total = y
@@ -117,3 +128,4 @@ def test_pending_operations_do_not_pile_up() -> None:
     # The loop is walked while the first call is under way, but not all of it.
     calls = run(piling, 30_000)
     assert calls.started == 2
+    assert 100 < made < 1000

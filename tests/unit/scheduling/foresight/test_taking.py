@@ -421,3 +421,89 @@ def test_nothing_is_kept_alive_that_the_program_dropped() -> None:
 
     assert scheduled(dropping, StubCalls(2))(1) == (1, 2)
     assert notes == ["before", "gone", "after"]
+
+
+class Greedy:
+    def __add__(self, other: list[int]) -> int:
+        other.append(1)
+        return len(other)
+
+
+def test_all_branches_are_looked_at_before_a_call_is_taken() -> None:
+    greedy = Greedy()
+
+    def branching(items: list[int]) -> Any:
+        things = [0, greedy]
+        y = f(1)
+        a = b = 0
+        if y:
+            for i in range(200):
+                a = a + i
+        if y:
+            for i in range(200):
+                a = a + i
+        if y:
+            b = things[y] + items
+        return a, b, g(items)
+
+    calls = run(branching, [])
+    assert "g([])" in calls.ran()  # started on trust, and not taken
+
+    def long(items: list[int]) -> Any:
+        things = [0, greedy]
+        y = f(1)
+        a = b = 0
+        if y:
+            for i in range(20_000):
+                a = a + i
+            b = things[y] + items
+        return a, b, g(items)
+
+    run(long, [])
+
+
+class Scale:
+    def __init__(self) -> None:
+        self.by = 2
+
+    @achilles.functional
+    def scaled(self, x: int) -> int:
+        if x % 3 == 2:
+            raise ValueError(x)
+        return x * self.by
+
+
+def test_a_handler_may_change_what_a_method_is_called_on() -> None:
+    def methods(xs: list[int]) -> Any:
+        scale = Scale()
+        found = []
+        for x in xs:
+            try:
+                found.append(scale.scaled(x))
+            except ValueError:
+                scale.by += 10
+        return found
+
+    run(methods, list(range(9)))
+
+
+def test_a_handler_may_change_what_a_function_sees() -> None:
+    by = [2]
+
+    @achilles.functional
+    def scaled(x: int) -> int:
+        if x % 3 == 2:
+            raise ValueError(x)
+        return x * by[0]
+
+    def closures(xs: list[int]) -> Any:
+        by[0] = 2
+        found = []
+        for x in xs:
+            try:
+                found.append(scaled(x))
+            except ValueError:
+                by[0] += 10
+        return found
+
+    run(closures, list(range(9)))
