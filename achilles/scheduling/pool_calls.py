@@ -119,6 +119,8 @@ class PoolCalls:
             call.sent = self._pool.submit_kept((function, args, kwargs), call)
         except Exception as error:  # noqa: BLE001 - the pool was closed, or can't be reached: where the call stands
             call.settle(None, error)
+        if call.done:
+            call.sent = None
 
     def _revive(self, lost: list[PoolCall]) -> None:
         """Make calls again whose arguments were lost, and before that what these were."""
@@ -160,7 +162,8 @@ class PoolCalls:
         with self._changed:
             if call.done:
                 return
-            call.recipe, call.references = None, {}
+            # What the pool gave refers to the call: together they would keep the outcome until they are found.
+            call.recipe, call.references, call.sent = None, {}, None
             call.failed, call.outcome = failed, outcome
             call.done = True
             if self._lost and call in self._lost:
@@ -177,7 +180,7 @@ class PoolCall:
         recipe: How it is made again, until it is done.
         references: What its arguments were kept as when it was sent.
         attempts: How often it was sent.
-        sent: What the pool gave for it.
+        sent: What the pool gave for it, until it is done.
     """
 
     __slots__ = (
@@ -247,8 +250,9 @@ class PoolCall:
         if self.done:
             return
         self.cancelled = True
-        if self.sent is not None:
-            self.sent.give_up()
+        sent = self.sent
+        if sent is not None:
+            sent.give_up()
         self._calls.note_done(
             self, TaskCancelled("a functional call was cancelled, whose result isn't needed"), failed=True
         )

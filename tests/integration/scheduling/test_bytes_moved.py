@@ -1,7 +1,7 @@
 """The pipeline of examples/ccd_calibration: no frame goes from one process to another more than once.
 
-Frames have 4 MiB here; how often one moves doesn't depend on that, once it is large enough to stay where it is
-made.
+Frames have 9 MiB here; how often one moves doesn't depend on that, once it is large enough to stay where it
+is made.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from tests.integration.cluster.kept_values import Two
 
 import achilles
 from achilles import Pool, kept
 from achilles.pool import call_sources, stream
 from achilles.scheduling import schedule
 from tests.integration.cluster.conftest import nothing_left, place
+from tests.integration.cluster.kept_values import Two
 from tests.integration.cluster.parties import ROOT, Place
 
 __all__ = ["nothing_left", "place"]
 
-COUNT, SIZE = 4, 1024
+COUNT, SIZE = 4, 1536
 FRAME_BYTES = 4 * SIZE**2
 
 
