@@ -162,7 +162,7 @@ class PoolCalls:
         with self._changed:
             if call.done:
                 return
-            # What the pool gave refers to the call: together they would keep the outcome until they are found.
+            # What the pool gave refers to the call: together they would keep the outcome until found.
             call.recipe, call.references, call.sent = None, {}, None
             call.failed, call.outcome = failed, outcome
             call.done = True
