@@ -127,7 +127,7 @@ def test_on_two_nodes_each_frame_goes_to_the_other_at_most_once(
             _check(example, pool, traffic)
             to_first, to_second, here = two.moved()
             # Frames are made on both nodes, and each mean is made on one of them.
-            assert 0 < to_first + to_second
+            assert to_first + to_second > 0
             assert to_first <= traffic.needed_at(0) and to_second <= traffic.needed_at(1)
             assert here == traffic.fetched[0]
     finally:
