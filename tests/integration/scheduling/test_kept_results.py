@@ -1,4 +1,4 @@
-"""Results that stay on nodes in scheduled functions: what the program changes, what is lost, what is let go of."""
+"""Results that stay on nodes in scheduled functions: what is changed, what is lost, what is let go of."""
 
 from __future__ import annotations
 
