@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import applying, calling, controlling, displaying  # noqa: F401 - they register what instructions do
 from .beginning import Key, frame_at
 from .emitting import Definitions
+from .interrupting import is_from_outside
 from .program import Program, SyncPoint
 from .statements import lower
 from .values import Pending, settled
@@ -37,6 +39,8 @@ _WAITING_PER_CALL: Final = 16
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
 _STRIDES_AFTERWARDS: Final = 2
+# In long stretches without calls, other threads get a turn after so many.
+_STRIDES_BETWEEN_PAUSES: Final = 16
 # Pieces of branches that are walked, when the real run is behind them, before a call is taken.
 _STRIDES_BEFORE_TAKING: Final = 100
 
@@ -224,7 +228,12 @@ class Foresight:
         """
         self._forget()
         result = Pending()
-        frame = frame_at(self, place, key, result)
+        try:
+            frame = frame_at(self, place, key, result)
+        except Exception as error:
+            if is_from_outside(error):
+                raise
+            return  # whatever is wrong here, the program runs without foresight as well
         if frame is None:
             return  # such as in an expression that isn't walked; the next call is another chance
         self.lost = False
@@ -242,8 +251,11 @@ class Foresight:
             # It may be done before another thread says so in `finished`. The real run goes on then, and all
             # that depends on it must be looked at before the next call is taken.
             self._awaited = started
-        strides = 0
+        strides = pieces = 0
         while True:
+            pieces += 1
+            if pieces % _STRIDES_BETWEEN_PAUSES == 0:
+                time.sleep(0)  # the threads that bring results need the interpreter, too
             if self.finished or self._told or self._distrusted or started.done:
                 self._react()
             if started.done:
