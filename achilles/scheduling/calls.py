@@ -11,6 +11,8 @@ from collections.abc import Callable
 from operator import is_not
 from typing import Any, Protocol
 
+from ..errors import KeptLost
+
 __all__ = ["Calls", "Fetchable", "Handle", "Started", "forced", "plain"]
 
 
@@ -29,24 +31,48 @@ class Handle:
 
     Attributes:
         forced: Whether `value` was asked for.
+        recipe: The call that it came from, for `recovering`; None if that can't be made again.
+        remake: Makes that call again, and returns its result or a handle.
     """
 
-    __slots__ = ("__weakref__", "_content", "forced")
+    __slots__ = ("__weakref__", "_content", "_kept", "forced", "recipe", "remake")
 
     def __init__(self, kept: Fetchable) -> None:
+        # Kept also when it was forced: calls may be under way that were given the reference.
+        self._kept = kept
         self._content: Any = kept
         self.forced = False
+        self.recipe: Any = None
+        self.remake: Callable[[], Any] | None = None
 
     def value(self) -> Any:
         """The result, the same object at each call. The first one blocks until it is here.
 
         Raises:
-            BaseException: It can't be fetched any more; then later calls try again.
+            KeptLost: It is gone, and can't be made again.
+            BaseException: It can't be fetched now; later calls try again.
         """
-        if not self.forced:
-            self._content = self._content.value()
-            self.forced = True
+        while not self.forced:
+            try:
+                content = self._content.value()
+            except KeptLost:
+                if not self.renew():
+                    raise
+            else:
+                self._content, self.forced = content, True
         return self._content
+
+    def renew(self) -> bool:
+        """Have the value made again, which is gone from where it was; False if that can't be done. Blocks."""
+        if self.remake is None or self.forced:
+            return False
+        made = self.remake()
+        if type(made) is not Handle:
+            self._content, self.forced = made, True
+        else:
+            self._kept = self._content = made.content
+            self.forced = made.forced
+        return True
 
     @property
     def content(self) -> Any:

@@ -78,6 +78,8 @@ class StubCalls:
         most: The most that were under way at once.
     """
 
+    made: type[StubStarted] = StubStarted
+
     def __init__(self, seed: int = 0, slots: int = 4, *, keeps: bool = False) -> None:
         self.random = random.Random(seed)
         self.slots = slots
@@ -93,7 +95,7 @@ class StubCalls:
         kwargs: dict[str, Any],
         finished: deque[Started],
     ) -> Started:
-        started = StubStarted(self, function, finished)
+        started = self.made(self, function, finished)
         self.started.append(started)
         try:
             started.payload = pickle.dumps((args, kwargs))
