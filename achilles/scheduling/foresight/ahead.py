@@ -67,6 +67,8 @@ class Foresight:
         self.outstanding = 0
         self._calls = calls
         self._entries: dict[Any, Entry] = {}
+        # Started before something was forgotten, and as good as ever: the walk may come to them once more.
+        self._left: dict[Any, Entry] = {}
         self._held_bytes = 0
         # By id: a call that is under way, its result here, and how many bytes its entry holds.
         self._under_way: dict[int, tuple[Started, Pending]] = {}
@@ -124,7 +126,7 @@ class Foresight:
             Its result.
         """
         entry = Entry(self, key, function, args, kwargs)
-        entry.before = self._entries.pop(key, None)
+        entry.before = self._left.pop(key, None)
         self._entries[key] = entry
         entry.begin()
         return entry.result
@@ -191,12 +193,12 @@ class Foresight:
             The call, which the caller owns from here on; None if there is none, or it was started with
             anything else. Then the caller starts it, and calls `begin`.
         """
-        if self._main is None and not self._entries:
+        if self._main is None and not self._entries and not self._left:
             self.lost = True
             return None
         self._react()
         self._walk_all_branches()
-        entry = self._entries.pop(key, None)
+        entry = self._entries.pop(key, None) or self._left.pop(key, None)
         if entry is None:
             self._forget()
             return None
@@ -283,20 +285,16 @@ class Foresight:
 
     def reset(self) -> None:
         """The real run leaves the way that was walked: forget what depends on it."""
-        if not self.lost or self._entries:
-            self._forget()
-        self.lost = True
+        self._forget()
 
     def close(self) -> None:
         """The real run is over: cancel what it hasn't taken."""
         self._forget()
-        for entry in self._entries.values():
-            if entry.started is not None:
-                entry.started.cancel()
-        self._entries.clear()
-        self._under_way.clear()
+        for entry in self._left.values():
+            self._drop(entry)
+        self._left.clear()
+        self._awaited = None
         self.finished.clear()
-        self._held_bytes = 0
 
     # -- within
 
@@ -382,16 +380,17 @@ class Foresight:
         self._told.clear()
         self._under_way.clear()
         self.outstanding = 0
-        if self._entries:
-            lasting = {key: entry for key, entry in self._entries.items() if entry.lasting}
-            for entry in self._entries.values():
-                if not entry.lasting:
-                    self._drop(entry)
-            # The oldest go first, when they pile up: the way of the real run may never come by them.
-            surplus = len(lasting) - max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * self._calls.slots)
-            for key in list(lasting)[: max(0, surplus)]:
-                self._drop(lasting.pop(key))
-            self._entries = lasting
+        left = self._left
+        for key, entry in self._entries.items():
+            if entry.lasting:
+                left[key] = entry
+            else:
+                self._drop(entry)
+        self._entries.clear()
+        # The oldest go first, when they pile up: the way of the real run may never come by them.
+        surplus = len(left) - max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * self._calls.slots) if left else 0
+        for key in list(left)[: max(0, surplus)]:
+            self._drop(left.pop(key))
 
     def _drop(self, entry: Entry) -> None:
         self._held_bytes -= entry.bytes
