@@ -153,12 +153,12 @@ def reduce_night(count, size):
         raw = science_frame(number, size)
         frames.append(calibrated(raw, bias, flat))
 
-    masks = [None] * count
+    masks = [None for _ in range(count)]
     rejected, rounds = 0, 0
     while True:
         rounds += 1
         image = stacked(frames, masks)
-        masks = [cosmic_rays(frame, mask, image) for frame, mask in zip(frames, masks, strict=True)]
+        masks = [cosmic_rays(frames[number], masks[number], image) for number in range(count)]
         total = sum([count_of(mask) for mask in masks])
         if total == rejected:
             return image, rounds, rejected
