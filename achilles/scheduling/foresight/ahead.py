@@ -13,7 +13,7 @@ from .emitting import Definitions
 from .interrupting import is_from_outside
 from .program import Program, SyncPoint
 from .statements import lower
-from .values import Pending, settled
+from .values import Pending, abandon, settled
 from .verifying import estimated_bytes, is_lasting, same, stays_as_it_is
 from .waiting import Entry, Forward
 from .walking import Full, Walk
@@ -208,6 +208,7 @@ class Foresight:
             if entry.before is not None:
                 self._drop(entry.before)
             if not same(entry.function, function):
+                abandon([entry.result])
                 self._forget()
                 return None
             # Its arguments are the real run's alone to see; the walk has gone on without.
@@ -350,17 +351,18 @@ class Foresight:
         _, result = self._under_way.pop(id(started), (None, None))
         if result is None:
             return
+        self._known(started, result)
+
+    def _known(self, started: Started, result: Pending) -> None:
         if started.failed:
             self._stop()  # the real run will raise it there; that decides what comes behind
+            abandon([result])
         else:
             self.settle(result, started.outcome)
 
     def _follow(self, started: Started, result: Pending) -> None:
         if started.done:
-            if started.failed:
-                self._stop()
-            else:
-                self.settle(result, started.outcome)
+            self._known(started, result)
             return
         self._under_way[id(started)] = (started, result)
 
@@ -368,14 +370,20 @@ class Foresight:
         """Go no further, and keep nothing alive that the real run may drop."""
         self._main_ready = False
         if self._main is not None:
-            self._main.over = True
+            self._main.release()
             self._main = None
 
     def _forget(self) -> None:
         """Drop all but calls whose arguments nothing can change: these are as good wherever they are met."""
         self.lost = True
-        self._main = None
-        self._main_ready = self._distrusted = False
+        self._stop()
+        self._distrusted = False
+        abandon(result for _, result in self._under_way.values())
+        abandon(entry.result for entry in self._entries.values())
+        for waiter in (*self._branches, *self._told):
+            abandon(waiter.promised_values())
+        for walk in self._branches:
+            walk.release()
         self._branches.clear()
         self._told.clear()
         self._under_way.clear()
