@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from . import applying, calling, controlling, displaying  # noqa: F401 - they register what instructions do
 from .beginning import Key, frame_at
 from .emitting import Definitions
+from .entries import Entries, fits
 from .interrupting import is_from_outside
 from .program import Program, SyncPoint
 from .statements import lower
 from .values import Pending, abandon, settled
-from .verifying import estimated_bytes, is_lasting, same, stays_as_it_is
+from .verifying import same, stays_as_it_is
 from .waiting import Entry, Forward
 from .walking import Full, Walk
 
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Foresight", "sync_points"]
 
-# How many calls may be ahead of the real run, done or not, for each slot; and at least.
-_AHEAD_PER_SLOT: Final = 4
-_AHEAD_AT_LEAST: Final = 32
-# Walks of branches may start some more: what they start is wanted sooner.
-_ROOM_FOR_BRANCHES: Final = 2
-# How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
-_AHEAD_BYTES: Final = 256 * 1024 * 1024
-# Operations that may wait for something, for each of these calls. When a value comes that they wait for, all
-# are evaluated before the real run goes on.
-_WAITING_PER_CALL: Final = 16
 # Instructions between two looks whether the awaited call is done.
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
@@ -66,11 +57,8 @@ class Foresight:
         self.lost = True
         self.outstanding = 0
         self._calls = calls
-        self._entries: dict[Any, Entry] = {}
-        # Started before something was forgotten, and as good as ever: the walk may come to them once more.
-        self._left: dict[Any, Entry] = {}
-        self._held_bytes = 0
-        # By id: a call that is under way, its result here, and how many bytes its entry holds.
+        self._entries = Entries(calls)
+        # By id: a call that is under way, and its result here.
         self._under_way: dict[int, tuple[Started, Pending]] = {}
         self._awaited: Started | None = None
         self._main: Walk | None = None
@@ -107,15 +95,7 @@ class Foresight:
 
     def is_full(self, walk: Walk) -> bool:
         """Whether a walk may start no more calls for now."""
-        entries, slots = len(self._entries), self._calls.slots
-        room = max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * slots)
-        if walk is not self._main:
-            room *= _ROOM_FOR_BRANCHES
-        return (
-            entries >= room
-            or self.outstanding > _WAITING_PER_CALL * room
-            or (self._held_bytes > _AHEAD_BYTES and entries > slots)
-        )
+        return self._entries.is_full(self.outstanding, walk is not self._main)
 
     def come_to(
         self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -126,34 +106,22 @@ class Foresight:
             Its result.
         """
         entry = Entry(self, key, function, args, kwargs)
-        entry.before = self._left.pop(key, None)
-        self._entries[key] = entry
+        self._entries.add(entry)
         entry.begin()
         return entry.result
 
     def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Start a call whose arguments are known, or go on with one that was started before a reset."""
-        before, entry.before = entry.before, None
+        """Start a call whose arguments are known, or go on with one that was started before."""
         if not all(stays_as_it_is(each) for each in (entry.function, *args, *kwargs.values())):
-            if before is not None:
-                self._drop(before)
             return  # the real run will start it
-        entry.args, entry.kwargs = args, kwargs
-        if before is not None:
-            if before.started is not None and _fits(before, entry.function, args, kwargs):
-                entry.started, entry.lasting, entry.bytes = before.started, before.lasting, before.bytes
-                self._follow(before.started, entry.result)
-                return
-            self._drop(before)
-        entry.lasting = all(is_lasting(each) for each in (entry.function, *args, *kwargs.values()))
-        entry.bytes = sum(estimated_bytes(each) for each in (*args, *kwargs.values()))
-        self._held_bytes += entry.bytes
-        entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
+        if not self._entries.adopt(entry, args, kwargs):
+            entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
+        assert entry.started is not None
         self._follow(entry.started, entry.result)
 
     def holds(self, entry: Entry) -> bool:
         """Whether a call is still to be started."""
-        return self._entries.get(entry.key) is entry
+        return self._entries.holds(entry)
 
     def settle(self, pending: Pending, value: Any) -> None:
         """A pending value is known, or is to be what another one will be."""
@@ -193,20 +161,17 @@ class Foresight:
             The call, which the caller owns from here on; None if there is none, or it was started with
             anything else. Then the caller starts it, and calls `begin`.
         """
-        if self._main is None and not self._entries and not self._left:
+        if self._main is None and not self._entries:
             self.lost = True
             return None
         self._react()
         self._walk_all_branches()
-        entry = self._entries.pop(key, None) or self._left.pop(key, None)
+        entry = self._entries.pop(key)
         if entry is None:
             self._forget()
             return None
         started = entry.started
-        self._held_bytes -= entry.bytes
         if started is None:
-            if entry.before is not None:
-                self._drop(entry.before)
             if not same(entry.function, function):
                 abandon([entry.result])
                 self._forget()
@@ -215,7 +180,7 @@ class Foresight:
             started = self._calls.start(function, args, kwargs, self.finished)
             self._follow(started, entry.result)
             return started
-        if _fits(entry, function, args, kwargs):
+        if fits(entry, function, args, kwargs):
             return started
         started.cancel()
         self._forget()
@@ -291,9 +256,7 @@ class Foresight:
     def close(self) -> None:
         """The real run is over: cancel what it hasn't taken."""
         self._forget()
-        for entry in self._left.values():
-            self._drop(entry)
-        self._left.clear()
+        self._entries.clear()
         self._awaited = None
         self.finished.clear()
 
@@ -379,7 +342,6 @@ class Foresight:
         self._stop()
         self._distrusted = False
         abandon(result for _, result in self._under_way.values())
-        abandon(entry.result for entry in self._entries.values())
         for waiter in (*self._branches, *self._told):
             abandon(waiter.promised_values())
         for walk in self._branches:
@@ -388,29 +350,7 @@ class Foresight:
         self._told.clear()
         self._under_way.clear()
         self.outstanding = 0
-        left = self._left
-        for key, entry in self._entries.items():
-            if entry.lasting:
-                left[key] = entry
-            else:
-                self._drop(entry)
-        self._entries.clear()
-        # The oldest go first, when they pile up: the way of the real run may never come by them.
-        surplus = len(left) - max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * self._calls.slots) if left else 0
-        for key in list(left)[: max(0, surplus)]:
-            self._drop(left.pop(key))
-
-    def _drop(self, entry: Entry) -> None:
-        self._held_bytes -= entry.bytes
-        if entry.started is not None:
-            entry.started.cancel()
-        if entry.before is not None:
-            self._drop(entry.before)
-
-
-def _fits(entry: Entry, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call was started with what the real run calls with."""
-    return same(entry.function, function) and same(entry.args, args) and same(entry.kwargs, kwargs)
+        self._entries.forget()
 
 
 def sync_points(code: ScheduledCode) -> list[SyncPoint]:
