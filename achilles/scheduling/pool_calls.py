@@ -70,7 +70,7 @@ class PoolCalls:
         """See `Calls.start`."""
         call = PoolCall(self._changed, finished)
         try:
-            call.sent = self._pool.submit_kept((function, args, kwargs), call)
+            call.went(self._pool.submit_kept((function, args, kwargs), call))
         except Exception as error:  # noqa: BLE001 - the pool was closed, or can't be reached: where the call stands
             call.settle(None, error)
         return call
@@ -83,17 +83,27 @@ class PoolCalls:
 
 
 class PoolCall:
-    """A call of a pool, as the pool's promise and as what a scheduled function waits for."""
+    """A call of a pool, as the pool's promise and as what a scheduled function waits for.
 
-    __slots__ = ("_changed", "_finished", "cancelled", "done", "failed", "outcome", "sent")
+    When it is over it refers to nothing that refers to it: a large result goes with the last use of it, not
+    when the garbage collector comes.
+    """
+
+    __slots__ = ("_changed", "_finished", "_sent", "cancelled", "done", "failed", "outcome")
 
     def __init__(self, changed: threading.Condition, finished: deque[Started]) -> None:
         self._changed = changed
-        self._finished = finished
+        self._finished: deque[Started] | None = finished
+        self._sent: Any = None
         self.cancelled = False
         self.done = self.failed = False
         self.outcome: Any = None
-        self.sent: Any = None
+
+    def went(self, sent: Any) -> None:
+        """It was given to the pool."""
+        with self._changed:
+            if not self.done:
+                self._sent = sent
 
     def begin(self) -> bool:
         """Whether it is still wanted, now that it is about to be sent."""
@@ -107,7 +117,9 @@ class PoolCall:
             self.failed = error is not None
             self.outcome = error if error is not None else Handle(value) if type(value) is Kept else value
             self.done = True
-            self._finished.append(self)
+            finished, self._finished, self._sent = self._finished, None, None
+            if finished is not None:
+                finished.append(self)
             self._changed.notify_all()
 
     def cancel(self) -> None:
@@ -115,8 +127,9 @@ class PoolCall:
         if self.done:
             return
         self.cancelled = True
-        if self.sent is not None:
-            self.sent.give_up()
+        sent = self._sent
+        if sent is not None:
+            sent.give_up()
         self.settle(None, TaskCancelled("a functional call was cancelled, whose result isn't needed"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +155,44 @@ def slow_join(part: Any) -> Any:
 def test_it_is_not_tried_for_ever() -> None:
     with pytest.raises(KeptLost):
         run(_lost_for_ever)
+
+
+def _kept_for_a_while() -> Any:
+    parts = [make(i) for i in range(4)]
+    seen = []
+    for part in parts:
+        whole = join(part, part)
+        if len(seen) < 3:
+            seen.append(whole)
+
+    def inner(x: int) -> Any:
+        return make(x)
+
+    last = inner(3)
+    return len(join(*seen)), len(last)
+
+
+def test_results_go_with_their_last_use_not_with_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Handle] = weakref.WeakSet()
+    begin = Handle.__init__
+
+    def noted(handle: Handle, kept: Any) -> None:
+        begin(handle, kept)
+        alive.add(handle)
+
+    monkeypatch.setattr(Handle, "__init__", noted)
+    calls = FragileCalls(NODE)
+    run = schedule(_kept_for_a_while, calls=calls.provider)
+    run()
+    calls.started.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        assert run() == (6, 1)
+        calls.started.clear()
+        assert not alive
+    finally:
+        gc.enable()
 
 
 def test_what_is_remembered_is_bounded_and_holds_no_handle() -> None:
