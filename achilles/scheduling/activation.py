@@ -21,11 +21,9 @@ from threading import get_ident
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import KeptLost
 from .calls import Handle, forced
 from .functional import is_functional
 from .places import Place, call_under_way, scopes_of
-from .recovering import know, recipe_of, repeated
 from .tracebacks import raise_for_call, trimmed
 
 if TYPE_CHECKING:
@@ -101,22 +99,10 @@ class Run:
         except BaseException:
             started.cancel()  # Ctrl-C
             raise
-        outcome = started.outcome
         if started.failed:
             foresight.reset()
-            if type(outcome) is not KeptLost:
-                raise_for_call(outcome)
-            # An argument stayed on a node that is gone.
-            try:
-                return repeated(function, args, kwargs, calls)
-            except Exception as error:  # noqa: BLE001 - the function's own
-                again = error
-            raise_for_call(again)
-        if type(outcome) is Handle and outcome.recipe is None:
-            recipe = recipe_of(function, args, kwargs)
-            if recipe is not None:
-                know(outcome, recipe, calls)
-        return outcome
+            raise_for_call(started.outcome)
+        return started.outcome
 
     def reset(self) -> None:
         """The run leaves the way that foresight took."""

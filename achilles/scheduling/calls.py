@@ -11,9 +11,7 @@ from collections.abc import Callable
 from operator import is_not
 from typing import Any, Protocol
 
-from ..errors import KeptLost
-
-__all__ = ["Calls", "Fetchable", "Handle", "Started", "forced", "plain"]
+__all__ = ["Calls", "Fetchable", "Handle", "Origin", "Started", "forced", "plain"]
 
 
 class Fetchable(Protocol):
@@ -21,6 +19,13 @@ class Fetchable(Protocol):
 
     def value(self) -> Any:
         """Fetch it: a private, writable copy. Blocks."""
+
+
+class Origin(Protocol):
+    """Knows how a result was made."""
+
+    def fetched(self, handle: Handle) -> Any:
+        """The value of a handle that wasn't forced, made again if it was lost. Blocks."""
 
 
 class Handle:
@@ -31,53 +36,36 @@ class Handle:
 
     Attributes:
         forced: Whether `value` was asked for.
-        recipe: The call that it came from, for `recovering`; None if that can't be made again.
-        remake: Makes that call again, and returns its result or a handle.
+        origin: Knows how to make it again; None where it can't be lost.
     """
 
-    __slots__ = ("__weakref__", "_content", "_kept", "forced", "recipe", "remake")
+    __slots__ = ("__weakref__", "_content", "forced", "origin")
 
-    def __init__(self, kept: Fetchable) -> None:
-        # Kept also when it was forced: calls may be under way that were given the reference.
-        self._kept = kept
+    def __init__(self, kept: Fetchable, origin: Origin | None = None) -> None:
         self._content: Any = kept
         self.forced = False
-        self.recipe: Any = None
-        self.remake: Callable[[], Any] | None = None
+        self.origin = origin
 
     def value(self) -> Any:
         """The result, the same object at each call. The first one blocks until it is here.
 
         Raises:
-            KeptLost: It is gone, and can't be made again.
-            BaseException: It can't be fetched now; later calls try again.
+            BaseException: It can't be fetched any more; then later calls try again.
         """
-        while not self.forced:
-            try:
-                content = self._content.value()
-            except KeptLost:
-                if not self.renew():
-                    raise
-            else:
-                self._content, self.forced = content, True
+        if not self.forced:
+            value = self._content.value() if self.origin is None else self.origin.fetched(self)
+            self._content, self.forced = value, True
         return self._content
-
-    def renew(self) -> bool:
-        """Have the value made again, which is gone from where it was; False if that can't be done. Blocks."""
-        if self.remake is None or self.forced:
-            return False
-        made = self.remake()
-        if type(made) is not Handle:
-            self._content, self.forced = made, True
-        else:
-            self._kept = self._content = made.content
-            self.forced = made.forced
-        return True
 
     @property
     def content(self) -> Any:
         """What travels: the reference, or the value once it was forced."""
         return self._content
+
+    def replace(self, other: Any) -> None:
+        """The result was made again: what that gave, a handle or the value itself."""
+        self.forced = type(other) is not Handle or other.forced
+        self._content = other.content if type(other) is Handle else other
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[Any]]:
         return plain, (self._content,)

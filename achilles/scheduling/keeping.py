@@ -36,10 +36,12 @@ class Kept(NamedTuple):
     Attributes:
         singles: May hold a handle.
         lists: May hold a list with handles.
+        clauses: Numbers of comprehensions' clauses over such lists: their targets may hold handles.
     """
 
     singles: frozenset[str] = frozenset()
     lists: frozenset[str] = frozenset()
+    clauses: frozenset[int] = frozenset()
 
 
 def kept_variables(code: ScheduledCode) -> dict[int | None, Kept]:
@@ -68,7 +70,7 @@ def iterated_lists(node: ast.expr) -> list[str]:
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id in _ITERATORS
-        and not node.keywords
+        and all(isinstance(each.value, ast.Constant) for each in node.keywords)  # strict=True, start=1
     ):
         return [each.id for each in node.args if isinstance(each, ast.Name)]
     return []
@@ -110,14 +112,24 @@ class _Search:
         uses = {name: self._uses.get((name, id(scope)), []) for name in eligible}
         lists = own.find(scope, uses, lambda name: name not in eligible)
         singles = {name for name in eligible if any(map(self._is_result, scope.bindings[name]))}
-        for loop in self._code.loops.values():
-            if isinstance(loop, ast.For) and self._code.function_of(loop) is function:
-                names = target_names(loop.target)
-                if names is not None and not lists.isdisjoint(iterated_lists(loop.iter)):
-                    if eligible.issuperset(names) and self._is_builtin_call(loop.iter):
-                        singles.update(names)
-                        loop.raw = True  # type: ignore[attr-defined]
-        return Kept(frozenset(singles - lists), lists)
+        clauses = set()
+        for number, loop in self._code.loops.items():
+            if (
+                not isinstance(loop, ast.For | ast.comprehension)
+                or self._code.function_of(loop) is not function
+            ):
+                continue
+            names = target_names(loop.target)
+            if names is None or lists.isdisjoint(iterated_lists(loop.iter)):
+                continue
+            if not self._is_builtin_call(loop.iter):
+                continue
+            if isinstance(loop, ast.comprehension):
+                clauses.add(number)
+            elif eligible.issuperset(names):
+                singles.update(names)
+                loop.raw = True  # type: ignore[attr-defined]
+        return Kept(frozenset(singles - lists), lists, frozenset(clauses))
 
     def _is_eligible(self, name: str, scope: Scope) -> bool:
         return not (

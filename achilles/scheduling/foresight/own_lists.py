@@ -1,9 +1,9 @@
 """Which variables hold lists that nothing but the function can see: appending has no effect elsewhere.
 
-Such a list is made in the function, by a display, a comprehension, ``list(…)``, ``sorted(…)`` or ``+``; and
-no use of the variable lets anything else get hold of it: it is appended to, indexed, iterated over (not in a
-loop that appends to it), tested, measured by listed built-ins, added to another list, given to functional
-calls (which get a copy), or returned.
+Such a list is made in the function, by a display, a comprehension, ``list(…)``, ``sorted(…)``, ``+`` or
+``[…] * n``; and no use of the variable lets anything else get hold of it: it is appended to, indexed,
+iterated over (not in a loop that appends to it), tested, measured by listed built-ins, added to another list,
+given to functional calls (which get a copy), or returned.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ class OwnLists:
                 (isinstance(side, ast.Name) and side.id == name) or self._makes_list(side, name)
                 for side in sides
             )
-        return False
+        # [None] * n, whatever n is: nobody else has got what that gives.
+        return (
+            isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.List)
+        )
 
     def _keeps(self, node: ast.Name, name: str) -> bool:
         """Whether a use of the variable lets nobody else get hold of the list."""

@@ -122,16 +122,17 @@ class Forcing(Pass):
 
     def _for(self, node: ast.For) -> None:
         if node.__dict__.pop("raw", False):
-            lists = set(iterated_lists(node.iter))
-            for name in self._names_in(node.iter) - lists:
-                self._needed[name] = None
-            # Of what isn't a list, zip() and its like get the value.
-            for name in lists & self._own.singles:
-                self._needed[name] = None
+            self._iterated(node.iter)
         else:
             node.iter = self._value(node.iter)
         self._fields(node.target)
         node.body, node.orelse = self.block(node.body), self.block(node.orelse)
+
+    def _iterated(self, node: ast.expr) -> None:
+        """What gives its elements as they are; of what isn't a list, zip() and its like get the value."""
+        lists = set(iterated_lists(node))
+        for name in sorted(self._names_in(node) - (lists - self._own.singles)):
+            self._needed[name] = None
 
     def _match(self, node: ast.Match) -> None:
         node.subject = self._value(node.subject)
@@ -293,7 +294,9 @@ class Forcing(Pass):
         }
         for clause in node.generators:
             names = target_names(clause.target)
-            if simple and names is not None and self._is_list(clause.iter):
+            raw = getattr(clause, "loop", None) in self._own.clauses or self._is_list(clause.iter)
+            if raw and simple and names is not None and self._hidden.isdisjoint(iterated_lists(clause.iter)):
+                self._iterated(clause.iter)
                 self._passing |= frozenset(names)
             else:
                 clause.iter = self._value(clause.iter)
