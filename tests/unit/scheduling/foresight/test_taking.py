@@ -385,3 +385,16 @@ def test_all_branches_are_looked_at_before_a_call_is_taken() -> None:
         return a, b, g(items)
 
     run(long, [])
+
+
+def test_a_list_that_is_seen_through_locals() -> None:
+    def looking(n: int) -> Any:
+        items = [n]
+        seen = locals()
+        a = f(1)
+        items.append(a)
+        b = f(seen["items"])
+        items.append(b)
+        return a, b, f(seen["items"])
+
+    run(looking, 1)
