@@ -114,8 +114,10 @@ class Run:
         if self.open:
             self.open = False
             try:
-                if self.foresight is not None:
-                    self.foresight.close()
+                foresight, self.foresight = self.foresight, None
+                if foresight is not None:
+                    foresight.close()
+                    foresight.finished.clear()
             finally:
                 self._provision.leave()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import CO_OPTIMIZED
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +41,7 @@ def scopes_of(
     None if they aren't there: a generator expression that is read elsewhere has another frame around it.
     """
     scopes: list[dict[str, Any]] = []
-    while frame is not None and frame.f_code in translation.codes:
+    while frame is not None and _is_functions(frame, translation):
         scopes.append(_variables(frame, translation))
         if frame.f_code.co_name not in _COMPREHENSIONS:
             return scopes, frame
@@ -54,11 +55,16 @@ def call_under_way(frame: FrameType, translation: Translation) -> tuple[int, Fra
     if below is None:
         return None
     site = translation.site_at(below.f_code, below.f_lasti)
-    while below is not None and below.f_code in translation.codes:
+    while below is not None and _is_functions(below, translation):
         if below.f_code.co_name not in _COMPREHENSIONS:
             return None if site is None else (site, below)
         below = below.f_back
     return None
+
+
+def _is_functions(frame: FrameType, translation: Translation) -> bool:
+    """Whether a frame is a translated function's or comprehension's, not that of a class body."""
+    return frame.f_code in translation.codes and bool(frame.f_code.co_flags & CO_OPTIMIZED)
 
 
 def _variables(frame: FrameType, translation: Translation) -> dict[str, Any]:

@@ -168,6 +168,7 @@ def remake(remaker: Remaker, origins: Iterable[Made]) -> dict[Made, Any]:
     finally:
         for _, call in started:
             call.cancel()  # harmless, where it is done
+        finished.clear()  # they know it, and would stay with it until they are found
     return made
 
 

@@ -45,10 +45,11 @@ def random_of(kind, number):
 
 
 def read_out(random, electrons, size):
-    """A frame as the camera gives it: offset, the noise of light and of the amplifier."""
+    """A frame as the camera gives it: the light with its noise, that of the amplifier, and the offset."""
     frame = random.standard_normal((size, size), dtype=np.float32)
-    frame *= np.sqrt(electrons + np.float32(READ_NOISE**2))
-    frame += electrons
+    frame *= np.float32(READ_NOISE)
+    if electrons is not None:
+        frame += random.poisson(electrons)
     frame += np.float32(OFFSET) + np.arange(size, dtype=np.float32) % 7
     return frame
 
@@ -62,7 +63,7 @@ def sensitivity(size):
 @achilles.functional
 def bias_frame(number, size):
     """Taken in the dark, for no time at all."""
-    return read_out(random_of(1, number), np.float32(0), size)
+    return read_out(random_of(1, number), None, size)
 
 
 @achilles.functional
@@ -177,7 +178,7 @@ def measured(name, function, *arguments):
 def main():
     parser = argparse.ArgumentParser(description="Calibrate and stack simulated CCD frames.")
     parser.add_argument(
-        "--size", type=int, default=1500, help="pixels along a side; 5120 for 100 MiB a frame"
+        "--size", type=int, default=1024, help="pixels along a side; 5120 for 100 MiB a frame"
     )
     parser.add_argument("--count", type=int, default=12, help="frames of each kind")
     parser.add_argument("--address", help="a server's host:port; by default this machine's cores do the work")

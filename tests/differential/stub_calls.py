@@ -32,7 +32,7 @@ class StubStarted:
         self._calls = calls
         self.function = function
         self.payload = b""
-        self._finished = finished
+        self._finished: deque[Started] | None = finished
         self.done = self.failed = self.cancelled = False
         self.outcome: Any = None
 
@@ -55,7 +55,9 @@ class StubStarted:
 
     def finish(self, outcome: Any, *, failed: bool) -> None:
         self.outcome, self.failed, self.done = outcome, failed, True
-        self._finished.append(self)
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished.append(self)
 
     def cancel(self) -> None:
         if not self.done:
@@ -78,6 +80,8 @@ class StubCalls:
         most: The most that were under way at once.
     """
 
+    made: type[StubStarted] = StubStarted
+
     def __init__(self, seed: int = 0, slots: int = 4, *, keeps: bool = False) -> None:
         self.random = random.Random(seed)
         self.slots = slots
@@ -93,7 +97,7 @@ class StubCalls:
         kwargs: dict[str, Any],
         finished: deque[Started],
     ) -> Started:
-        started = StubStarted(self, function, finished)
+        started = self.made(self, function, finished)
         self.started.append(started)
         try:
             started.payload = pickle.dumps((args, kwargs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from . import applying, calling, controlling, displaying  # noqa: F401 - they register what instructions do
 from .beginning import Key, frame_at
 from .emitting import Definitions
+from .entries import Entries, fits
+from .interrupting import is_from_outside
 from .program import Program, SyncPoint
 from .statements import lower
-from .values import Pending, settled
-from .verifying import estimated_bytes, is_lasting, same, stays_as_it_is
+from .values import Pending, abandon, settled
+from .verifying import same, stays_as_it_is
 from .waiting import Entry, Forward
 from .walking import Full, Walk
 
@@ -23,20 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Foresight", "sync_points"]
 
-# How many calls may be ahead of the real run, done or not, for each slot; and at least.
-_AHEAD_PER_SLOT: Final = 4
-_AHEAD_AT_LEAST: Final = 32
-# Walks of branches may start some more: what they start is wanted sooner.
-_ROOM_FOR_BRANCHES: Final = 2
-# How much memory the arguments of these calls, and results that wait, may hold; the first few always may.
-_AHEAD_BYTES: Final = 256 * 1024 * 1024
-# Operations that may wait for something, for each of these calls. When a value comes that they wait for, all
-# are evaluated before the real run goes on.
-_WAITING_PER_CALL: Final = 16
 # Instructions between two looks whether the awaited call is done.
 _STRIDE: Final = 64
 # Instructions in one go when it is done already: enough to keep slots fed, too few to be felt.
 _STRIDES_AFTERWARDS: Final = 2
+# In long stretches without calls, other threads get a turn after so many.
+_STRIDES_BETWEEN_PAUSES: Final = 16
 # Pieces of branches that are walked, when the real run is behind them, before a call is taken.
 _STRIDES_BEFORE_TAKING: Final = 100
 
@@ -62,9 +57,8 @@ class Foresight:
         self.lost = True
         self.outstanding = 0
         self._calls = calls
-        self._entries: dict[Any, Entry] = {}
-        self._held_bytes = 0
-        # By id: a call that is under way, its result here, and how many bytes its entry holds.
+        self._entries = Entries(calls)
+        # By id: a call that is under way, and its result here.
         self._under_way: dict[int, tuple[Started, Pending]] = {}
         self._awaited: Started | None = None
         self._main: Walk | None = None
@@ -101,15 +95,7 @@ class Foresight:
 
     def is_full(self, walk: Walk) -> bool:
         """Whether a walk may start no more calls for now."""
-        entries, slots = len(self._entries), self._calls.slots
-        room = max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * slots)
-        if walk is not self._main:
-            room *= _ROOM_FOR_BRANCHES
-        return (
-            entries >= room
-            or self.outstanding > _WAITING_PER_CALL * room
-            or (self._held_bytes > _AHEAD_BYTES and entries > slots)
-        )
+        return self._entries.is_full(self.outstanding, walk is not self._main)
 
     def come_to(
         self, key: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -120,34 +106,22 @@ class Foresight:
             Its result.
         """
         entry = Entry(self, key, function, args, kwargs)
-        entry.before = self._entries.pop(key, None)
-        self._entries[key] = entry
+        self._entries.add(entry)
         entry.begin()
         return entry.result
 
     def start(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Start a call whose arguments are known, or go on with one that was started before a reset."""
-        before, entry.before = entry.before, None
+        """Start a call whose arguments are known, or go on with one that was started before."""
         if not all(stays_as_it_is(each) for each in (entry.function, *args, *kwargs.values())):
-            if before is not None:
-                self._drop(before)
             return  # the real run will start it
-        entry.args, entry.kwargs = args, kwargs
-        if before is not None:
-            if before.started is not None and _fits(before, entry.function, args, kwargs):
-                entry.started, entry.lasting, entry.bytes = before.started, before.lasting, before.bytes
-                self._follow(before.started, entry.result)
-                return
-            self._drop(before)
-        entry.lasting = all(is_lasting(each) for each in (entry.function, *args, *kwargs.values()))
-        entry.bytes = sum(estimated_bytes(each) for each in (*args, *kwargs.values()))
-        self._held_bytes += entry.bytes
-        entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
+        if not self._entries.adopt(entry, args, kwargs):
+            entry.started = self._calls.start(entry.function, args, kwargs, self.finished)
+        assert entry.started is not None
         self._follow(entry.started, entry.result)
 
     def holds(self, entry: Entry) -> bool:
         """Whether a call is still to be started."""
-        return self._entries.get(entry.key) is entry
+        return self._entries.holds(entry)
 
     def settle(self, pending: Pending, value: Any) -> None:
         """A pending value is known, or is to be what another one will be."""
@@ -192,23 +166,21 @@ class Foresight:
             return None
         self._react()
         self._walk_all_branches()
-        entry = self._entries.pop(key, None)
+        entry = self._entries.pop(key)
         if entry is None:
             self._forget()
             return None
         started = entry.started
-        self._held_bytes -= entry.bytes
         if started is None:
-            if entry.before is not None:
-                self._drop(entry.before)
             if not same(entry.function, function):
+                abandon([entry.result])
                 self._forget()
                 return None
             # Its arguments are the real run's alone to see; the walk has gone on without.
             started = self._calls.start(function, args, kwargs, self.finished)
             self._follow(started, entry.result)
             return started
-        if _fits(entry, function, args, kwargs):
+        if fits(entry, function, args, kwargs):
             return started
         started.cancel()
         self._forget()
@@ -224,7 +196,12 @@ class Foresight:
         """
         self._forget()
         result = Pending()
-        frame = frame_at(self, place, key, result)
+        try:
+            frame = frame_at(self, place, key, result)
+        except Exception as error:
+            if is_from_outside(error):
+                raise
+            return  # whatever is wrong here, the program runs without foresight as well
         if frame is None:
             return  # such as in an expression that isn't walked; the next call is another chance
         self.lost = False
@@ -242,8 +219,11 @@ class Foresight:
             # It may be done before another thread says so in `finished`. The real run goes on then, and all
             # that depends on it must be looked at before the next call is taken.
             self._awaited = started
-        strides = 0
+        strides = pieces = 0
         while True:
+            pieces += 1
+            if pieces % _STRIDES_BETWEEN_PAUSES == 0:
+                time.sleep(0)  # the threads that bring results need the interpreter, too
             if self.finished or self._told or self._distrusted or started.done:
                 self._react()
             if started.done:
@@ -271,20 +251,14 @@ class Foresight:
 
     def reset(self) -> None:
         """The real run leaves the way that was walked: forget what depends on it."""
-        if not self.lost or self._entries:
-            self._forget()
-        self.lost = True
+        self._forget()
 
     def close(self) -> None:
         """The real run is over: cancel what it hasn't taken."""
         self._forget()
-        for entry in self._entries.values():
-            if entry.started is not None:
-                entry.started.cancel()
         self._entries.clear()
-        self._under_way.clear()
+        self._awaited = None
         self.finished.clear()
-        self._held_bytes = 0
 
     # -- within
 
@@ -340,17 +314,18 @@ class Foresight:
         _, result = self._under_way.pop(id(started), (None, None))
         if result is None:
             return
+        self._known(started, result)
+
+    def _known(self, started: Started, result: Pending) -> None:
         if started.failed:
             self._stop()  # the real run will raise it there; that decides what comes behind
+            abandon([result])
         else:
             self.settle(result, started.outcome)
 
     def _follow(self, started: Started, result: Pending) -> None:
         if started.done:
-            if started.failed:
-                self._stop()
-            else:
-                self.settle(result, started.outcome)
+            self._known(started, result)
             return
         self._under_way[id(started)] = (started, result)
 
@@ -358,40 +333,24 @@ class Foresight:
         """Go no further, and keep nothing alive that the real run may drop."""
         self._main_ready = False
         if self._main is not None:
-            self._main.over = True
+            self._main.release()
             self._main = None
 
     def _forget(self) -> None:
         """Drop all but calls whose arguments nothing can change: these are as good wherever they are met."""
         self.lost = True
-        self._main = None
-        self._main_ready = self._distrusted = False
+        self._stop()
+        self._distrusted = False
+        abandon(result for _, result in self._under_way.values())
+        for waiter in (*self._branches, *self._told):
+            abandon(waiter.promised_values())
+        for walk in self._branches:
+            walk.release()
         self._branches.clear()
         self._told.clear()
         self._under_way.clear()
         self.outstanding = 0
-        if self._entries:
-            lasting = {key: entry for key, entry in self._entries.items() if entry.lasting}
-            for entry in self._entries.values():
-                if not entry.lasting:
-                    self._drop(entry)
-            # The oldest go first, when they pile up: the way of the real run may never come by them.
-            surplus = len(lasting) - max(_AHEAD_AT_LEAST, _AHEAD_PER_SLOT * self._calls.slots)
-            for key in list(lasting)[: max(0, surplus)]:
-                self._drop(lasting.pop(key))
-            self._entries = lasting
-
-    def _drop(self, entry: Entry) -> None:
-        self._held_bytes -= entry.bytes
-        if entry.started is not None:
-            entry.started.cancel()
-        if entry.before is not None:
-            self._drop(entry.before)
-
-
-def _fits(entry: Entry, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call was started with what the real run calls with."""
-    return same(entry.function, function) and same(entry.args, args) and same(entry.kwargs, kwargs)
+        self._entries.forget()
 
 
 def sync_points(code: ScheduledCode) -> list[SyncPoint]:

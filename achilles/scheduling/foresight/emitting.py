@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ABSENT", "COMPREHENSIONS", "Definitions", "Emitter"]
 
 ABSENT = object()
+_INTROSPECTING = frozenset({"eval", "exec", "inspect", "locals", "sys", "vars"})
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -39,6 +40,10 @@ class Definitions:
         self.globals = function.__globals__
         self.cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         self._numbers = 0
+        # What gets at variables by other ways than their names.
+        self.introspects = any(
+            isinstance(node, ast.Name) and node.id in _INTROSPECTING for node in code.parents
+        )
         self.has_walrus = any(isinstance(node, ast.NamedExpr) for node in code.parents)
         self.scope_of: dict[ast.AST, Scope] = {self.scopes.top.node: self.scopes.top}
         for scope in {id(each): each for each in self.scopes.of.values()}.values():
@@ -103,11 +108,12 @@ class Emitter:
         self._mangled: dict[tuple[int, str], str] = {}
         self.program.variables = frozenset(self.scope.bindings)
         scopes = definitions.scopes
-        self.program.own_lists = definitions.own_lists.find(
-            self.scope,
-            {name: definitions.uses.get((id(self.scope), name), []) for name in self.scope.bindings},
-            lambda name: scopes.captured(name, self.scope) or scopes.shared(name),
-        )
+        if not definitions.introspects:
+            self.program.own_lists = definitions.own_lists.find(
+                self.scope,
+                {name: definitions.uses.get((id(self.scope), name), []) for name in self.scope.bindings},
+                lambda name: scopes.captured(name, self.scope) or scopes.shared(name),
+            )
 
     # -- instructions
 

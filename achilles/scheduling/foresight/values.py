@@ -26,6 +26,7 @@ __all__ = [
     "Unsafe",
     "Variables",
     "Waiter",
+    "abandon",
     "concrete",
     "is_concrete",
     "pending_in",
@@ -59,6 +60,9 @@ class Waiter(Protocol):
 
     def ready(self) -> None:
         """Called once for each pending value that it waits for, when that is known."""
+
+    def promised_values(self) -> list[Pending]:
+        """The pending values that depend on it."""
 
 
 class Pending:
@@ -221,6 +225,16 @@ class Closure:
 
 MODELS = (ListModel, TupleModel)
 _ABSTRACT = frozenset({Pending, ListModel, TupleModel, Stream, Closure, _Mark})
+
+
+def abandon(pendings: Iterable[Pending]) -> None:
+    """Nobody will say what these are: let go of all that waits for them, which would wait in a circle."""
+    stack = list(pendings)
+    while stack:
+        pending = stack.pop()
+        waiters, pending.waiters = pending.waiters, []
+        for waiter in waiters:
+            stack.extend(waiter.promised_values())
 
 
 def settled(value: Any) -> Any:

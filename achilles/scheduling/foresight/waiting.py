@@ -84,6 +84,9 @@ class Deferred:
         else:
             self._ahead.settle(self.result, value)
 
+    def promised_values(self) -> list[Pending]:
+        return [self.result]
+
 
 class Forward:
     """Passes on what a pending value turns out to be."""
@@ -96,6 +99,9 @@ class Forward:
 
     def ready(self) -> None:
         self._ahead.settle(self._target, self._source.value)
+
+    def promised_values(self) -> list[Pending]:
+        return [self._target]
 
 
 class Entry:
@@ -161,6 +167,9 @@ class Entry:
         self._missing -= 1
         if self._missing == 0 and self.started is None and self._ahead.holds(self):
             self.begin()
+
+    def promised_values(self) -> list[Pending]:
+        return [self.result]
 
 
 def _await(waiter: Any, values: tuple[Any, ...]) -> int:

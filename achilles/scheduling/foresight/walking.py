@@ -125,6 +125,18 @@ class Walk:
         if not self.over:
             self.ahead.resume(self)
 
+    def promised_values(self) -> list[Pending]:
+        return [*self.promised.values(), *([] if self.given is None else [self.given])]
+
+    def release(self) -> None:
+        """It is over: keep nothing alive, not even what closures hold in a circle."""
+        self.over = True
+        frame: Frame | None = self.frame
+        while frame is not None:
+            frame.variables.values.clear()
+            frame.stack.clear()
+            frame = frame.back
+
     def steps(self, limit: int) -> None:
         """Do up to ``limit`` instructions.
 
@@ -181,6 +193,7 @@ class Walk:
             self.ahead.settle(self.given, self.frame.stack[-1])
         for name, promised in self.promised.items():
             self.ahead.settle(promised, values.get(name, UNBOUND))
+        self.release()
 
     def put_off(self, branch: Branch, stores: tuple[str, ...], condition: Pending) -> None:
         """Go on behind a branch now, and walk it when its condition is known.

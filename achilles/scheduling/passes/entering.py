@@ -37,7 +37,7 @@ class Entering(Pass):
     adds: ClassVar[frozenset[Construct]] = frozenset(
         [
             ast.Assign, ast.Attribute, ast.Call, ast.Constant, ast.Expr, ast.Load, ast.Name, ast.NamedExpr,
-            ast.Store, ast.Subscript, ast.Try, ast.Tuple,
+            ast.Pass, ast.Store, ast.Subscript, ast.Try, ast.Tuple,
         ]
     )  # fmt: skip
 

@@ -267,17 +267,22 @@ def test_what_is_not_functional_runs_in_the_callers_frame() -> None:
 
 def test_threads_in_one_function() -> None:
     results: dict[int, Any] = {}
+    begin = threading.Barrier(4)
 
-    def run(n: int) -> None:
-        calls = StubCalls(n)
-        results[n] = schedule(_sum_of_doubles, calls=calls.provider)(n)
+    @schedule(calls=lambda: StubCalls().provider())
+    def run(n: int) -> list[int]:
+        return [_sum_of_doubles(double(i)) for i in range(n)] + [double(n) for _ in range(3)]
 
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(4)]
+    def in_thread(n: int) -> None:
+        begin.wait()
+        results[n] = [run(n) for _ in range(20)]
+
+    threads = [threading.Thread(target=in_thread, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert results == {n: sum(2 * i for i in range(n)) for n in range(4)}
+    assert results == {n: [run.__wrapped__(n)] * 20 for n in range(4)}
 
 
 def _sum_of_doubles(n: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import achilles
-from achilles.scheduling.foresight import ahead, combining
+from achilles.scheduling.foresight import combining, entries
 from achilles.scheduling.foresight.waiting import Deferred
 from achilles.scheduling.foresight.walking import OPERATIONS, Frame, Operation, Walk
 from tests.unit.scheduling.foresight.stub import StubCalls, run
@@ -88,7 +88,7 @@ def test_large_arguments_bound_what_is_under_way(monkeypatch: pytest.MonkeyPatch
         return [size(base + i) for i in range(n)]
 
     assert run(large, 40, slots=2).most_under_way == 33
-    monkeypatch.setattr(ahead, "_AHEAD_BYTES", 500_000)
+    monkeypatch.setattr(entries, "_AHEAD_BYTES", 500_000)
     calls = run(large, 40, slots=2)
     assert calls.most_under_way < 10
     assert calls.widths[0] == 2
