@@ -85,7 +85,22 @@ def is_pure(function: Any, also: tuple[Any, ...] = ()) -> bool:
     numpy = numpy_module()
     if numpy is not None and (kind is numpy.ufunc or number in _numpy_functions(numpy)):
         return True
-    return any(function is each for each in also)
+    return _is_listed(function, also)
+
+
+def _is_listed(function: Any, also: tuple[Any, ...]) -> bool:
+    """Whether ``schedule(pure=[…])`` named a function, or the function of a bound method."""
+    if any(function is each for each in also):
+        return True
+    return type(function) is types.MethodType and any(
+        function.__func__ is each
+        or (
+            type(each) is types.MethodType
+            and each.__func__ is function.__func__
+            and each.__self__ is function.__self__
+        )
+        for each in also
+    )
 
 
 def _is_reading_method(function: Any) -> bool:
@@ -120,7 +135,7 @@ def call_pure(
         Unsafe: They don't.
         Exception: What the function raises for them; the real run will see that too.
     """
-    if any(function is each for each in also):
+    if _is_listed(function, also):
         try:
             return function(*args, **kwargs)
         except Exception as error:

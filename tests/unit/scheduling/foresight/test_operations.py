@@ -295,3 +295,12 @@ def test_what_a_program_adds_is_called_as_it_is() -> None:
 
     assert is_pure(own, (own,))
     assert call_pure(own, (SPY,), {}, (own,)) is SPY
+
+
+def test_methods_that_a_program_adds() -> None:
+    one, other = Spy(), Spy()
+    assert is_pure(one.method, (Spy.method,))
+    assert is_pure(one.method, (one.method,))
+    assert not is_pure(other.method, (one.method,))
+    assert not is_pure(one.method)
+    assert call_pure(one.method, (), {}, (Spy.method,)) == 7
