@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .operations import _quietly, attribute
-from .plain_types import COSTLY_ITEMS, SCALARS, is_array, is_class, numpy_module, require_plain
+from .plain_types import (
+    COSTLY_ITEMS,
+    SCALARS,
+    is_array,
+    is_class,
+    numpy_module,
+    require_plain,
+    require_plain_keys,
+)
 from .values import Unsafe
 
 __all__ = ["EAGER_CONSUMERS", "PURE_BUILTINS", "PURE_METHODS", "VIEWS", "call_pure", "is_pure"]
@@ -146,7 +154,9 @@ def call_pure(
     owner = getattr(function, "__self__", None)
     if owner is not None and type(owner) is not types.ModuleType:
         if type(owner) in (list, dict) and function.__name__ in ("copy", "get", "items", "keys", "values"):
-            require_plain(*args[:1])  # the key; what the container holds isn't looked at
+            require_plain(*args[:1])  # what the container holds isn't looked at, but for keys
+            if function.__name__ == "get":
+                require_plain_keys(owner)
         else:
             require_plain(owner, *args, *kwargs.values())
     else:
