@@ -22,6 +22,7 @@ from .plain_types import (
     is_dtype,
     numpy_module,
     require_plain,
+    require_plain_keys,
 )
 from .values import Unsafe
 
@@ -158,7 +159,9 @@ def _identical(left: Any, right: Any) -> bool:
 def _contains(item: Any, container: Any) -> bool:
     if type(item) in SCALARS and type(container) in (str, bytes, range):
         return item in container
-    if type(item) in SCALARS and type(container) in (dict, set, frozenset):
+    if type(container) in (dict, set, frozenset):
+        require_plain(item)
+        require_plain_keys(container)
         return item in container
     require_plain(item, container)
     return bool(item in container)
@@ -172,10 +175,9 @@ def subscript(container: Any, key: Any) -> Any:
             return container[key]
         if type(key) is slice and all(type(each) in SCALARS for each in (key.start, key.stop, key.step)):
             return container[key]
-    elif kind is dict and type(key) in SCALARS:
-        return container[key]
     elif kind is dict:
         require_plain(key)
+        require_plain_keys(container)
         return container[key]
     require_plain(key)
     if is_array(container):

@@ -18,6 +18,7 @@ __all__ = [
     "is_class",
     "is_plain",
     "require_plain",
+    "require_plain_keys",
 ]
 
 NUMBERS: Final = frozenset({int, float, complex, bool})
@@ -122,3 +123,15 @@ def require_plain(*values: Any) -> None:
     for value in values:
         if type(value) not in SCALARS and not is_plain(value):
             raise Unsafe(f"an operation on an object of type {type(value).__qualname__}")
+
+
+def require_plain_keys(container: Any) -> None:
+    """Refuse a dictionary or set to be searched whose keys may be asked whether they are equal.
+
+    Raises:
+        Unsafe: A key isn't plain, or there are too many to look.
+    """
+    if len(container) > COSTLY_ITEMS:
+        _costly("a search among many keys")
+    if not SCALARS.issuperset(set(map(type, container))):
+        require_plain(*container)

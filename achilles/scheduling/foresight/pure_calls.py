@@ -14,7 +14,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .operations import _quietly, attribute
-from .plain_types import COSTLY_ITEMS, SCALARS, is_array, is_class, numpy_module, require_plain
+from .plain_types import (
+    COSTLY_ITEMS,
+    SCALARS,
+    is_array,
+    is_class,
+    numpy_module,
+    require_plain,
+    require_plain_keys,
+)
 from .values import Unsafe
 
 __all__ = ["EAGER_CONSUMERS", "PURE_BUILTINS", "PURE_METHODS", "VIEWS", "call_pure", "is_pure"]
@@ -85,7 +93,22 @@ def is_pure(function: Any, also: tuple[Any, ...] = ()) -> bool:
     numpy = numpy_module()
     if numpy is not None and (kind is numpy.ufunc or number in _numpy_functions(numpy)):
         return True
-    return any(function is each for each in also)
+    return _is_listed(function, also)
+
+
+def _is_listed(function: Any, also: tuple[Any, ...]) -> bool:
+    """Whether ``schedule(pure=[…])`` named a function, or the function of a bound method."""
+    if any(function is each for each in also):
+        return True
+    return type(function) is types.MethodType and any(
+        function.__func__ is each
+        or (
+            type(each) is types.MethodType
+            and each.__func__ is function.__func__
+            and each.__self__ is function.__self__
+        )
+        for each in also
+    )
 
 
 def _is_reading_method(function: Any) -> bool:
@@ -120,7 +143,7 @@ def call_pure(
         Unsafe: They don't.
         Exception: What the function raises for them; the real run will see that too.
     """
-    if any(function is each for each in also):
+    if _is_listed(function, also):
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -131,7 +154,9 @@ def call_pure(
     owner = getattr(function, "__self__", None)
     if owner is not None and type(owner) is not types.ModuleType:
         if type(owner) in (list, dict) and function.__name__ in ("copy", "get", "items", "keys", "values"):
-            require_plain(*args[:1])  # the key; what the container holds isn't looked at
+            require_plain(*args[:1])  # what the container holds isn't looked at, but for keys
+            if function.__name__ == "get":
+                require_plain_keys(owner)
         else:
             require_plain(owner, *args, *kwargs.values())
     else:

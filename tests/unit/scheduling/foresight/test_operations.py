@@ -102,6 +102,11 @@ def _line(value: Any) -> str:
         lambda: operations.compare("Eq", [1, [SPY]], [1, [2]]),
         lambda: operations.compare("In", 1, [SPY]),
         lambda: operations.compare("In", SPY, {1: 2}),
+        lambda: operations.compare("In", 1, COLLIDING),
+        lambda: operations.compare("In", 1, set(COLLIDING)),
+        lambda: operations.subscript(COLLIDING, 1),
+        lambda: operations.subscript({n: n for n in range(200_000)}, 1),
+        lambda: call_pure(COLLIDING.get, (1,), {}),
         lambda: operations.compare("Is", 1000, 1000),
         lambda: operations.unary("USub", SPY),
         lambda: operations.unary("Not", SPY),
@@ -175,6 +180,7 @@ class Hashed:
 
 
 SPY_IN_SET = Hashed()
+COLLIDING = {SPY_IN_SET: 2}  # it has the hash of 1
 
 
 @dataclass
@@ -218,6 +224,7 @@ class Slotted:
         (lambda: operations.truth([SPY]), True),
         (lambda: operations.subscript([SPY, 4], 1), 4),
         (lambda: operations.subscript({"a": 4}, "a"), 4),
+        (lambda: operations.subscript({(1, "a"): SPY, (2, "b"): 5}, (2, "b")), 5),
         (lambda: operations.subscript(np.arange(6).reshape(2, 3), (1, 2)), 5),
         (lambda: operations.attribute(SPY, "plain"), 7),
         (lambda: operations.attribute(SPY, "method")(), 7),
@@ -295,3 +302,12 @@ def test_what_a_program_adds_is_called_as_it_is() -> None:
 
     assert is_pure(own, (own,))
     assert call_pure(own, (SPY,), {}, (own,)) is SPY
+
+
+def test_methods_that_a_program_adds() -> None:
+    one, other = Spy(), Spy()
+    assert is_pure(one.method, (Spy.method,))
+    assert is_pure(one.method, (one.method,))
+    assert not is_pure(other.method, (one.method,))
+    assert not is_pure(one.method)
+    assert call_pure(one.method, (), {}, (Spy.method,)) == 7
