@@ -193,6 +193,7 @@ def main():
     print(f"{rejected:,} pixels rejected in {rounds} rounds, image {hashlib.sha256(image).hexdigest()[:16]}")
     if options.sequential:
         return
+    measured("start", reduce_night, 2, 16)  # workers, and the imports there
     (again, *more), scheduled_s = measured("scheduled", reduce_night, *night)
     print(f"speed-up:   {plain_s / scheduled_s:>7.2f}")
     if image.tobytes() != again.tobytes() or more != [rounds, rejected]:

@@ -159,4 +159,7 @@ def _lines(error: BaseException) -> list[tuple[str, int]]:
         if filename == FILENAME or "achilles/scheduling" in filename:
             found.append((entry.tb_frame.f_code.co_qualname, entry.tb_lineno))
         entry = entry.tb_next
+    if found and isinstance(error, UnboundLocalError):
+        # Once code is warm, Python 3.11 may say the line before: it loads with the store of that.
+        found[-1] = (found[-1][0], 0)
     return found

@@ -79,7 +79,7 @@ class _Program(Expressions):
         ]  # fmt: skip
         compound = [
             self.if_, self.if_, self.for_, self.for_, self.while_, self.try_, self.with_, self.match,
-            self.inner, self.leave,
+            self.inner, self.reader, self.leave,
         ]  # fmt: skip
         return self.pick(compound if self.depth < 5 and self.chance(0.45) else simple)()
 
@@ -326,6 +326,20 @@ class _Program(Expressions):
         )
 
     # -- inner functions
+
+    def reader(self) -> list[str]:
+        """An inner function that sees variables which are assigned after it was made."""
+        self.counter += 1
+        name = f"reader{self.counter}"
+        seen = f"({self.pick('abc')}, {self.pick('lm')})"
+        result = self.pick([f"{seen}", f"number({seen}) + f({self.pick('abc')})", f"f({seen})"])
+        made = self.pick(
+            [
+                [*self.put(f"def {name}(p=1):"), "    " * (self.depth + 1) + f"return {result}"],
+                self.put(f"{name} = lambda p=1: {result}"),
+            ]
+        )
+        return [*made, *self.assign(), *self.collect(), *self.put(f"log({name}())")]
 
     def inner(self) -> list[str]:
         self.counter += 1

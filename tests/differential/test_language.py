@@ -78,6 +78,21 @@ PROGRAMS = {
                 found.append(lambda: (y, f(y)))
             return [each() for each in found]
     """,
+    "results that are seen by others later": """
+        def program(xs, n=3):
+            y, z, l = 1, 2, []
+            def show():
+                return y, f(y), l
+            later = (y + z + f(v) for v in range(2))
+            y = f(n + 2)
+            z = h(4)
+            l.append(f(3))
+            class Seen:
+                shown = y, z
+            first = show()
+            z = f(2)
+            return first, list(later), Seen.shown, show()
+    """,
     "nonlocal through two functions": """
         def program(xs, n=3):
             total = 0

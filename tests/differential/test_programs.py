@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from achilles.scheduling.foresight import ahead
+from achilles.scheduling.passes.forcing import Forcing
 
 from .comparing import Difference, Subject, check
 from .programs import program
 
 # Each with two inputs in every mode. More on demand: make differential COUNT=1000000
-PROGRAMS = 400
-# A program in which foresight starts a call with arguments that turn out to be others.
-STALE = 171
+PROGRAMS = 350
 
 
 def test_scheduled_and_plain_execution_agree() -> None:
@@ -27,12 +25,16 @@ def test_the_same_seed_makes_the_same_program() -> None:
     assert program(7) == program(7) != program(8)
 
 
-def test_stale_arguments_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is wrong in foresight goes wrong in some program, and the comparison sees it."""
-    monkeypatch.setattr(ahead, "_fits", lambda *args: True)
-    monkeypatch.setattr(ahead.Foresight, "reset", lambda self: None)
-    with pytest.raises(Difference):
-        check(STALE)
+def test_a_mistake_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the statements that force variables, programs come to see handles."""
+    monkeypatch.setattr(Forcing, "_named", lambda self, node: node)
+    with pytest.raises(Difference, match="in mode 'handles'"):
+        _check_some()
+
+
+def _check_some() -> None:
+    for seed in range(20):
+        check(seed, ["handles"])
 
 
 def test_a_difference_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:

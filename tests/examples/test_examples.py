@@ -104,7 +104,8 @@ def test_word_count_on_this_machine_equals_counter(tmp_path: Path) -> None:
 def _calibrated(out: str) -> str:
     """What it says of the image, if both ways gave the same."""
     lines = [line for line in out.splitlines() if line and not line.startswith("ALERT")]
-    sequential, said, scheduled, speed_up, equal = lines
+    sequential, said, start, scheduled, speed_up, equal = lines
+    assert start.startswith("start: ")
     assert re.fullmatch(r"sequential: +[0-9.]+ s", sequential) and re.fullmatch(
         r"scheduled: +[0-9.]+ s", scheduled
     )
