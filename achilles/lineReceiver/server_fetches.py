@@ -200,9 +200,7 @@ class Fetches:
         if asked is None or asked.holder is not connection:
             self._check_piece(answer)
             return
-        size_bytes = answer.size if shared is None else len(shared)
-        self._pass_on(asked, answer, chunks, shared)
-        asked.asker.kept_fetched_bytes += size_bytes
+        asked.asker.kept_fetched_bytes += self._pass_on(asked, answer, chunks, shared)
         if answer.found and asked.asker.is_node:
             self._copies.add(*asked.kept, connection.number, asked.asker.number)
 
@@ -217,18 +215,22 @@ class Fetches:
         answer: wire.Blob | wire.KeptPiece,
         chunks: list[Buffer],
         shared: Sealed | None,
-    ) -> None:
+    ) -> int:
+        """Send an answer to who asked; how many bytes that were."""
         if answer.size > asked.most_bytes or (shared is not None and not asked.descriptor):
             raise ProtocolError(f"a piece of a blob of at most {asked.most_bytes} bytes was asked for")
         self._drop(answer.request)
         onward = msgspec.structs.replace(answer, job=asked.job, request=asked.request)
+        sent_bytes = answer.size if shared is None else len(shared)
         if shared is None:
             asked.asker.send(onward, chunks)
         elif not asked.asker.send_beside(onward, shared):
             # Its first piece, as if no descriptor had been asked for; who asked does so for the others.
             onward.descriptor = False
-            asked.asker.send(onward, [shared.part(0, min(asked.most_bytes, len(shared))).read()])
+            sent_bytes = min(asked.most_bytes, len(shared))
+            asked.asker.send(onward, [shared.part(0, sent_bytes).read()])
         self._look()
+        return sent_bytes
 
     def _is_answer(self, connection: ServerConnection, local_number: int, asked: _Asked) -> bool:
         is_number = self._server.jobs.number_of(connection.number, local_number) == asked.number
