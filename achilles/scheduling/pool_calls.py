@@ -236,7 +236,11 @@ class PoolCall:
     def can_hope(self) -> bool:
         """Whether another attempt will have other arguments than the last one."""
         recipe = self.recipe
-        return recipe is not None and (bool(self.missing()) or recipe.references() != self.references)
+        if recipe is None:
+            return False
+        # What the program let go of is made anew for each attempt.
+        let_go = any(each.handle is None for each in recipe.origins)
+        return let_go or bool(self.missing()) or recipe.references() != self.references
 
     def settle_lost(self, error: BaseException) -> None:
         """What it needs can't be made again."""
