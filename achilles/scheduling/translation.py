@@ -91,7 +91,7 @@ class Translation:
 def _copied(node: Any) -> Any:
     """A tree, with the marks of its nodes."""
     if isinstance(node, ast.AST):
-        made = type(node)()
+        made = type(node).__new__(type(node))
         made.__dict__.update({name: _copied(value) for name, value in node.__dict__.items()})
         return made
     return [_copied(each) for each in node] if type(node) is list else node
