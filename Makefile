@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed-test
 SEEDS ?= 20000
+COUNT ?= 1000000
 FUZZ_SECONDS ?= 60
 ROUNDS ?= 5
 BENCH ?=
 MINUTES ?= 30
 
-.PHONY: help demo test lint simulate soak many fuzz clean
+.PHONY: help demo test lint simulate differential soak many fuzz clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -28,6 +29,9 @@ simulate: $(INSTALLED)  ## Run the brains on a virtual clock under seeded faults
 	$(BIN)/python -m tests.simulation --shape crowd --count 100
 	$(BIN)/python -m tests.simulation --shape tens_of_thousands --count 2 --start 1
 	ACHILLES_STATEFUL_EXAMPLES=2000 $(BIN)/python -m pytest tests/unit/core -k any_order
+
+differential: $(INSTALLED)  ## Compare scheduled and plain execution of random programs (COUNT=1000000)
+	$(BIN)/python -m tests.differential --count $(COUNT)
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from achilles.lineReceiver.achilles_server import runAchillesServer
     from achilles.pool.executor import Executor
     from achilles.pool.pool import Pool
+    from achilles.scheduling.decorator import schedule
+    from achilles.scheduling.functional import functional
     from achilles.task_cancelled import TaskCancelled
     from achilles.worker_died_error import WorkerDiedError
 
@@ -73,6 +75,7 @@ __all__ = [
     "WorkerDiedError",
     "__version__",
     "errors",
+    "functional",
     "genConfig",
     "getClusterStatus",
     "imap",
@@ -81,6 +84,7 @@ __all__ = [
     "map",
     "runAchillesNode",
     "runAchillesServer",
+    "schedule",
 ]
 
 _HOMES = {
@@ -91,6 +95,7 @@ _HOMES = {
     "Pool": "achilles.pool.pool",
     "TaskCancelled": "achilles.task_cancelled",
     "WorkerDiedError": "achilles.worker_died_error",
+    "functional": "achilles.scheduling.functional",
     "genConfig": "achilles.config",
     "getClusterStatus": "achilles.lineReceiver.achilles_main",
     "imap": "achilles.calls",
@@ -99,6 +104,7 @@ _HOMES = {
     "map": "achilles.calls",
     "runAchillesNode": "achilles.lineReceiver.achilles_node",
     "runAchillesServer": "achilles.lineReceiver.achilles_server",
+    "schedule": "achilles.scheduling.decorator",
 }
 
 

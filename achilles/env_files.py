@@ -27,7 +27,15 @@ from stat import S_IWOTH
 
 from achilles.errors import ConfigError
 
-__all__ = ["config_home", "package_env_path", "read_env_file", "search_path", "state_home", "write_config"]
+__all__ = [
+    "config_home",
+    "left_by_stranger",
+    "package_env_path",
+    "read_env_file",
+    "search_path",
+    "state_home",
+    "write_config",
+]
 
 ENV_NAME = ".env"
 _PACKAGE_ENV = Path(__file__).resolve().parent / ENV_NAME
@@ -114,7 +122,7 @@ def _nearest_env_file() -> Path | None:
         if not os.path.isfile(found):
             continue
         place = Path(found)
-        if _left_by_stranger(place):
+        if left_by_stranger(place):
             warnings.warn(
                 f"{place} was ignored: it belongs to another user, who would choose the server for you.",
                 RuntimeWarning,
@@ -125,7 +133,8 @@ def _nearest_env_file() -> Path | None:
     return None
 
 
-def _left_by_stranger(place: Path) -> bool:
+def left_by_stranger(place: Path) -> bool:
+    """Whether a file may have been put there by somebody else than this user or root."""
     if sys.platform == "win32":
         return False  # files there carry no uid
     owner, me = place.stat().st_uid, os.getuid()

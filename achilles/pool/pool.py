@@ -189,14 +189,23 @@ class Pool(PoolLife):
         self._check_running()
         _check_callable(function)
         result = AsyncResult(callback, error_callback, keep=self)
-        try:
-            call = serialized([(function, *arguments_of(args, kwargs))])
-        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
-            result.settle(None, as_local(error))
-            return result
-        with shielded():
-            self._jobs.streams.keep(call, result)
+        self.submit_kept((function, *arguments_of(args, kwargs)), result)
         return result
+
+    def submit_kept(self, call: Call, promise: Promise) -> Sent | None:
+        """Make a call whose result stays where it is made, and is given to a promise, as by `keep_async`.
+
+        Returns:
+            The call; None if it couldn't be serialized, which the promise was told.
+        """
+        self._check_running()
+        try:
+            written = serialized([call])
+        except Exception as error:  # noqa: BLE001 - pickling runs the caller's code
+            promise.settle(None, as_local(error))
+            return None
+        with shielded():
+            return self._jobs.streams.keep(written, promise)
 
     def submit(self, call: Call, promise: Promise, options: Options) -> Sent:
         """Make a call whose result is given to a promise: what the faces of a pool are made of."""

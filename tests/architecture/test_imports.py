@@ -1,6 +1,6 @@
 """Imports run one way, down the list of rooms; read from the syntax of every module.
 
-cli, dashboard > compat > aio, deferreds > calls, pool, jobs, schedule, stateful, batch > engines
+cli, dashboard > compat > aio, deferreds > calls, pool, jobs, scheduling, stateful, batch > engines
 > launch, lineReceiver, workers > core > serialization, config, errors
 """
 
@@ -17,7 +17,7 @@ import achilles
 
 PACKAGE = Path(achilles.__file__).resolve().parent
 
-FEATURES = {"calls", "pool", "jobs", "schedule", "stateful", "batch"}
+FEATURES = {"calls", "pool", "jobs", "scheduling", "stateful", "batch"}
 # Lowest first; the rooms of one line may import each other, features only each other's fronts.
 LINES = [
     {"errors", "initializer_error", "task_cancelled", "worker_died_error"},
@@ -138,6 +138,16 @@ def test_imports_run_downwards(module: str) -> None:
         ):
             wrong.append(f"line {found.line}: {found.target}")
     assert not wrong
+
+
+def test_one_seam_between_scheduled_functions_and_pools() -> None:
+    seam = "achilles.scheduling.pool_calls"
+    others = [m for m in MODULES if m.startswith("achilles.scheduling") and m != seam]
+    assert any(found.target == "achilles.pool" for found in _imports(seam))
+    for module in others:
+        used = [found for found in _imports(module) if found.target.startswith("achilles.pool")]
+        # An annotation may name a pool.
+        assert all(module == "achilles.scheduling.decorator" and not found.at_import for found in used)
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("achilles.core")])

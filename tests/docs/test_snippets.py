@@ -22,7 +22,7 @@ SHELL = [block for block in BLOCKS if block.language == "sh"]
 OTHER_COMMANDS = {"docker", "export", "make", "pip", "umask"}
 
 # Programs of other libraries, shown as they are before they are changed: too heavy to install for that.
-ONLY_COMPILED = re.compile(r"^(?:from|import) (?:dask|ray)\b", re.MULTILINE)
+ONLY_COMPILED = re.compile(r"^(?:from|import) (?:dask|pydron|ray)\b", re.MULTILINE)
 OF_EXTRAS = re.compile(r"^(?:from|import) (joblib|sklearn)\b", re.MULTILINE)
 
 

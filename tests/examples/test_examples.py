@@ -101,6 +101,37 @@ def test_word_count_on_this_machine_equals_counter(tmp_path: Path) -> None:
     assert out.splitlines()[-1] == "equal to a plain Counter"
 
 
+def _calibrated(out: str) -> str:
+    """What it says of the image, if both ways gave the same."""
+    lines = [line for line in out.splitlines() if line and not line.startswith("ALERT")]
+    sequential, said, start, scheduled, speed_up, equal = lines
+    assert start.startswith("start: ")
+    assert re.fullmatch(r"sequential: +[0-9.]+ s", sequential) and re.fullmatch(
+        r"scheduled: +[0-9.]+ s", scheduled
+    )
+    assert re.fullmatch(r"speed-up: +[0-9.]+", speed_up) and equal == "equal to the last bit"
+    return said
+
+
+CALIBRATION = EXAMPLES / "ccd_calibration/ccd_calibration.py"
+SMALL_NIGHT = ("--size", 300, "--count", 6)
+
+
+def test_ccd_calibration_is_equal_on_this_machine_and_on_two_nodes(tmp_path: Path) -> None:
+    pytest.importorskip("numpy")
+    environment, port = clean_environment(tmp_path), free_port()
+    alone = run_python(CALIBRATION, *SMALL_NIGHT, "--sequential", cwd=tmp_path, environment=environment)
+    _, said = alone.splitlines()
+    assert re.fullmatch(r"\d+ pixels rejected in [2-9] rounds, image [0-9a-f]{16}", said)
+    assert _calibrated(run_python(CALIBRATION, *SMALL_NIGHT, cwd=tmp_path, environment=environment)) == said
+    with quick_start(tmp_path, environment, port, cpu_counts=(1, 1)):
+        address = f"127.0.0.1:{port}"
+        out = run_python(
+            CALIBRATION, *SMALL_NIGHT, "--address", address, cwd=tmp_path, environment=environment
+        )
+    assert _calibrated(out) == said
+
+
 def test_square_numbers_runs_jobs_one_after_the_other(tmp_path: Path) -> None:
     environment, port = clean_environment(tmp_path), free_port()
     source = EXAMPLES / "square_numbers"

@@ -345,7 +345,7 @@ def test_a_strangers_env_file_is_ignored_with_a_warning(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (places.project / ".env").write_text("HOST=evil\nSECRET_KEY=k\n")
-    monkeypatch.setattr(env_files, "_left_by_stranger", lambda place: place.parent == places.project)
+    monkeypatch.setattr(env_files, "left_by_stranger", lambda place: place.parent == places.project)
     with pytest.warns(RuntimeWarning, match="another user"):
         assert cfg.load_settings().is_local
 
@@ -355,9 +355,9 @@ def test_who_is_a_stranger(places: Places, monkeypatch: pytest.MonkeyPatch) -> N
     path = places.project / ".env"
     path.touch()
     owner = path.stat().st_uid
-    assert not env_files._left_by_stranger(path)
+    assert not env_files.left_by_stranger(path)
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-    assert env_files._left_by_stranger(path) == (owner != 0)
+    assert env_files.left_by_stranger(path) == (owner != 0)
 
 
 def test_xdg_directories(places: Places, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
