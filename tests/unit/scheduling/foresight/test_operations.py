@@ -290,7 +290,7 @@ def test_errors_are_those_of_the_program() -> None:
         (lambda: 1, False),
         (Spy, False),
     ],
-    ids=lambda value: None if isinstance(value, bool) else f"{value!r} {id(value)}"[:60],
+    ids=lambda value: None if isinstance(value, bool) else getattr(value, "__qualname__", repr(value)),
 )
 def test_what_is_pure(function: Any, pure: bool) -> None:
     assert is_pure(function) is pure
