@@ -291,8 +291,8 @@ def test_errors_are_those_of_the_program() -> None:
         (Spy, False),
     ],
     ids="""
-        len print open next id input setattr math.sin list.append list.count dict.setdefault dict.items set.add
-        str.join np.sin np.mean np.save np.default_rng array.sort array.mean array.fill lambda Spy
+        len print open next id input setattr math.sin list.append list.count dict.setdefault dict.items
+        set.add str.join np.sin np.mean np.save np.default_rng array.sort array.mean array.fill lambda Spy
     """.split(),
 )
 def test_what_is_pure(function: Any, pure: bool) -> None:
