@@ -58,6 +58,11 @@ class Handle:
         return self._content
 
     @property
+    def size_bytes(self) -> int:
+        """How much the result takes where it stayed; 0 once it is here."""
+        return 0 if self.forced else int(getattr(self._content, "size_bytes", 0))
+
+    @property
     def content(self) -> Any:
         """What travels: the reference, or the value once it was forced."""
         return self._content

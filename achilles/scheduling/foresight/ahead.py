@@ -321,6 +321,7 @@ class Foresight:
             self._stop()  # the real run will raise it there; that decides what comes behind
             abandon([result])
         else:
+            self._entries.learn(started.outcome)
             self.settle(result, started.outcome)
 
     def _follow(self, started: Started, result: Pending) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ..calls import Handle
 from .values import abandon
 from .verifying import estimated_bytes, is_lasting, same
 from .waiting import Entry
@@ -18,8 +19,11 @@ _AHEAD_PER_SLOT: Final = 4
 _AHEAD_AT_LEAST: Final = 32
 # Walks of branches may start some more: what they start is wanted sooner.
 _ROOM_FOR_BRANCHES: Final = 2
-# How much memory the arguments of these calls may hold; the first few always may.
+# How much memory the arguments of these calls may hold, and their results, of which the largest that came
+# lately says how large the others will be. The first few always may; before the first result, that is all.
 _AHEAD_BYTES: Final = 256 * 1024 * 1024
+_ALWAYS_PER_SLOT: Final = 2
+_LARGEST_FADES: Final = 0.9
 # Operations that may wait for something, for each of these calls. When a value comes that they wait for, all
 # are evaluated before the real run goes on.
 _WAITING_PER_CALL: Final = 16
@@ -38,6 +42,8 @@ class Entries:
         # Started before something was forgotten, and as good as ever: the walk may come to them once more.
         self._left: dict[Any, Entry] = {}
         self._held_bytes = 0
+        self._started = 0
+        self._result_bytes: float | None = None  # about what a result takes
 
     def __bool__(self) -> bool:
         return bool(self._entries or self._left)
@@ -57,7 +63,19 @@ class Entries:
             len(self._entries) >= room
             or outstanding > _WAITING_PER_CALL * room
             or (self._held_bytes > _AHEAD_BYTES and len(self._entries) > self._calls.slots)
+            or self._started >= self._room_for_results()
         )
+
+    def _room_for_results(self) -> float:
+        always = _ALWAYS_PER_SLOT * self._calls.slots
+        if self._result_bytes is None:
+            return always
+        return max(always, (_AHEAD_BYTES - self._held_bytes) / self._result_bytes)
+
+    def learn(self, outcome: Any) -> None:
+        """A call is done, with this result."""
+        size_bytes = outcome.size_bytes if type(outcome) is Handle else estimated_bytes(outcome)
+        self._result_bytes = max(size_bytes, 1.0, _LARGEST_FADES * (self._result_bytes or 0.0))
 
     def add(self, entry: Entry) -> None:
         """A walk came to a call."""
@@ -78,10 +96,13 @@ class Entries:
             Whether there was one.
         """
         before, entry.before = entry.before, None
+        self._started += 1
+        entry.counts = True
         entry.args, entry.kwargs = args, kwargs
         if before is not None:
             if before.started is not None and fits(before, entry.function, args, kwargs):
                 entry.started, entry.lasting, entry.bytes = before.started, before.lasting, before.bytes
+                self._started -= 1  # it counted before
                 return True
             self.drop(before)
         entry.lasting = all(is_lasting(each) for each in (entry.function, *args, *kwargs.values()))
@@ -94,6 +115,7 @@ class Entries:
         entry = self._entries.pop(key, None) or self._left.pop(key, None)
         if entry is not None:
             self._held_bytes -= entry.bytes
+            self._started -= entry.counts
             if entry.before is not None:
                 self.drop(entry.before)
         return entry
@@ -123,6 +145,7 @@ class Entries:
     def drop(self, entry: Entry) -> None:
         """Cancel a call, which nobody wants any more."""
         self._held_bytes -= entry.bytes
+        self._started -= entry.counts
         if entry.started is not None:
             entry.started.cancel()
         if entry.before is not None:

@@ -116,7 +116,8 @@ class Entry:
         result: The value that the walk goes on with.
         lasting: Whether nothing can change the arguments, so that it stays valid whatever the real run does.
         before: What was started at the same place before a reset, until it is compared.
-        bytes: About how much memory its arguments and result hold.
+        bytes: About how much memory its arguments hold.
+        counts: Whether it was started, or is about to be.
     """
 
     __slots__ = (
@@ -125,6 +126,7 @@ class Entry:
         "args",
         "before",
         "bytes",
+        "counts",
         "function",
         "key",
         "kwargs",
@@ -146,6 +148,7 @@ class Entry:
         self.lasting = False
         self.before: Entry | None = None
         self.bytes = 0
+        self.counts = False
         self._missing = 0
 
     def begin(self) -> None:

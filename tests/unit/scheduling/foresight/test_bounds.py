@@ -129,3 +129,34 @@ def test_pending_operations_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> N
     calls = run(piling, 30_000)
     assert calls.started == 2
     assert 100 < made < 1000
+
+
+@achilles.functional
+def line(number: int, length: int) -> bytes:
+    return bytes(length)
+
+
+def lengths_of_lines(n: int, length: int) -> int:
+    total = 0
+    for number in range(n):
+        total += len(line(number, length))
+    return total
+
+
+@pytest.mark.parametrize(("length", "ahead"), [(0, 32), (950, 10), (5000, 4)])
+def test_no_more_large_results_wait_than_fit(
+    length: int, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_AHEAD_BYTES", 10_000)
+    # Those that came first are done last, so all the others wait for the real run.
+    calls = run(lengths_of_lines, 60, length, slots=2, newest_first=True)
+    first_done = calls.log.index(("done", f"line(0, {length})"))
+    started = sum(what == "start" for what, _ in calls.log[:first_done])
+    assert started == 1 + ahead
+
+
+def test_nothing_is_known_of_results_before_the_first() -> None:
+    """They may be large: every slot has a call, and another one that waits."""
+    calls = run(lengths_of_lines, 60, 5, slots=4)
+    before = [what for what, _ in calls.log[: calls.log.index(("done", "line(0, 5)"))]]
+    assert before.count("start") == 1 + 2 * 4
