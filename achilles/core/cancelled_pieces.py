@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
-from .slots_events import ParcelKey
+from .slots_events import Command, HandBack, ParcelKey, WakeAt
 from .slots_state import NOBODY, WorkerState
 
 __all__ = ["CANCEL_GRACE_NS", "CancelledPieces"]
@@ -19,13 +19,18 @@ class CancelledPieces:
     def __init__(self) -> None:
         self._held: deque[tuple[int, int, int]] = deque()  # until when, worker, piece
 
-    def let_go(self, worker: WorkerState, unwanted: Callable[[ParcelKey], bool], now_ns: int) -> int | None:
-        """Nobody wants a worker's pieces of such parcels any more; returns when to look, if it has any."""
+    def let_go(
+        self, worker: WorkerState, unwanted: Callable[[ParcelKey], bool], now_ns: int
+    ) -> Iterator[Command]:
+        """Nobody wants a worker's pieces of such parcels any more: it is to begin nothing more of them."""
         pieces = [piece for piece in worker.pieces if unwanted(piece.key)]
         for piece in pieces:
             piece.key = NOBODY
-        # Any of them may be the one that does not end.
-        return self._add(worker.worker, [piece.piece for piece in pieces], now_ns) if pieces else None
+            if piece.parts is None and piece.tasks:
+                yield HandBack(worker.worker, piece.piece, within=True)
+        if pieces:
+            # Any of them may be the one that does not end.
+            yield WakeAt(self._add(worker.worker, [piece.piece for piece in pieces], now_ns))
 
     def _add(self, worker: int, pieces: list[int], now_ns: int) -> int:
         at_ns = now_ns + CANCEL_GRACE_NS

@@ -182,7 +182,7 @@ class Slots:
         self._results.drop_parcel(parcel)
         for number in sorted(job.workers):
             worker = self.workers[number]
-            self._wake_at(self._cancelled.let_go(worker, lambda of: of == key, self._now_ns))
+            self._out += self._cancelled.let_go(worker, lambda of: of == key, self._now_ns)
 
     def _drop_waiting(self, job: JobState, key: ParcelKey) -> None:
         for piece in job.waiting:
@@ -371,7 +371,7 @@ class Slots:
             worker = self.workers[number]
             worker.jobs.discard(event.job)
             self._out.append(ev.UnteachJob(number, event.job))
-            self._wake_at(self._cancelled.let_go(worker, lambda of: of[0] == event.job, self._now_ns))
+            self._out += self._cancelled.let_go(worker, lambda of: of[0] == event.job, self._now_ns)
 
     def _time_passed(self, now_ns: int) -> None:
         for worker, again_ns in self._cancelled.due(self.workers, now_ns):

@@ -143,12 +143,14 @@ class World:
                 self.kept[piece] = 2
             case ev.HandBack(worker, piece, within):
                 front, *behind = self.workers[worker].pieces
+                is_wanted = piece not in self.workers[worker].orphans
                 if within:
-                    assert not self.jobs[self.brain.pieces[piece].key[0]][0]
+                    assert not is_wanted or not self.jobs[self.brain.pieces[piece].key[0]][0]
                     self.workers[worker].within.add(piece)
                 # Perhaps again: first as one that waits, then as the one that runs.
-                assert piece not in self.workers[worker].orphans
-                if piece == front.piece:
+                if not is_wanted:
+                    assert within
+                elif piece == front.piece:
                     assert isinstance(front, ev.RunPiece)
                     assert front.tasks > self.workers[worker].step_of(front)
                 else:
