@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import load_settings
 from .engines.choice import CallEngine, engine_for
-from .engines.interrupts import opened, shielded
+from .engines.interrupts import finalizing, opened, shielded
 from .engines.job import Job
 from .engines.outcomes import Packet, ParcelResults, packets_of, results_of
 from .engines.retrying import Retrying, check_retries
@@ -277,7 +277,8 @@ class _Held:
     def __del__(self) -> None:
         # At the end of the interpreter modules are half gone, and engines have closed themselves.
         if not sys.is_finalizing():
-            self.close()
+            with finalizing():
+                self.close()
 
 
 class Packets(Iterator[dict[str, Any]]):

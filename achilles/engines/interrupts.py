@@ -14,6 +14,8 @@ Knows: which signals the program has functions for, while a call is under way. R
 2. The program's own functions are in place again whenever no call is on the stack, so whoever looks at
    them (asyncio does) finds what was there before, and one that a call's own code has set stays.
 3. What a signal's function raises within `opened` closes that: what cleans up is not interrupted again.
+4. Of what is raised within a finalizer Python prints a note, and the program goes on. So there (`finalizing`)
+   a signal is put off until that is over.
 """
 
 from __future__ import annotations
@@ -22,15 +24,19 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from threading import get_ident
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["WAIT_S", "opened", "shielded"]
+__all__ = ["WAIT_S", "finalizing", "opened", "shielded"]
 
 # A signal that comes just before a wait begins does not end it: no wait in `opened` should be longer.
 WAIT_S = 0.25
+
+# Within that a finalizer has returned which is at its end.
+FINALIZED_S = 0.005
 
 # Those that programs turn into exceptions.
 _SIGNALS = tuple(
@@ -57,6 +63,7 @@ if hasattr(os, "register_at_fork"):
 _functions: dict[int, Callable[[int, FrameType | None], Any]] = {}  # the program's own
 _closed: list[bool] = []  # for each `shielded` and `opened` that the thread is in: whether signals wait
 _noted: list[int] = []
+_finalizes = False
 
 
 def _note(number: int, frame: FrameType | None) -> None:
@@ -127,6 +134,41 @@ class opened:  # noqa: N801 - as contextlib.closing
             del _closed[self._depth :]
 
 
+class finalizing:  # noqa: N801 - as contextlib.closing
+    """Within this block, which is all that a ``__del__`` does, signals are put off until it has returned."""
+
+    __slots__ = ("_outermost",)
+
+    def __enter__(self) -> None:
+        global _finalizes
+        self._outermost = get_ident() == _main_thread and not _finalizes
+        _finalizes = _finalizes or self._outermost
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        global _finalizes
+        if not self._outermost:
+            return False
+        _finalizes = False
+        if kind is not None and issubclass(kind, KeyboardInterrupt):  # between the steps of what was done
+            _raise_later([signal.SIGINT])
+            return True
+        return False
+
+
+def _raise_later(numbers: list[int]) -> None:
+    main = _main_thread
+    assert main is not None
+
+    def deliver() -> None:
+        time.sleep(FINALIZED_S)
+        for number in numbers:
+            signal.pthread_kill(main, number)  # so that a wait ends, too
+
+    threading.Thread(target=deliver, name="achilles-interrupt", daemon=True).start()
+
+
 def _put_back(functions: dict[int, Callable[[int, FrameType | None], Any]]) -> None:
     try:
         # The first last: once it is back, Ctrl-C may interrupt this.
@@ -140,5 +182,8 @@ def _put_back(functions: dict[int, Callable[[int, FrameType | None], Any]]) -> N
 
 
 def _raise_noted() -> None:
+    if _finalizes and _noted:
+        _raise_later(_noted[:])
+        _noted.clear()
     while _noted:
         signal.raise_signal(_noted.pop(0))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Self
 
+from ..engines.interrupts import finalizing
 from ..html_table import html_table
 from .async_arguments import AHEAD, AsyncArguments
 from .front import Asked, Front, chosen
@@ -134,8 +135,9 @@ class Results(AsyncIterator[Any]):
 
     def __del__(self) -> None:
         if getattr(self, "_open", False) and not sys.is_finalizing():
-            self._end()
-            self._reading.cancel()
+            with finalizing():
+                self._end()
+                self._reading.cancel()
 
 
 def _begin(

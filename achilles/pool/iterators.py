@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..engines.interrupts import opened, shielded
+from ..engines.interrupts import finalizing, opened, shielded
 from ..engines.job import NotYetError
 from ..errors import SerializationError
 from ..html_table import html_table
@@ -144,7 +144,8 @@ class ResultIterator(Iterator[Any]):
         held = getattr(self, "_held", None)
         if held is None or sys.is_finalizing():
             return
-        if self._begun:
-            self.close()
-        else:
-            held.discard()
+        with finalizing():
+            if self._begun:
+                self.close()
+            else:
+                held.discard()

@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from achilles.engines.changes import Changes
-from achilles.engines.interrupts import opened, shielded
+from achilles.engines.interrupts import finalizing, opened, shielded
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +174,34 @@ def test_a_wait_ends_with_a_change_or_with_its_time() -> None:
         assert changes.wait(20)
         assert changes.number == 1
     thread.join()
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["noted", "between"])
+def test_a_finalizer_does_not_swallow_it(within: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = []
+
+    class Dropped:
+        def __del__(self) -> None:
+            with finalizing():
+                with shielded():
+                    if within:
+                        interrupt()
+                    steps.append("shielded")
+                if not within:
+                    interrupt()
+            steps.append("finalized")
+
+    with pytest.raises(KeyboardInterrupt):
+        dropped = Dropped()
+        del dropped
+        steps.append("dropped")
+        threading.Event().wait(30)
+    assert steps == ["shielded", "finalized", "dropped"]
+    assert "ignored" not in capsys.readouterr().err
+
+
+def test_other_errors_of_finalizers_are_their_own() -> None:
+    with pytest.raises(ValueError, match="own"), finalizing():
+        raise ValueError("own")
+    with pytest.raises(KeyboardInterrupt), shielded():
+        interrupt()
