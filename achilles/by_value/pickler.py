@@ -113,7 +113,11 @@ def _is_for_dill(kind: type) -> bool:
     from dill import Pickler as DillPickler
     from dill._dill import pickle_dispatch_copy
 
-    return kind.__name__ not in _NEVER and kind in DillPickler.dispatch and kind not in pickle_dispatch_copy
+    # dill adds the arrays of NumPy to its types with the first that it meets, and copies their bytes.
+    own: Any = kind.__reduce_ex__
+    if kind.__name__ in _NEVER or own is not object.__reduce_ex__:
+        return False
+    return kind in DillPickler.dispatch and kind not in pickle_dispatch_copy
 
 
 def _reduce_with_dill(pickler: Pickler, obj: Any) -> Any:
