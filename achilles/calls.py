@@ -125,6 +125,7 @@ def map(
         priority=priority,
         nodes=_patterns(nodes),
         slots=slots,
+        patient=not progress,
     )
     settings = (host, port, username, secret_key, address, memory_budget)
     with shielded():

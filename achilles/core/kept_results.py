@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .late_results import LateResults
+from .late_results import FLUSH_NS, PATIENT_FLUSH_NS, LateResults
 from .slots_events import Command, DropParcel, DropPiece, ParcelKey, SendResults, WakeAt
 from .slots_state import JobState, ParcelState, Piece
 
@@ -57,7 +57,10 @@ class KeptResults:
         else:
             parcel.done += packet
             parcel.missing_tasks -= sum(part.tasks for part in packet)
-        send, look_at_ns = self._late.to_send(parcel, size_bytes, now_ns)
+        # Failures, and what teaches the others how long tasks take, are soon told to whoever is patient.
+        patient = job.patient and job.has_answered and not piece.status
+        patience_ns = PATIENT_FLUSH_NS if patient else FLUSH_NS
+        send, look_at_ns = self._late.to_send(parcel, size_bytes, patience_ns, now_ns)
         self._wake_at(look_at_ns)
         if send:
             self._send(parcel, now_ns)
@@ -76,6 +79,8 @@ class KeptResults:
     def _send(self, parcel: ParcelState, now_ns: int) -> None:
         self._late.sent(parcel.key)
         parcel.sent_ns = now_ns
+        if (job := self._jobs.get(parcel.key[0])) is not None:
+            job.has_answered = True
         self._emit(SendResults(parcel.key, parcel.segments()))
         for piece in parcel.done:
             self.drop_piece(piece)

@@ -7,17 +7,19 @@ that has waited longest: at most one for each `FLUSH_NS`, however many parcels t
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Mapping
 
 from .slots_events import ParcelKey
 from .slots_state import ParcelState
 
-__all__ = ["FLUSH_BYTES", "FLUSH_NS", "LateResults"]
+__all__ = ["FLUSH_BYTES", "FLUSH_NS", "PATIENT_FLUSH_NS", "LateResults"]
 
 # How much waits for others at most, and how long.
 FLUSH_BYTES = 256 * 1024
 FLUSH_NS = 50_000_000
+# How long where nobody sees them before the last is there, once it is known how long tasks take.
+PATIENT_FLUSH_NS = 250_000_000
 
 
 class LateResults:
@@ -30,23 +32,25 @@ class LateResults:
     def __init__(self, parcels: Mapping[ParcelKey, ParcelState]) -> None:
         self._parcels = parcels
         self._waiting: dict[ParcelKey, None] = {}
-        self._due: deque[tuple[int, ParcelKey]] = deque()
-        self._wakes = False
+        self._due: list[tuple[int, ParcelKey]] = []  # a heap
+        self._wakes_at_ns = 0  # 0: nobody looks
 
-    def to_send(self, parcel: ParcelState, size_bytes: int, now_ns: int) -> tuple[bool, int | None]:
+    def to_send(
+        self, parcel: ParcelState, size_bytes: int, patience_ns: int, now_ns: int
+    ) -> tuple[bool, int | None]:
         """More results of a parcel are there: whether to send what it has; else when to look at it."""
         parcel.kept_bytes += size_bytes
-        late = now_ns - parcel.sent_ns >= FLUSH_NS
+        late = now_ns - parcel.sent_ns >= patience_ns
         if parcel.is_complete or late or parcel.kept_bytes >= FLUSH_BYTES:
             return True, None
-        return False, self.note(parcel.key, parcel.sent_ns)
+        return False, self.note(parcel.key, parcel.sent_ns + patience_ns)
 
-    def note(self, key: ParcelKey, now_ns: int) -> int | None:
-        """A parcel has results that wait; returns when to look at it, if nobody has said yet."""
+    def note(self, key: ParcelKey, due_ns: int) -> int | None:
+        """A parcel has results that wait until then; returns when to look, if sooner than was said."""
         if key in self._waiting:
             return None
         self._waiting[key] = None
-        self._due.append((now_ns + FLUSH_NS, key))
+        heapq.heappush(self._due, (due_ns, key))
         return self._wake()
 
     def sent(self, key: ParcelKey) -> None:
@@ -59,17 +63,17 @@ class LateResults:
             return [], None
         found = []
         while self._due and (self._due[0][0] <= now_ns or self._due[0][1] not in self._waiting):
-            key = self._due.popleft()[1]
+            key = heapq.heappop(self._due)[1]
             if key in self._waiting:
                 del self._waiting[key]
                 parcel = self._parcels.get(key)
                 if parcel is not None and parcel.done:
                     found.append(parcel)
-        self._wakes = False
+        self._wakes_at_ns = 0
         return found, self._wake()
 
     def _wake(self) -> int | None:
-        if self._wakes or not self._due:
+        if not self._due or 0 < self._wakes_at_ns <= self._due[0][0]:
             return None
-        self._wakes = True
-        return self._due[0][0]
+        self._wakes_at_ns = self._due[0][0]
+        return self._wakes_at_ns

@@ -26,6 +26,10 @@ __all__ = ["EXPECTED_PATIENCE_NS", "IDLE_PATIENCE_NS", "PATIENCE_NS", "LongPiece
 IDLE_PATIENCE_NS = 2_000_000
 # As long as a piece may be meant to take, it may run while nobody else wants to; its results wait until then.
 EXPECTED_PATIENCE_NS = 60_000_000
+# The same where nobody sees results before the last is there; all of it would run again if its worker died.
+PATIENT_NS = 500_000_000
+# And this long any piece may run there, so that few are looked at.
+PATIENT_LOOK_NS = 100_000_000
 # How long a slice stays whole that the caller has given the length of.
 SLICE_PATIENCE_NS = 200_000_000
 # What it takes to send and load a unit again (about a ns a byte) is paid back when it runs for so many times
@@ -119,7 +123,10 @@ class LongPieces:
         runs = worker.pieces[0]
         began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
         if len(worker.pieces) > 1 and not worker.is_late:
-            yield began_ns + PATIENCE_NS + int(TIMES_EXPECTED * runs.work_ns), self._ask_for_what_waits
+            yield (
+                began_ns + self._least_ns(runs) + int(TIMES_EXPECTED * runs.work_ns),
+                self._ask_for_what_waits,
+            )
         if runs.divisible and not worker.asked_back:
             yield began_ns + self._patience_ns(runs), _ask_for_the_rest
         if runs.has_slices and not worker.asked_within:
@@ -134,13 +141,21 @@ class LongPieces:
         """How long a piece may run."""
         if self._roomy.idle > 0:
             return IDLE_PATIENCE_NS
-        number = piece.key[0]
-        if self._is_pressed(number):
+        job = self._jobs[piece.key[0]]
+        if self._is_pressed(job.job):
             return PATIENCE_NS
         expected_ns = 0
-        if self._jobs[number].task_ns is not None:
-            expected_ns = int(min(TIMES_EXPECTED * piece.work_ns, EXPECTED_PATIENCE_NS))
-        return max(PATIENCE_NS, piece.patience_ns, expected_ns)
+        if job.task_ns is not None:
+            most_ns = PATIENT_NS if job.patient else EXPECTED_PATIENCE_NS
+            expected_ns = int(min(TIMES_EXPECTED * piece.work_ns, most_ns))
+        return max(self._least_ns(piece), piece.patience_ns, expected_ns)
+
+    def _least_ns(self, piece: Piece) -> int:
+        """How long any piece may run."""
+        job = self._jobs[piece.key[0]]
+        if not job.patient or job.task_ns is None or self._roomy.idle > 0 or self._is_pressed(job.job):
+            return PATIENCE_NS
+        return PATIENT_LOOK_NS
 
 
 def _ask_for_the_rest(worker: WorkerState) -> list[HandBack]:

@@ -35,6 +35,8 @@ LONGEST_UNIT_NS = 50_000_000
 UNITS_LEFT = 6
 # But no longer than this where results are wanted one by one.
 PROMPT_UNIT_NS = 10_000_000
+# And as long as this where nobody sees a result before the last.
+PATIENT_UNIT_NS = 200_000_000
 # A unit above this gains nothing from being larger: copying it costs more than its header.
 UNIT_TARGET_BYTES = 256 * 1024
 # Work and payload in one packet, for each slot, when the length of packets is left to us: few enough
@@ -88,6 +90,7 @@ def unit_length(
     sized: bool = False,
     tasks_left: int = 0,
     prompt: bool = False,
+    patient: bool = False,
 ) -> int:
     """How many tasks to serialize as one unit.
 
@@ -103,6 +106,7 @@ def unit_length(
             many: a worker gives back what it has not begun if they prove long.
         tasks_left: Tasks that were not sent yet, where that is known.
         prompt: Somebody waits for each result.
+        patient: Nobody sees a result before the last is there.
 
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
@@ -118,7 +122,7 @@ def unit_length(
         # An argument that is slow to draw must not keep its finished neighbours waiting.
         slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
         left_ns = tasks_left * task_ns / (cpu_count * UNITS_LEFT)
-        longest_ns = PROMPT_UNIT_NS if prompt else LONGEST_UNIT_NS
+        longest_ns = PROMPT_UNIT_NS if prompt else PATIENT_UNIT_NS if patient else LONGEST_UNIT_NS
         wanted = int(min(max(UNIT_TARGET_NS, left_ns), longest_ns) / slowest_ns)
     if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))

@@ -32,6 +32,8 @@ __all__ = ["MAX_JOBS_PER_NODE", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "
 WINDOW_NS = 30_000_000
 # What is asked for may be as if that were longer, while a job has much left to do.
 LONGEST_WINDOW_NS = 300_000_000
+# And this where no other node could run it: nothing need be left for those.
+LONGEST_ONLY_WINDOW_NS = 900_000_000
 # A window is filled by so many parcels: one runs, one waits, one is on its way.
 PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
@@ -354,7 +356,10 @@ class NodeState(Record):
         sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
         task_ns = max(job.task_ns, LEAST_TASK_NS) * job.slots
         # While much is left, longer parcels cost less, and nobody waits for them in the end.
-        left_ns = min(even_tasks * task_ns / GUIDED_SHARES, self.cpu_count * LONGEST_WINDOW_NS)
+        guided, longest_ns = GUIDED_SHARES, LONGEST_WINDOW_NS
+        if cpu_count >= slots:
+            guided, longest_ns = 1, LONGEST_ONLY_WINDOW_NS
+        left_ns = min(even_tasks * task_ns / guided, self.cpu_count * longest_ns)
         tasks = max(self.window_ns, left_ns) / sharing / task_ns
         # Slow start: never ask for much more than the job has shown it can do.
         if not self.alone:

@@ -133,6 +133,7 @@ class Slots:
     def _job_introduced(self, event: ev.JobIntroduced) -> None:
         job = self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
         job.priority, job.slots, job.chunksize = event.priority, event.slots, event.chunksize
+        job.patient = event.patient
         self._limits.jobs += event.limit_ns > 0
         self._placement.job_came(job)
         self._wake_at(self._long.job_came(self._now_ns))
@@ -232,11 +233,11 @@ class Slots:
             piece.whole_tasks = max(parcel.packet_tasks, 1) if whole else 0
             piece.packet_tasks = piece.whole_tasks or job.loose_tasks
         self._out.append(piece.run_at(worker.worker))
+        self._roomy.note(worker, served=True)
         if len(worker.pieces) == 1:
             self._begun(worker)
         else:
             self._wake_at(self._long.watch(worker, self._now_ns))
-        self._roomy.note(worker, served=True)
 
     def _begun(self, worker: WorkerState) -> None:
         """A worker has come to its first piece."""

@@ -58,7 +58,7 @@ class JobIntroduced(Record):
 
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
     ``priority``: pieces of a higher one run first. ``slots``: how many a task takes. ``chunksize``: how many
-    tasks stay together while nothing goes wrong.
+    tasks stay together while nothing goes wrong. ``patient``: nobody sees a result before the last is there.
     """
 
     now_ns: int
@@ -68,6 +68,7 @@ class JobIntroduced(Record):
     priority: int = 0
     slots: int = 1
     chunksize: int = 1
+    patient: bool = False
 
 
 class ParcelReceived(Record):

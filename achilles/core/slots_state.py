@@ -247,6 +247,8 @@ class JobState(Record):
     priority: int = 0
     slots: int = 1  # that a task takes
     chunksize: int = 1  # tasks that stay together
+    patient: bool = False  # whether nobody sees a result before the last is there
+    has_answered: bool = False  # whether any results were sent
     early: tuple[ParcelKey, set[int]] | None = None  # cancelled items of the next parcel to come
     _task: Mean = made_by(default_factory=Mean)
 

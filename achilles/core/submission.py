@@ -75,6 +75,7 @@ class Submission:
         flat: The caller sees single results: a slice is a packet, on whatever node.
         most_ahead: Tasks that may be drawn and not be read. None: what the nodes prove able to do.
         prompt: Each result is wanted as soon as it is there: until tasks proved short, none waits for others.
+        patient: No result is seen before the last is there.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Submission:
         flat: bool = False,
         most_ahead: int | None = None,
         prompt: bool = False,
+        patient: bool = False,
     ) -> None:
         self.chunksize = 1 if chunksize is None else chunksize
         self._slice_tasks = chunksize or 0
@@ -93,6 +95,7 @@ class Submission:
         self._flat = flat
         self._most_ahead = most_ahead
         self._prompt = prompt
+        self._patient = patient
         self.ordered = ordered
         self.budget_bytes = budget_bytes
         # Whether all may be drawn, however much of it is unread.
@@ -219,6 +222,7 @@ class Submission:
             sized=self._tasks is not None and not self._prompt,
             tasks_left=(self._tasks or 0) - self.tasks_drawn,
             prompt=self._prompt,
+            patient=self._patient,
         )
         return DrawPlan(
             demand.node,

@@ -40,6 +40,7 @@ def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
         spec.priority,
         spec.nodes,
         spec.slots,
+        spec.patient,
     )
 
 

@@ -348,6 +348,7 @@ class LocalEngine:
                     priority=job.spec.priority,
                     slots=job.spec.slots,
                     chunksize=job.spec.slice_tasks,
+                    patient=job.spec.patient,
                 )
             case ev.CancelItem():
                 self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)

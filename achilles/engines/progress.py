@@ -64,6 +64,7 @@ class Progress:
             flat=spec.flat,
             most_ahead=spec.most_ahead,
             prompt=spec.prompt,
+            patient=spec.patient,
         )
         self._drawer = source
         self._draws: dict[int, Draw] = {}

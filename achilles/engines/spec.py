@@ -59,6 +59,8 @@ class JobSpec(Record):
     most_ahead: int | None = None
     # Whether somebody takes single results as they come.
     prompt: bool = False
+    # Whether nobody sees a result before the last is there.
+    patient: bool = False
     # Jobs of a higher priority get nodes and workers before others.
     priority: int = 0
     # Patterns of the names or addresses of nodes that may run it; none: all may.

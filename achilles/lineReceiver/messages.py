@@ -214,6 +214,7 @@ class Submit(Control):
     priority: Priority = 0
     nodes: Patterns = ()
     slots: TaskSlots = 1
+    patient: bool = False
 
 
 class Job(Control):
@@ -229,6 +230,7 @@ class Job(Control):
     priority: Priority = 0
     slots: TaskSlots = 1
     chunksize: Count = 1
+    patient: bool = False
 
 
 class Demand(Control):

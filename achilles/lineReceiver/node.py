@@ -303,6 +303,7 @@ class AchillesNode:
             priority=job.priority,
             slots=job.slots,
             chunksize=job.chunksize,
+            patient=job.patient,
         )
 
     def _forget(self, job: int) -> None:

@@ -381,6 +381,7 @@ class AchillesServer:
                     job.priority,
                     job.slots,
                     job.chunksize,
+                    job.patient,
                 )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():

@@ -67,6 +67,7 @@ class RoutedJob:
     timeout_ms: int = 0
     priority: int = 0
     slots: int = 1
+    patient: bool = False
     whole: WholeInput | None = None
 
 
@@ -113,6 +114,7 @@ class Jobs:
             submit.timeout_ms,
             submit.priority,
             submit.slots,
+            submit.patient,
             whole=WholeInput() if submit.whole else None,
         )
         self.live[job.number] = job

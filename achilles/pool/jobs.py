@@ -76,6 +76,7 @@ class Jobs:
             ordered=ordered,
             most_ahead=most_ahead,
             prompt=feed,
+            patient=not feed and not options.progress,
             keep_views=isinstance(arguments, list | tuple),
             startup_timeout_s=self._startup_timeout_s,
         )

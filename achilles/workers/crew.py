@@ -136,6 +136,7 @@ class Crew:
         priority: int = 0,
         slots: int = 1,
         chunksize: int = 1,
+        patient: bool = False,
     ) -> None:
         """Make a job's function known.
 
@@ -149,6 +150,7 @@ class Crew:
             priority: Jobs of a higher one run first.
             slots: How many an item takes.
             chunksize: A unit is given back only between so many items.
+            patient: Nobody sees a result before the last is there.
         """
         if limit_ms:
             self._timed.add(job)
@@ -158,7 +160,7 @@ class Crew:
         self._supplies.job_came(job, session)
         limit_ns = limit_ms * 1_000_000
         introduced = ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots)
-        introduced.chunksize = chunksize
+        introduced.chunksize, introduced.patient = chunksize, patient
         self._tell(introduced)
 
     def receive(

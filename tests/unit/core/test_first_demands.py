@@ -62,24 +62,33 @@ def test_the_share_is_one_of_what_is_left() -> None:
     assert asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 10, 100))) == [9]
 
 
-def measured_packets(tasks: int) -> int:
-    """What one node of two slots is asked for once a task proved to take 1 ms."""
+def measured_packets(tasks: int, *, nodes: int = 2) -> int:
+    """What a node of two slots, of so many such, is asked for once a task proved to take 1 ms."""
     brain = Scheduler()
-    brain.handle(ev.NodeJoined(0, 1, 2, PYTHON, alone=True))
+    for node in range(1, nodes + 1):
+        brain.handle(ev.NodeJoined(0, node, 2, PYTHON))
     brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=tasks))
-    brain.handle(ev.ParcelArrived(0, 5, 0, 1, 100, 100))
+    for parcel in range(nodes):
+        brain.handle(ev.ParcelArrived(0, 5, parcel, parcel + 1, 100, 100, 1, 100 * parcel))
     # The first has left room for a second; when it is done, that is for a third.
-    brain.handle(ev.ParcelArrived(0, 5, 1, 1, 100, 100, 1, 100))
-    (packets,) = asked(brain.handle(ev.ResultsArrived(10**8, 1, 5, 0, 1, [(0, 100, 0, 100_000)])))
+    brain.handle(ev.ParcelArrived(0, 5, nodes, 1, 100, 100, 1, 100 * nodes))
+    (packets, *_) = asked(brain.handle(ev.ResultsArrived(10**8, 1, 5, 0, 1, [(0, 100, 0, 100_000)])))
     return packets
 
 
 def test_parcels_are_longer_while_much_is_left_to_do() -> None:
     # In packets of 2 ms: 10 ms for each slot where nothing is known, else a twelfth of what is left for it.
     assert measured_packets(tasks=0) == 10
-    assert measured_packets(tasks=200 + 120) == 10
-    assert measured_packets(tasks=200 + 480) == 20
+    assert measured_packets(tasks=300 + 240) == 10
+    assert measured_packets(tasks=300 + 960) == 20
     assert measured_packets(tasks=10_000_000) == 100
+
+
+def test_who_shares_a_job_with_nobody_gets_a_third_of_what_is_left() -> None:
+    assert measured_packets(tasks=0, nodes=1) == 10
+    assert measured_packets(tasks=200 + 30, nodes=1) == 10
+    assert measured_packets(tasks=200 + 120, nodes=1) == 20
+    assert measured_packets(tasks=10_000_000, nodes=1) == 300
 
 
 def test_a_slot_without_a_task_is_room_however_long_tasks_are() -> None:

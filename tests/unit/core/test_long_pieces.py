@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from achilles.core import slots_events as ev
-from achilles.core.long_pieces import EXPECTED_PATIENCE_NS, IDLE_PATIENCE_NS, PATIENCE_NS, SLICE_PATIENCE_NS
+from achilles.core.long_pieces import (
+    EXPECTED_PATIENCE_NS,
+    IDLE_PATIENCE_NS,
+    PATIENCE_NS,
+    PATIENT_LOOK_NS,
+    PATIENT_NS,
+    SLICE_PATIENCE_NS,
+)
 from achilles.core.slots import FLUSH_NS, Slots
 
 MS = 1_000_000
@@ -203,6 +210,46 @@ def test_what_is_as_long_as_it_was_meant_to_be_is_not_asked_for() -> None:
     drive.hear(ev.JobIntroduced, 2)
     drive.parcel([1], job=2)
     assert drive.asked(drive.now_ns + PATIENCE_NS) == [0]
+
+
+def patient_drive(workers: int) -> Drive:
+    """Slots whose job has tasks of 1 ms, and no reader before its end."""
+    drive = Drive(workers)
+    drive.brain.jobs[1].patient = True
+    drive.parcel([1])
+    drive.finish(0, busy_ns=MS)
+    return drive
+
+
+@pytest.mark.parametrize(
+    ("tasks", "patience_ns"), [(20, PATIENT_LOOK_NS), (100, 200 * MS), (900, PATIENT_NS)]
+)
+def test_where_nobody_looks_a_piece_may_run_for_longer(tasks: int, patience_ns: int) -> None:
+    drive = patient_drive(1)
+    drive.parcel([tasks], parcel=1)
+    assert drive.asked(patience_ns - 1) == []
+    assert drive.asked(patience_ns) == [0]
+
+
+def test_but_not_while_a_worker_is_idle_or_another_job_waits() -> None:
+    drive = patient_drive(2)
+    drive.parcel([900], parcel=1)
+    assert drive.asked(IDLE_PATIENCE_NS) == [1]
+    drive = patient_drive(1)
+    drive.parcel([900], parcel=1)
+    drive.hear(ev.JobIntroduced, 2)
+    drive.parcel([1], job=2)
+    assert drive.asked(PATIENCE_NS) == [0]
+
+
+def test_a_piece_that_is_at_hand_is_looked_at_as_one_of_a_busy_worker() -> None:
+    drive = Drive(1)
+    drive.parcel([1])
+    drive.finish(0, busy_ns=MS)
+    drive.wake_ns = []
+    drive.parcel([40], parcel=1)
+    # Its worker is not idle any more, so nobody has to look after two milliseconds.
+    assert min(drive.wake_ns) == EXPECTED_PATIENCE_NS
 
 
 def test_the_rest_stays_whole_while_others_have_enough_to_do() -> None:

@@ -30,6 +30,7 @@ def length(
     draw_ns: float | None = None,
     tasks_left: int = 0,
     prompt: bool = False,
+    patient: bool = False,
 ) -> int:
     packet = packet_length(cpu_count, chunksize)
     return unit_length(
@@ -42,6 +43,7 @@ def length(
         draw_ns=draw_ns,
         tasks_left=tasks_left,
         prompt=prompt,
+        patient=patient,
     )
 
 
@@ -60,6 +62,8 @@ def test_units_are_longer_while_much_is_left_to_do(tasks_left: int, unit_ms: int
 
 def test_units_stay_short_where_each_result_is_waited_for() -> None:
     assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=10_000, prompt=True) == 10
+    assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=10_000, patient=True) == 200
+    assert length(2, 1, task_ns=1e6, packets=1000, tasks_left=24, patient=True) == 2
 
 
 def test_short_tasks_travel_together() -> None:
