@@ -123,10 +123,8 @@ class LongPieces:
         runs = worker.pieces[0]
         began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
         if len(worker.pieces) > 1 and not worker.is_late:
-            yield (
-                began_ns + self._least_ns(runs) + int(TIMES_EXPECTED * runs.work_ns),
-                self._ask_for_what_waits,
-            )
+            late_ns = self._least_ns(runs) + int(TIMES_EXPECTED * runs.work_ns)
+            yield began_ns + late_ns, self._ask_for_what_waits
         if runs.divisible and not worker.asked_back:
             yield began_ns + self._patience_ns(runs), _ask_for_the_rest
         if runs.has_slices and not worker.asked_within:

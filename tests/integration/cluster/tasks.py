@@ -85,6 +85,13 @@ def after_gate(item: tuple[str, int]) -> tuple[int, int]:
     return os.getppid(), number
 
 
+def long_after_gate(item: tuple[str, int]) -> tuple[int, int]:
+    """The same, and take longer than any message takes."""
+    found = after_gate(item)
+    time.sleep(0.03)
+    return found
+
+
 def between_marks(item: tuple[str, int]) -> tuple[int, int]:
     """Leave a mark at the beginning and one at the end; tell which node ran it."""
     path, number = item

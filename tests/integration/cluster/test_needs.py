@@ -180,7 +180,8 @@ def test_a_job_of_a_higher_priority_runs_before_what_waits(place: Place) -> None
         threads = []
         for base, count, needs in ((0, 12, {}), (100, 4, {"priority": 10})):
             items = [(str(gate), base + number) for number in range(count)]
-            job = threading.Thread(target=run, args=(cluster.address, tasks.after_gate, items), kwargs=needs)
+            call = (cluster.address, tasks.long_after_gate, items)
+            job = threading.Thread(target=run, args=call, kwargs=needs)
             job.start()
             threads.append(job)
             # Something of it has reached the node.

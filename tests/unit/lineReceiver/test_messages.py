@@ -37,6 +37,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "descriptors": st.booleans(),
     "quiet": st.booleans(),
     "speculate": st.booleans(),
+    "patient": st.booleans(),
     "whole": st.booleans(),
     "found": st.booleans(),
     "is_package": st.booleans(),
