@@ -76,14 +76,28 @@ class Placement:
 
     def _next_beside(self, wide: JobState, tasks: int) -> tuple[JobState, WorkerState] | None:
         """What can begin while a job waits for slots, of whose tasks so many run, without delaying it."""
-        idle = self._roomy.idle
-        others = len(self._workers) - idle - tasks * wide.slots
-        left = min(idle, len(self._workers) % wide.slots - others)
+        left = min(self._roomy.idle, self._left_by(wide, tasks))
         if left <= 0:
             return None
-        number = self._turns.first_that(lambda key: self._jobs[key].slots <= left)
+        number = self._turns.first_that(lambda key: self._fits_beside(self._jobs[key], left))
         worker = None if number is None else self._roomy.first_for(False, self._jobs[number].slots)
         return None if number is None or worker is None else (self._jobs[number], worker)
+
+    def _left_by(self, wide: JobState, tasks: int) -> int:
+        """How many idle slots tasks of a job do not need, of which so many run."""
+        others = len(self._workers) - self._roomy.idle - tasks * wide.slots
+        return len(self._workers) % wide.slots - others
+
+    def _fits_beside(self, job: JobState, left: int) -> bool:
+        """Whether a job can do with so many slots, and delays none that should come before it."""
+        if job.slots > left:
+            return False
+        above = (self._jobs[number] for number in self._turns)
+        return all(
+            job.slots <= self._left_by(other, self._tasks_running(other))
+            for other in above
+            if other.priority > job.priority and self._fits(other.job)
+        )
 
     def _next_wide(self) -> int | None:
         """The job that is due, where tasks may take several slots."""

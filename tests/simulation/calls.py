@@ -42,7 +42,9 @@ class Call:
 
     def __init__(self, plan: JobPlan) -> None:
         self.plan = plan
-        self.brain = Submission(plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes)
+        self.brain = Submission(
+            plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes, patient=plan.patient
+        )
         self.cancelled = CancelledItems(self.brain)
         self.never: set[int] = set()  # items that were cancelled before they were drawn
         self.parcels: dict[int, Parcel] = {}

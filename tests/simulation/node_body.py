@@ -88,7 +88,9 @@ class NodeBody(Machine, Peer):
         assert job not in self.plans, "a job was introduced twice"
         self.plans[job] = plan
         needs = (plan.priority, plan.slots, plan.chunksize)
-        self._hear(ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs))
+        introduced = ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs)
+        introduced.patient = plan.patient
+        self._hear(introduced)
 
     def parcel(self, job: int, parcel: Parcel) -> None:
         """Work comes."""

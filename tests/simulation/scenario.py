@@ -100,6 +100,11 @@ class JobPlan:
     cancels: list[tuple[int, int]] = field(default_factory=list)  # when, which item
 
     @property
+    def patient(self) -> bool:
+        """Whether nobody looks at results before the end: of every other job that has one."""
+        return bool(self.job % 2) and self.tasks is not None and self.leave_after is None
+
+    @property
     def cancelled(self) -> set[int]:
         """The items that are cancelled at some time."""
         return {index for _, index in self.cancels}

@@ -122,6 +122,21 @@ def test_what_is_left_over_is_not_taken_while_it_is_needed() -> None:
     assert len(busy(drive, WIDE)) == 1
 
 
+def test_what_one_leaves_over_is_not_taken_while_another_waits_for_all() -> None:
+    """Of three workers two are busy for the most urgent job; the next in rank wants all three."""
+    urgent, ranked = 10, 11
+    drive = Driver(3)
+    drive.hear(ev.JobIntroduced, NARROW)
+    drive.hear(ev.JobIntroduced, ranked, priority=1, slots=3)
+    drive.hear(ev.JobIntroduced, urgent, priority=2, slots=2)
+    for job, tasks in ((urgent, 2), (ranked, 1), (NARROW, 5)):
+        parcel(drive, job, tasks)
+    for job in (urgent, urgent, ranked):
+        assert [len(busy(drive, each)) for each in (urgent, ranked, NARROW)].count(0) == 2
+        drive.finish(busy(drive, job)[0], busy_ns=20 * MS)
+    assert len(busy(drive, NARROW)) == 3
+
+
 def test_a_task_of_several_slots_gets_them_beside_an_endless_job_of_one() -> None:
     drive = drive_with(4, 4)
     number = 0
