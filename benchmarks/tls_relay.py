@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,18 +116,18 @@ class BareRelay:
             self._processes.append(process)
             port = ours.recv()
         self._socket = client_context().wrap_socket(socket.create_connection(("127.0.0.1", port)))
-        self.send(1, echo=False)
+        self.send([bytes(1)], echo=False)
 
     def pids(self) -> tuple[int, list[int]]:
         """The process in the middle, and the sink."""
         return self._processes[1].pid, [self._processes[0].pid]
 
-    def send(self, parts: int, *, echo: bool) -> float:
+    def send(self, parts: Sequence[Any], *, echo: bool) -> float:
         """Seconds until all has arrived, or has come back."""
-        payload = memoryview(bytes(ARRAY_BYTES))
-        waiting = [memoryview((parts * ARRAY_BYTES).to_bytes(8, "big") + b"%d" % echo), *[payload] * parts]
-        waiting.reverse()
-        missing_bytes = parts * ARRAY_BYTES if echo else 1
+        payload = [memoryview(part).cast("B") for part in parts]
+        size_bytes = sum(map(len, payload))
+        waiting = [memoryview(size_bytes.to_bytes(8, "big") + b"%d" % echo), *payload][::-1]
+        missing_bytes = size_bytes if echo else 1
         room = bytearray(READ_BYTES)
         began_s = time.perf_counter()
         self._socket.setblocking(False)
@@ -210,7 +210,7 @@ def main() -> None:
             for name, function in (("in", size_of), ("echo", no_op)):
                 sides = Side(*bare.pids()), Side(server, [*pids.values(), *cluster.worker_pids()])
                 turns: list[Callable[[], float]] = [
-                    partial(bare.send, ARRAYS, echo=function is no_op),
+                    partial(bare.send, arrays, echo=function is no_op),
                     partial(mapped, cluster, function, arrays, 1),
                 ]
                 for number in range(rounds):

@@ -24,7 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from achilles.lineReceiver.turns import write_now
-from achilles.lineReceiver.wire import Buffer, next_read_bytes
+from achilles.lineReceiver.wire import READ_BYTES, Buffer, next_read_bytes
 from achilles.sealed import Sealed
 
 __all__ = ["PIECE_BYTES", "TlsStream", "TlsStreamFactory"]
@@ -39,8 +39,9 @@ RECORD_BYTES = 16 * 1024
 OVERHEAD_BYTES = 22
 SLACK_BYTES = 1024
 
-# Pieces written in a row to a socket that takes them; then others get their turn.
-PIECES_PER_TURN = 4
+# Pieces written in a row to a socket that takes them; then others get their turn. If they were less than a read
+# brings, what passes through would gather.
+PIECES_PER_TURN = READ_BYTES // PIECE_BYTES
 
 
 class TlsStream(TLSMemoryBIOProtocol):
@@ -58,6 +59,7 @@ class TlsStream(TLSMemoryBIOProtocol):
         self._waiting: deque[Buffer | Sealed] = deque()
         self._waiting_bytes = 0
         self._asks = False  # whether the socket asks for more when it is empty
+        self._flushing = False
 
     # -- sending --------------------------------------------------------------------------------
 
@@ -87,18 +89,25 @@ class TlsStream(TLSMemoryBIOProtocol):
 
     def flush(self) -> None:
         """Write what the socket takes now; the rest follows as it takes more."""
+        if self._flushing:
+            return
         transport = self.transport
+        self._flushing = True
         for _ in range(PIECES_PER_TURN):
             if _unsent_bytes(transport) or not self._encrypt():
                 break
             write_now(transport)
-        if self._waiting and self._handshakeDone and not self._asks:
-            self._asks = True
-            transport.registerProducer(self, False)
+        self._flushing = False
+        if self._waiting and self._handshakeDone:
+            if not _unsent_bytes(transport):
+                self._encrypt()  # for the reactor's next turn
+            if not self._asks:
+                self._asks = True
+                transport.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
         """The socket has taken all that it was given (from Twisted)."""
-        self._encrypt()
+        self.flush()
 
     def stopProducing(self) -> None:
         """The connection is lost (from Twisted)."""

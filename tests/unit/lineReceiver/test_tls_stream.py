@@ -22,6 +22,7 @@ from achilles.lineReceiver.protocol import AchillesProtocol
 from achilles.lineReceiver.tls import ServerCertificate, server_certificate
 from achilles.lineReceiver.tls_stream import PIECE_BYTES, RECORD_BYTES, TlsStream, TlsStreamFactory
 from achilles.lineReceiver.tls_twisted import _Connections
+from achilles.lineReceiver.wire import READ_BYTES, Limits
 from achilles.sealed import available, seal
 
 NO_LIMIT = 1 << 40
@@ -235,6 +236,16 @@ def test_others_get_their_turn_while_a_socket_takes_all(pair: Pair) -> None:
     assert pair.near.reactor.writers == [pair.near.socket]
 
 
+def test_a_turn_writes_as_much_as_a_read_brings(pair: Pair) -> None:
+    # Otherwise what passes through a server gathers there, since it reads and writes in turns.
+    pair.near.tls.write(bytes(16 * MEBIBYTE))
+    for _ in range(5):
+        before = len(pair.near.socket.written)
+        pair.near.socket.doWrite()  # type: ignore[no-untyped-call]
+        assert READ_BYTES <= len(pair.near.socket.written) - before < 2 * READ_BYTES
+        assert pair.near.reactor.writers == [pair.near.socket]
+
+
 def test_buffers_of_all_kinds(pair: Pair) -> None:
     numbers = array("d", range(50_000))
     parts: list[Any] = [bytearray(b"x" * 300_000), memoryview(numbers), memoryview(b""), b"", bytearray()]
@@ -255,8 +266,6 @@ def test_shared_memory_is_read_when_its_turn_comes(certificate: ServerCertificat
     frames: list[tuple[Any, bytes]] = []
     sending, taking = Sending(Clock()), Taking(Clock())  # type: ignore[no-untyped-call]
     pair = Pair(certificate, sending, taking)
-    from achilles.lineReceiver.wire import Limits
-
     taking.set_limits(Limits())
     payload = os.urandom(3 * MEBIBYTE + 5)
     shared = seal([[payload]])
