@@ -39,7 +39,7 @@ RECORD_BYTES = 16 * 1024
 OVERHEAD_BYTES = 22
 SLACK_BYTES = 1024
 
-# Pieces written in a row to a socket that takes them; then others get their turn. If they were less than a read
+# Pieces written in a row to a socket that takes them; then others get their turn. If it were less than a read
 # brings, what passes through would gather.
 PIECES_PER_TURN = READ_BYTES // PIECE_BYTES
 
