@@ -27,7 +27,7 @@ from .. import __version__
 from ..config import Settings, is_loopback
 from ..errors import AuthenticationError, ClusterError, ProtocolError, VersionMismatch
 from ..memory_budget import usable_memory_bytes
-from ..sealed import SHARE_BYTES, Sealed
+from ..sealed import SHARE_BYTES
 from ..workers.crew import Crew, ResultSegment
 from ..workers.module_source import ModuleSource
 from ..workers.process import WITHIN_NODE
@@ -35,7 +35,7 @@ from . import local_socket
 from . import messages as wire
 from .node_connection import NodeConnection
 from .serving_kept import serve_kept
-from .shared_payloads import kept, parts, result_frames
+from .shared_payloads import result_frames, units_of
 from .tls_twisted import client_tls_factory
 from .wire import Buffer, gather
 
@@ -268,18 +268,11 @@ class AchillesNode:
     def _parcel(self, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
         if parcel.job not in self._jobs:
             raise ProtocolError(f"a parcel of job {parcel.job} came before the job")
-        units: list[list[Buffer] | Sealed] = []
-        if parcel.shared is not None:
-            units = kept(parts(parcel))
-        else:
-            payload = memoryview(gather(chunks))
-            start = 0
-            for _, size in parcel.units:
-                units.append([payload[start : start + size]])
-                start += size
         lengths = [tasks for tasks, _ in parcel.units]
         key = (parcel.job, parcel.parcel, parcel.attempt)
-        self._crew.receive(*key, parcel.first, parcel.packet_tasks, lengths, units, parcel.size)
+        self._crew.receive(
+            *key, parcel.first, parcel.packet_tasks, lengths, units_of(parcel, chunks), parcel.size
+        )
 
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:

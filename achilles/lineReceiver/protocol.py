@@ -26,14 +26,21 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IFileDescriptorReceiver, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer  # type: ignore[import-untyped] # ships no types
 
 from achilles.errors import ClusterError, ProtocolError
 from achilles.lineReceiver.handshake import error_frame
 from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, Parcel, Ping, Results
-from achilles.lineReceiver.shared_payloads import MAX_UNHEARD_BYTES, TELL_BYTES, Handed, accept, as_bytes
+from achilles.lineReceiver.shared_payloads import (
+    MAX_UNHEARD_BYTES,
+    TELL_BYTES,
+    Handed,
+    accept,
+    as_bytes,
+    unshared_frame,
+)
+from achilles.lineReceiver.tls_stream import TlsStream
 from achilles.lineReceiver.turns import Turn
 from achilles.lineReceiver.wire import (
     BEFORE_AUTHENTICATION_LIMITS,
@@ -100,7 +107,7 @@ class Lingering:
         self._deadline = reactor_time(self._clock).callLater(LINGER_S, self._abort, transport)
         half_close = getattr(transport, "loseWriteConnection", None)
         # TLS waits for the peer's close by itself, and would hand a half-close to the TCP below it.
-        if half_close is None or isinstance(transport, TLSMemoryBIOProtocol):
+        if half_close is None or isinstance(transport, TlsStream):
             transport.loseConnection()
         else:
             half_close()
@@ -165,8 +172,8 @@ class AchillesProtocol(LineReceiver):
     def unsent_bytes(self) -> int:
         """What was sent and still waits here for the other side to read."""
         transport = self.transport
-        if isinstance(transport, TLSMemoryBIOProtocol):
-            transport = transport.transport
+        if isinstance(transport, TlsStream):
+            return transport.unsent_bytes
         if not isinstance(transport, FileDescriptor):
             return 0
         waiting_bytes: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
@@ -194,13 +201,14 @@ class AchillesProtocol(LineReceiver):
         """
         if self._lingering.closing or self.transport is None:
             return
-        if isinstance(message, Parcel | Results) and message.shared is not None:
-            segments = self._share(message)
-        frame = frame_segments(message, segments)
-        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+        if isinstance(self.transport, TlsStream):
+            self.transport.put(unshared_frame(message, segments))
+        else:
+            if isinstance(message, Parcel | Results) and message.shared is not None:
+                segments = self._share(message)
+            frame = frame_segments(message, segments)
             # Twisted's sockets take bytes alone; most chunks that a relay sends on are such.
-            frame = [part if isinstance(part, bytes) else bytes(part) for part in frame]
-        self.transport.writeSequence(frame)  # TLS joins any buffers
+            self.transport.writeSequence([part if isinstance(part, bytes) else bytes(part) for part in frame])
         _turn.wrote(self.transport)
         if message.by_descriptor and isinstance(self.transport, FileDescriptor):
             # Not in a later turn: then a burst of small frames that come in would be a heap of memory that
@@ -261,7 +269,7 @@ class AchillesProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if isinstance(transport, TLSMemoryBIOProtocol):
+        if isinstance(transport, TlsStream):
             _enlarge(transport.transport)
             _send_at_once(transport.transport)
         else:
@@ -332,7 +340,7 @@ class AchillesProtocol(LineReceiver):
 
 
 def _forget_unsent(transport: Any) -> None:
-    if isinstance(transport, TLSMemoryBIOProtocol):
+    if isinstance(transport, TlsStream):
         transport = transport.transport
     if isinstance(transport, FileDescriptor):
         transport.dataBuffer, transport.offset = b"", 0
@@ -352,8 +360,5 @@ def _enlarge(transport: Any) -> None:
 
 def _read_more(transport: Any, came_bytes: int) -> None:
     """Read much at a time while much comes."""
-    if isinstance(transport, TLSMemoryBIOProtocol):
-        transport = transport.transport
-        came_bytes *= 8  # it cuts what it has decrypted into pieces of its own
     if isinstance(transport, FileDescriptor):
         transport.bufferSize = next_read_bytes(came_bytes)

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..sealed import HELD_DESCRIPTORS, SHARE_BYTES, Buffer, Descriptor, Sealed, open_descriptors, places, seal
 from ..workers.passing import MAX_UNCLAIMED
 from .hot_frames import MAX_SEGMENTS, Parcel, Results
-from .wire import gather
+from .messages import Message, encode
+from .wire import frame_segments, gather
 
 __all__ = [
     "MAX_UNHEARD_BYTES",
@@ -36,6 +37,8 @@ __all__ = [
     "result_frames",
     "segments_of",
     "share_units",
+    "units_of",
+    "unshared_frame",
 ]
 
 MAX_UNHEARD_BYTES = 256 * 1024 * 1024
@@ -46,6 +49,9 @@ TELL_BYTES = 1024 * 1024
 
 # Smaller units are read from the file one by one at the node, which costs more than it saves.
 MIN_UNIT_BYTES = 64 * 1024
+
+# Smaller payloads are copied out of the reads that they came in, which are larger.
+COPIED_BYTES = 64 * 1024
 
 
 def _sizes(message: Parcel | Results) -> list[int]:
@@ -77,6 +83,17 @@ def as_bytes(message: Parcel | Results) -> list[Buffer]:
     return [part.read() for part in parts(message)]
 
 
+def unshared_frame(message: Message, segments: Iterable[Buffer]) -> Sequence[Buffer | Sealed]:
+    """A frame for a transport that takes no descriptors, and reads what is shared when it gets to it."""
+    if not isinstance(message, Parcel | Results) or message.shared is None:
+        return frame_segments(message, segments)
+    message.by_descriptor = False
+    frame: list[Buffer | Sealed] = [encode(message, message.size)]
+    for part in kept(parts(message)):
+        frame += part if isinstance(part, list) else [part]
+    return frame
+
+
 def kept(shared: list[Sealed]) -> list[Sealed | list[Buffer]]:
     """Units to be kept for a while: shared, unless this process has many of them."""
     if open_descriptors() <= HELD_DESCRIPTORS:
@@ -89,6 +106,27 @@ def share_units(parcel: Parcel, units: list[list[Buffer]]) -> None:
     parcel.size = sum(_sizes(parcel))
     if parcel.size >= max(SHARE_BYTES, MIN_UNIT_BYTES * len(units)):
         parcel.shared = seal(units)
+
+
+def units_of(parcel: Parcel, chunks: list[Buffer]) -> list[list[Buffer] | Sealed]:
+    """The units of a parcel. Of large ones nothing is copied: each is the pieces that it came in."""
+    if parcel.shared is not None:
+        return kept(parts(parcel))
+    if parcel.size < COPIED_BYTES:
+        chunks = [gather(chunks)]  # lets go of the reads that it was a part of
+    came = iter(chunks)
+    view = memoryview(b"")
+    units: list[list[Buffer] | Sealed] = []
+    for size in _sizes(parcel):
+        unit: list[Buffer] = []
+        missing = size
+        while missing:
+            view = view or memoryview(next(came))
+            unit.append(view[:missing])
+            view = view[missing:]
+            missing -= len(unit[-1])
+        units.append(unit)
+    return units
 
 
 def segments_of(results: Results, chunks: list[Buffer]) -> list[tuple[int, int, int, int, Buffer]]:

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer  # type: ignore[import-untyped] # ships no types
 
@@ -26,6 +25,7 @@ from achilles.lineReceiver.admission import Admission
 from achilles.lineReceiver.messages import Error, encode
 from achilles.lineReceiver.protocol import Clock, DelayedCall, Lingering, reactor_time
 from achilles.lineReceiver.tls import ServerCertificate, end_point_binding
+from achilles.lineReceiver.tls_stream import TlsStreamFactory
 
 __all__ = [
     "SniffingFactory",
@@ -40,6 +40,9 @@ FIRST_BYTE_S = 10.0
 """How long a connection may stay silent before it has to begin TLS."""
 
 TLS_HANDSHAKE_RECORD = 0x16
+
+ENABLE_PARTIAL_WRITE = 1
+"""OpenSSL's ``SSL_MODE_ENABLE_PARTIAL_WRITE``, which pyOpenSSL sets and does not name."""
 
 _NOT_TLS = "this port speaks TLS 1.3 (and inside it the achilles line protocol); what came is not TLS"
 
@@ -56,6 +59,9 @@ class _Connections:
         context.set_options(SSL.OP_NO_TICKET)
         # Most connections are silent most of the time, and OpenSSL keeps 34 KiB of buffers for each.
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        # Otherwise pyOpenSSL has each call encrypt one record alone. Old versions cannot help it.
+        if hasattr(context, "clear_mode"):
+            context.clear_mode(ENABLE_PARTIAL_WRITE)
         if pem_path is not None:
             context.use_certificate_chain_file(str(pem_path))
             context.use_privatekey_file(str(pem_path))
@@ -78,7 +84,7 @@ def client_tls_factory(factory: Factory[Any], clock: Clock | None = None) -> Any
 
 def _tls_factory(connections: Any, is_client: bool, factory: Any, clock: Any) -> Any:
     # Any: these implement zope interfaces, which a type checker cannot see.
-    return TLSMemoryBIOFactory(connections, is_client, factory, clock)
+    return TlsStreamFactory(connections, is_client, factory, clock)
 
 
 def peer_binding(transport: Any) -> bytes:
@@ -172,7 +178,7 @@ class SniffingProtocol(Protocol):
             self._silence = None
 
 
-class SniffingFactory(Factory[SniffingProtocol]):
+class SniffingFactory(Factory):
     """What a server listens with on its TCP port.
 
     Args:

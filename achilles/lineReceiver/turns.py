@@ -15,9 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "write_now"]
 
 
 class Turn:
@@ -47,8 +46,15 @@ class Turn:
 
 
 def _flush(transport: Any) -> None:
-    if isinstance(transport, TLSMemoryBIOProtocol):
-        transport = transport.transport
+    flush = getattr(transport, "flush", None)  # of TLS, which has to encrypt first
+    if flush is not None:
+        flush()
+    else:
+        write_now(transport)
+
+
+def write_now(transport: Any) -> None:
+    """Have one of Twisted's sockets write what waits in it, as far as it can."""
     if not isinstance(transport, FileDescriptor) or not transport.connected:
         return  # of a test, or gone by now
     # What it says then is for the reactor to hear. An error it meets again, when it tries itself.

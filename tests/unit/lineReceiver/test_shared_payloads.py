@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,14 @@ from achilles import sealed
 from achilles.lineReceiver import shared_payloads
 from achilles.lineReceiver.messages import Message, Parcel, Ping, Results
 from achilles.lineReceiver.protocol import AchillesProtocol
-from achilles.lineReceiver.shared_payloads import kept, parts, result_frames, share_units
+from achilles.lineReceiver.shared_payloads import (
+    COPIED_BYTES,
+    kept,
+    parts,
+    result_frames,
+    share_units,
+    units_of,
+)
 from achilles.lineReceiver.wire import Buffer, FrameParser, Limits, frame_segments, gather
 from achilles.sealed import SHARE_BYTES, Sealed, open_descriptors, seal
 from achilles.workers.passing import MAX_UNCLAIMED
@@ -172,3 +180,33 @@ def test_who_holds_many_copies_what_comes(monkeypatch: pytest.MonkeyPatch) -> No
     others = kept([shared(b"b")]), kept([shared(b"c")])
     assert isinstance(first[0], Sealed) and isinstance(others[0][0], Sealed)
     assert others[1] == [[b"c"]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_units_are_cut_out_of_what_came_however_it_was_split(seed: int) -> None:
+    chance = random.Random(seed)
+    most = chance.choice([10, 3 * COPIED_BYTES])
+    sizes = [chance.choice([0, 1, chance.randrange(most)]) for _ in range(chance.randrange(1, 20))]
+    payload = chance.randbytes(sum(sizes))
+    chunks: list[Buffer] = []
+    position = 0
+    while position < len(payload):
+        size = chance.randrange(1, max(2, most))
+        chunks.append(payload[position : position + size])
+        position += size
+    parcel = Parcel(1, 2, 3, 4, 0, len(sizes), 1, [(1, size) for size in sizes], len(payload))
+    units = [b"".join(unit) for unit in units_of(parcel, chunks) if isinstance(unit, list)]
+    ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
+    assert units == [payload[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def test_large_units_are_not_copied_and_small_ones_let_go_of_their_reads() -> None:
+    read = bytes(4 * COPIED_BYTES)
+    large = Parcel(1, 2, 3, 4, 0, 2, 1, [(1, COPIED_BYTES), (1, 5)], COPIED_BYTES + 5)
+    small = Parcel(1, 2, 3, 4, 0, 2, 1, [(1, 100), (1, 5)], 105)
+    for parcel, copied in (large, False), (small, True):
+        for unit in units_of(parcel, [memoryview(read)[: parcel.size]]):
+            assert isinstance(unit, list)
+            for part in unit:
+                assert isinstance(part, memoryview)
+                assert (part.obj is not read) == copied
