@@ -44,8 +44,11 @@ UNIT_TARGET_BYTES = 256 * 1024
 PACKET_TARGET_NS = 20_000_000
 PACKET_TARGET_BYTES = 1024 * 1024
 # Tasks in one unit, and for each slot in one packet, while nobody knows how long they take.
-FIRST_UNIT_TASKS = 4096
+FIRST_UNIT_TASKS = 8192
 FIRST_PACKET_TASKS = 1024
+# A slot's share of so many tasks is one unit then, and a shorter one is four: to give back what is left of a
+# unit if tasks prove long costs as much as is spared if they prove short.
+LONG_SHARE_TASKS = 1024
 # Keeps a parcel's header line within its 16 KiB.
 MAX_UNITS_PER_PARCEL = 512
 # No packet is longer, however large a chunksize is: a worker counts a unit's tasks in 31 bits.
@@ -117,7 +120,13 @@ def unit_length(
     if task_ns is None:
         if not sized:
             return min(chunksize, packet_tasks)
-        wanted, shares = FIRST_UNIT_TASKS, 2 * shares
+        share = -(-tasks_left // cpu_count)
+        wanted = FIRST_UNIT_TASKS
+        if share <= available_tasks < LONG_SHARE_TASKS * cpu_count:
+            shares *= 2
+        elif LONG_SHARE_TASKS <= share <= available_tasks:
+            # A slot's even share of all that is left: then none waits for the first results of another.
+            wanted, shares = min(wanted, share), 1
     else:
         # An argument that is slow to draw must not keep its finished neighbours waiting.
         slowest_ns = max(task_ns, draw_ns or 0.0, 1.0)
@@ -128,8 +137,16 @@ def unit_length(
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
     wanted = min(wanted, -(-available_tasks // shares))
     if wanted >= packet_tasks:
-        return wanted - wanted % packet_tasks
-    return min(max(chunksize, wanted - wanted % chunksize), packet_tasks)
+        return _even(max(round(available_tasks / packet_tasks), 1), wanted // packet_tasks) * packet_tasks
+    wanted = min(max(chunksize, wanted - wanted % chunksize), packet_tasks)
+    even = _even(packet_tasks, wanted)
+    return min(even + -even % chunksize, packet_tasks)
+
+
+def _even(whole: int, most: int) -> int:
+    """How many each of as few even parts has, of at most so many: of long and short ones, taken in turns, one
+    worker would get all the long ones."""
+    return -(-whole // -(-whole // most))
 
 
 def cut_units(packets: int, packet_tasks: int, unit_tasks: int) -> Iterator[int]:

@@ -8,7 +8,8 @@ Rules:
 
 1. Work is asked for, never pushed. A node with room makes the scheduler send a `Demand` to the job
    that is due; the controller answers with one parcel cut for that node. So arguments are drawn
-   only as fast as they are computed, and late joiners are served at once.
+   only as fast as they are computed, and late joiners are served at once. Only what a new job would be
+   asked for first may be promised with it, and is then not asked for (`Promised`).
 2. A node has room while less work lies there than its window, and always for two parcels, so that
    no slot waits for the network between packets.
 3. Jobs are due in the order of `Levels`: those of a higher priority first; of equal ones, each gets the
@@ -43,6 +44,7 @@ from . import scheduler_events as ev
 from .groups import Groups
 from .levels import Levels
 from .open_demands import STALE_NS, OpenDemands
+from .promised import Promised
 from .pythons import VERSION_PATIENCE_NS, PythonVersions
 from .roomy_nodes import RoomyNodes
 from .scheduler_state import JobState, NodeState, ParcelState
@@ -152,6 +154,7 @@ class Scheduler:
         job = JobState(event.job, event.controller, event.chunksize, event.python)
         job.most_bytes, job.speculate, job.tasks = event.most_bytes, event.speculate, event.tasks
         job.priority, job.patterns, job.slots = event.priority, event.nodes, event.slots
+        job.promised = Promised(event.promised)
         self.jobs[event.job] = job
         for group in self._groups.job_came(job):
             self._roomy.group_came(group)
@@ -229,7 +232,9 @@ class Scheduler:
         if parcel is None:
             if event.attempt > 1:
                 return  # given up in the meantime
-            answers = job.answered(event.parcel)
+            # What was promised for a node that was not to have it yet waits for its turn like what was lost.
+            early = event.node not in job.open_demands and job.promised.take(event.node)
+            answers = not early and job.answered(event.parcel)
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes, event.first)
             job.parcels[event.parcel] = parcel
             job.weigh(event.tasks, event.size_bytes)
@@ -276,7 +281,7 @@ class Scheduler:
         tasks, busy_us, failed = parcel.done(event.segments)
         busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns) / job.slots)
         if tasks:
-            job.measure(tasks, busy_ns)
+            job.measure(tasks, busy_ns, len(event.segments))
         job.count(parcel, tasks, failed)
         # The job was charged what it was expected to take.
         self._due.charge(job.job, busy_ns * job.slots - node.progressed(parcel, tasks))
@@ -416,7 +421,8 @@ class Scheduler:
             self._demands.made(job, node.node, self._now_ns)
             node.reserve(job, work_ns)
             self._due.serve(job.job, work_ns)
-            self._out.append(ev.Demand(job.controller, job.job, node.node, cpu_count, packets))
+            if not job.promised.take(node.node):
+                self._out.append(ev.Demand(job.controller, job.job, node.node, cpu_count, packets))
         self._reconsider(job)
 
     def _close_demand(self, job: JobState, node_number: int) -> None:

@@ -55,7 +55,8 @@ class JobSubmitted(Record):
     ``speculate``: a parcel that runs unusually long may run a second time on an idle node.
     ``tasks``: how many there are in all, where that is known and they can be drawn at once; else 0.
     ``priority``: jobs of a higher one get room first. ``nodes``: patterns of the names of those that may run
-    it (`NamePatterns`); none: all. ``slots``: how many a task takes of its node.
+    it (`NamePatterns`); none: all. ``slots``: how many a task takes of its node. ``promised``: the nodes
+    for which a parcel comes unasked, each as often as there are such parcels (`first_parcels`).
     """
 
     now_ns: int
@@ -70,6 +71,7 @@ class JobSubmitted(Record):
     priority: int = 0
     nodes: tuple[str, ...] = ()
     slots: int = 1
+    promised: tuple[int, ...] = ()
 
 
 class ParcelArrived(Record):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import ProtocolError
 from .means import Mean
 from .packets import packet_length
+from .promised import Promised, first_packets
 from .ranges import Ranges
 from .record import Record, made_by
 from .scheduler_events import (
@@ -39,15 +40,19 @@ PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
 # Tasks to ask for while nobody knows how long they take, of a job that only one node can run.
 FIRST_TASKS = 2**14
-# A slot gets this part of its even share of what is left at a time, while nobody knows how long tasks take,
-# and when that was measured (the idea of guided self-scheduling: Polychronopoulos and Kuck, IEEE Transactions
-# on Computers C-36, 1987).
-BLIND_SHARES = 16
+# Of so many, it is given half first.
+HALVED_TASKS = 4096
+# A slot gets this part of its even share of what is left at a time, once it is known how long tasks take.
 GUIDED_SHARES = 4
-# But no more than this: nodes may come that could have taken some of what is begun by then.
-FIRST_SLOT_TASKS = 16
+# A node that has no other beside it is asked for all that is left of short tasks, if that is less than so
+# many times what it would be asked for: the little that stays costs another round trip.
+ALL_TIMES = 1.5
+SHORT_TASK_NS = 20_000
 # Work per slot below which a node is done before anything could be moved to another.
 WORTH_MOVING_NS = 10_000_000
+# What a unit takes beside its tasks, about; and it is not taken for more than so many times its tasks.
+UNIT_NS = 20_000
+MOST_OF_UNIT = 8
 # Below this the measurement says more about the clock than about the task.
 LEAST_TASK_NS = 20.0
 # A job may have so many demands unanswered; more are made as these are answered.
@@ -166,6 +171,7 @@ class JobState(Record):
     tasks_failed: int = 0
     tasks: int = 0  # in all, where that was said
     tasks_came: int = 0  # in parcels, each counted once
+    promised: Promised = made_by(default_factory=Promised)
     early: tuple[tuple[int, int], set[int]] | None = None  # cancelled items of an attempt that is to come
     _task: Mean = made_by(default_factory=Mean)
 
@@ -255,9 +261,9 @@ class JobState(Record):
         """Expected work of so many tasks, ns of one slot."""
         return tasks * max(self.task_ns or UNKNOWN_TASK_NS, LEAST_TASK_NS) * self.slots
 
-    def measure(self, tasks: int, busy_ns: float) -> None:
-        """Learn from finished tasks how long one takes."""
-        self._task.add(busy_ns, tasks)
+    def measure(self, tasks: int, busy_ns: float, units: int) -> None:
+        """Learn from finished tasks how long one takes; they came in so many units."""
+        self._task.add(max(busy_ns - units * UNIT_NS, busy_ns / MOST_OF_UNIT), tasks)
         self.task_ns = self._task.value
 
     def weigh(self, tasks: int, size_bytes: int) -> None:
@@ -348,8 +354,11 @@ class NodeState(Record):
         # However long tasks are, parts of this will not be what the others wait for in the end.
         even_tasks = (job.tasks - job.tasks_came) * cpu_count / slots
         if job.task_ns is None:
-            most_tasks = min(even_tasks / BLIND_SHARES, cpu_count * FIRST_SLOT_TASKS)
-            return max(int((FIRST_TASKS if self.alone else most_tasks) / packet_tasks), 1)
+            if not self.alone:
+                return first_packets(job.tasks - job.tasks_came, cpu_count, slots, packet_tasks)
+            # Some workers have something to do while the caller draws the rest.
+            half = job.tasks >= HALVED_TASKS and not job.parcels
+            return max(min(FIRST_TASKS, job.tasks // 2 if half else FIRST_TASKS) // packet_tasks, 1)
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
@@ -363,7 +372,14 @@ class NodeState(Record):
         tasks = max(self.window_ns, left_ns) / sharing / task_ns
         # Slow start: never ask for much more than the job has shown it can do.
         if not self.alone:
-            tasks = min(tasks, max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES))
+            most_tasks = max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES)
+            sole = cpu_count >= slots and even_tasks > 0
+            if sole:
+                # Nobody else is there, and who comes now could hardly take anything of so little.
+                most_tasks = max(most_tasks, cpu_count * WORTH_MOVING_NS / task_ns)
+            tasks = min(tasks, most_tasks)
+            if sole and task_ns < SHORT_TASK_NS and even_tasks < ALL_TIMES * tasks:
+                tasks = even_tasks
         if job.task_bytes:
             tasks = min(tasks, (job.most_bytes - job.bytes_out) / 4 / job.task_bytes)
         return max(1, int(tasks / packet_tasks))

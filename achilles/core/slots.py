@@ -277,9 +277,8 @@ class Slots:
                 return
             self._take_rest(job, piece, event.tasks)
         if piece.tasks and piece.parts is None:
-            was_unknown = job.task_ns is None
             job.measure(piece.tasks, event.busy_ns)
-            if was_unknown:
+            if job.is_misjudged():
                 self._placement.judge_anew(job)
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from math import inf
 
 from .means import Mean
 from .record import Record, made_by
@@ -24,6 +25,9 @@ REGULAR_SPREAD = 1.5
 # How soon an exception is forgotten, at each piece.
 FORGET = 0.99
 UNKNOWN_TASK_NS = 10_000_000.0
+# Pieces at workers are judged anew when tasks prove so many times shorter than they were taken for: the first
+# few, run singly, seem to take ten times as long.
+MISJUDGED_TIMES = 2
 # How long a piece may run until its worker is asked to give back the rest: several times the work that one
 # should hold, so that one that is cut well is never asked.
 PATIENCE_NS = 10_000_000
@@ -241,6 +245,7 @@ class JobState(Record):
     workers: set[int] = made_by(default_factory=set)
     deaths: dict[int, int] = made_by(default_factory=dict)
     task_ns: float | None = None
+    judged_ns: float = inf  # what a task was taken for when pieces at workers were judged
     longest_ns: float = 0.0  # of late, per task
     pieces_measured: int = 0
     limit_ns: int = 0
@@ -273,6 +278,13 @@ class JobState(Record):
         if self.task_ns is None or self.pieces_measured < REGULAR_AFTER_PIECES:
             return False
         return self.longest_ns <= REGULAR_SPREAD * self.task_ns
+
+    def is_misjudged(self) -> bool:
+        """Whether tasks were taken for far longer, or not measured, when pieces at workers were judged."""
+        if self.task_ns is None or self.task_ns * MISJUDGED_TIMES > self.judged_ns:
+            return False
+        self.judged_ns = self.task_ns
+        return True
 
     def measure(self, tasks: int, busy_ns: float) -> None:
         """Learn from a finished piece how long a task takes."""

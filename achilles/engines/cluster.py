@@ -35,6 +35,7 @@ from .interrupts import opened
 from .job import Job
 from .job_frames import report, submission_of, too_old_for
 from .kept_fetching import CONNECTION_GONE, ClusterKeeper, KeptFetches
+from .offers import Offers
 from .serving import serve
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
@@ -76,7 +77,7 @@ class ClusterEngine:
         self._unannounced: set[int] = set()  # jobs that wait for their only parcel
         self._whole: dict[int, bool] = {}  # whether the server was told that there is only one
         self._serial = 0
-        self._nodes = 0
+        self._offers = Offers(wire.Capacity(0, 0))
         self._failure: ClusterError | None = None
         self._in_use = True
         self._answered = True  # whether the server has said anything since a call took this over
@@ -94,7 +95,7 @@ class ClusterEngine:
         controller = Controller(link, controller_loop(), self)
         with self._lock:
             if not self._released.is_set():
-                self._nodes = link.welcome.nodes
+                self._offers = Offers(link.welcome)
                 self._welcome = link.welcome
                 self._controller = controller
                 controller.start()
@@ -115,31 +116,41 @@ class ClusterEngine:
             self._serial += 1
             job.number = self._serial
             self._jobs[job.number] = job
-            nodes = self._nodes
+            controller, nodes = self._controller, self._offers.nodes
             if whole := nodes > 0 and job.is_one_slice:
                 self._unannounced.add(job.number)
+            elif controller is not None:
+                # With the lock held, so that a server that is lost now is lost after this, also for the job.
+                early = self._offers.taken_by(job)
         if whole:
             # No node has to be asked how to cut it: it is announced together with its parcel.
             job.nodes_changed(nodes)
             job.granted(0, 1, 1)
-        else:
-            self._announce(job)
+        elif controller is not None:
+            self._announce(job, early=tuple([node for node, _, _ in early]), to=controller)
 
-    def _announce(self, job: Job, *, whole: bool = False) -> None:
+    def _announce(
+        self, job: Job, *, whole: bool = False, early: tuple[int, ...] = (), to: Controller | None = None
+    ) -> None:
         with self._lock:
             self._unannounced.discard(job.number)
             controller, welcome = self._controller, self._welcome
-            # Whoever made the connection anew may be about to do the same.
-            if controller is None or self._announced.get(job.number) is controller:
+            # Whoever made the connection anew may be about to do the same, or has done it.
+            if controller is None or to not in (None, controller):
+                return
+            if self._announced.get(job.number) is controller:
                 return
             self._announced[job.number] = controller
             self._whole[job.number] = whole
-        job.nodes_changed(self._nodes)
+        job.nodes_changed(self._offers.nodes)
         too_old = too_old_for(job.spec, welcome, self._settings.endpoint)
         if too_old is not None:
             job.failed(too_old)
             return
-        controller.send(submission_of(job, _session, whole=whole), job.function.segments, more=whole)
+        submission = submission_of(job, _session, whole=whole, promised=early)
+        # A parcel follows at once, if drawing it takes no time to speak of.
+        follows = whole or (bool(early) and job.tasks_left > 0)
+        controller.send(submission, job.function.segments, more=follows)
 
     def _send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
         """Send a frame; what is sent without a connection is sent again after it was made anew."""
@@ -280,7 +291,7 @@ class ClusterEngine:
         match message:
             case wire.Capacity():
                 with self._lock:
-                    self._nodes = message.nodes
+                    self._offers = Offers(message)
                     jobs = list(self._jobs.values())
                 for job in jobs:
                     job.nodes_changed(message.nodes)

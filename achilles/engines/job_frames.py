@@ -15,13 +15,14 @@ from .spec import JobSpec
 __all__ = ["failure_from", "report", "submission_of", "too_old_for"]
 
 
-def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
+def submission_of(job: Job, session: str, *, whole: bool, promised: tuple[int, ...] = ()) -> wire.Submit:
     """What announces a job; its payload is the job's function.
 
     Args:
         job: What to announce.
         session: Names this process.
         whole: Whether its only parcel follows unasked.
+        promised: For which nodes parcels do, each as often as there are such parcels.
     """
     function, spec = job.function, job.spec
     return wire.Submit(
@@ -40,6 +41,7 @@ def submission_of(job: Job, session: str, *, whole: bool) -> wire.Submit:
         spec.priority,
         spec.nodes,
         spec.slots,
+        promised,
         spec.patient,
     )
 

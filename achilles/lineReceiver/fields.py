@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from achilles.core.promised import MAX_OFFERS, MAX_PROMISED
 from achilles.limits import MAX_PATTERN_CHARACTERS, MAX_PATTERNS, MAX_PRIORITY, MAX_SLOTS
 from achilles.lineReceiver.hot_frames import MAX_INT
 
@@ -16,8 +17,10 @@ __all__ = [
     "NEEDS_OPTION",
     "Count",
     "Digest",
+    "Offers",
     "Patterns",
     "Priority",
+    "Promises",
     "Role",
     "ScramText",
     "Short",
@@ -46,4 +49,7 @@ Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATTERN_CHARA
 Patterns = Annotated[tuple[Pattern, ...], msgspec.Meta(max_length=MAX_PATTERNS)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 Token = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+# Number and slots of nodes, and numbers alone.
+Offers = Annotated[tuple[tuple[Count, Slots], ...], msgspec.Meta(max_length=MAX_OFFERS)]
+Promises = Annotated[tuple[Count, ...], msgspec.Meta(max_length=MAX_PROMISED)]
 Version = tuple[Annotated[int, msgspec.Meta(ge=0, le=999)], Annotated[int, msgspec.Meta(ge=0, le=999)]]

@@ -36,8 +36,10 @@ from achilles.lineReceiver.fields import (
     NEEDS_OPTION,
     Count,
     Digest,
+    Offers,
     Patterns,
     Priority,
+    Promises,
     Role,
     ScramText,
     Short,
@@ -176,6 +178,7 @@ class Welcome(Control):
     heartbeat_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 5.0
     descriptors: bool = False
     job_options: Count = 0
+    offers: Offers = ()
 
 
 class Error(Control):
@@ -193,6 +196,7 @@ class Capacity(Control):
 
     nodes: Count
     slots: Count
+    offers: Offers = ()
 
 
 class Submit(Control):
@@ -214,6 +218,7 @@ class Submit(Control):
     priority: Priority = 0
     nodes: Patterns = ()
     slots: TaskSlots = 1
+    promised: Promises = ()
     patient: bool = False
 
 

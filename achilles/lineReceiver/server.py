@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from ..core import scheduler_events as ev
 from ..core.node_names import NamePatterns
+from ..core.promised import offers_of
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
@@ -156,10 +157,14 @@ class AchillesServer:
         """Nodes and slots at hand."""
         return len(self.nodes), sum(node.cpu_count for node in self.scheduler.nodes.values())
 
+    def offers(self) -> tuple[tuple[int, int], ...]:
+        """Nodes for which a new job may send parcels before it is asked, with their slots."""
+        return offers_of(self.scheduler.nodes.values())
+
     def _announce_capacity(self) -> None:
-        nodes, slots = self.capacity()
+        (nodes, slots), offers = self.capacity(), self.offers()
         for controller in self.controllers.values():
-            controller.send(wire.Capacity(nodes, slots))
+            controller.send(wire.Capacity(nodes, slots, offers))
 
     def close(self, timeout_s: float) -> Deferred[None]:
         """Close every connection; fires when all are gone, or when it takes too long."""
@@ -266,6 +271,7 @@ class AchillesServer:
                 priority=submit.priority,
                 nodes=nodes,
                 slots=submit.slots,
+                promised=submit.promised,
             )
         )
 

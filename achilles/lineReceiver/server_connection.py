@@ -168,6 +168,7 @@ class ServerConnection(AchillesProtocol):
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
         welcome.job_options = wire.JOB_OPTIONS
+        welcome.offers = self._server.offers()
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self._server.ready(self, self.number, hello)

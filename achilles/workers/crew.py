@@ -32,6 +32,7 @@ from .loan import Loan, Loans
 from .loop import Loop
 from .output import Label
 from .supplies import Supplier, Supplies
+from .together import together
 from .worker import Worker
 
 __all__ = ["Crew", "CrewListener", "ResultSegment"]
@@ -352,13 +353,13 @@ class Crew:
                 on_closed()
 
     def _tell(self, event: ev.Event) -> None:
-        for command in self._slots.handle(event):
-            self._obey(command)
+        for command, more in together(self._slots.handle(event)):
+            self._obey(command, more)
         if self._on_drained is not None and not self._slots.parcels:
             on_drained, self._on_drained = self._on_drained, None
             on_drained()
 
-    def _obey(self, command: ev.Command) -> None:
+    def _obey(self, command: ev.Command, more: bool) -> None:
         match command:
             case ev.RunPiece():
                 first = command.first + command.skip
@@ -371,6 +372,7 @@ class Crew:
                     command.skip << 32 | command.tasks,
                     command.packet_tasks,
                     self._units[command.key][command.unit],
+                    more=more,
                 )
             case ev.LendWorker():
                 self._at_worker[command.worker].count()

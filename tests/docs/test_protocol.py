@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from achilles import limits, sealed
+from achilles.core import promised
+from achilles.core.scheduler_state import MAX_UNASKED
 from achilles.errors import ProtocolError
 from achilles.lineReceiver import (
     handshake,
@@ -96,6 +98,10 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"for one node within {server_fetches.MAX_UNREAD_BYTES} bytes" in TEXT
     assert f"its only parcel, of at most {messages.MAX_WHOLE_BYTES} bytes" in TEXT
     assert f"when {server.MAX_UNHEARD_OUTPUT_BYTES} bytes went" in TEXT
+    assert f"names up to {promised.MAX_OFFERS} nodes" in TEXT
+    assert f"More than {promised.MAX_PROMISED} promises" in TEXT
+    assert f"refused after {MAX_UNASKED} of a job" in TEXT
+    assert f": {promised.FIRST_SLOT_TASKS} tasks for each slot" in TEXT
     assert f"at most {messages.MAX_EARLY_CANCELS} items" in TEXT
     assert (
         f"at most {passing.MAX_UNCLAIMED} ahead" in TEXT

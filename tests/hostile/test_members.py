@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from achilles.core.promised import MAX_PROMISED
 from achilles.core.scheduler_state import MAX_UNASKED
 from achilles.lineReceiver import messages as wire
 from tests.hostile.speaking import Speaker, connect, log_in
@@ -172,6 +173,31 @@ def test_parcels_by_the_thousand_do_not_reach_a_node(victim: Cluster, stage: Exi
     controller.socket.close()
     while not isinstance(node.next()[0], wire.Forget):
         pass
+
+
+def test_more_parcels_than_were_promised(victim: Cluster, stage: ExitStack) -> None:
+    """A promise for nodes that never were spares no bound, and one that is not kept keeps no room."""
+    controller, node = come(stage, victim, "controller"), come(stage, victim, "node")
+    submit(controller, promised=(7_000, 7_001) * (MAX_PROMISED // 2))
+    for number in range(MAX_PROMISED + MAX_UNASKED + 2):  # one answers a demand that was made
+        controller.send(parcel(7_000 + number % 2, parcel=number), b"args")
+    controller.refused("was not asked for")
+    silent, honest = come(stage, victim, "controller"), come(stage, victim, "controller")
+    submit(silent, promised=(0, 1, 2, 3, 4, 5, 6, 7))
+    submit(honest)
+    honest.send(parcel(honest.expect(wire.Demand).node), b"args")
+    while not isinstance(node.next()[0], wire.Parcel):
+        pass
+
+
+def test_promises_by_the_thousand(victim: Cluster, stage: ExitStack) -> None:
+    controller = come(stage, victim, "controller")
+    fields = ",".join(["0"] * (MAX_PROMISED + 1))
+    line = (
+        f'{{"type":"submit","job":1,"function":"{HASH}","session":"s","chunksize":1,"promised":[{fields}]}}'
+    )
+    controller.raw(line.encode() + b"\r\n")
+    controller.refused(f"length <= {MAX_PROMISED}")
 
 
 def test_jobs_by_the_thousand(victim: Cluster, stage: ExitStack) -> None:

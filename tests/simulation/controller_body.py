@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from achilles.core import submission_events as ev
+from achilles.core.promised import first_parcels, offers_of
 from achilles.core.submission import DrawPlan
 from tests.simulation.calls import Call, Parcel, take
 from tests.simulation.connections import Connection, Peer
@@ -18,6 +19,10 @@ from tests.simulation.scenario import ControllerPlan, JobPlan
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+# How many jobs come with parcels that nobody asked for, and how many of those know the nodes of that moment.
+EARLY_SHARE = 0.7
+FRESH_SHARE = 0.6
+
 
 class ControllerBody(Peer):
     """All calls of one client."""
@@ -26,6 +31,8 @@ class ControllerBody(Peer):
         super().__init__(world, plan.latency_ns, plan.cuts)
         self.plan = plan
         self.calls: dict[int, Call] = {}
+        self.offers: tuple[tuple[int, int], ...] = ()
+        self.slots = 1
         self.dial()
         if plan.lost_ns is not None:
             world.at(plan.lost_ns, self._die)
@@ -42,6 +49,7 @@ class ControllerBody(Peer):
 
     def connected(self, connection: Connection) -> None:
         """Announce every job that is not over."""
+        self._look(connection)
         connection.up.post(connection.server.welcomed, connection)
         for call in self.calls.values():
             if call.state == "runs":
@@ -61,15 +69,36 @@ class ControllerBody(Peer):
         if connection is None:
             return
         call = self.calls[plan.job] = Call(plan)
-        connection.up.post(connection.server.submitted, connection, call)
+        if self.world.chance(FRESH_SHARE):
+            self._look(connection)
+        early = self._early(plan) if self.world.chance(EARLY_SHARE) else []
+        connection.up.post(connection.server.submitted, connection, call, tuple(node for node, _, _ in early))
         # Half of the iterables are lists or the like.
         sized = plan.job % 2 == 0 and plan.lists is None
         tasks = plan.tasks if sized else None
         self._hear(call, ev.InputStarted(plan.lists is not None, tasks, plan.task_bytes if tasks else None))
+        for node, cpu_count, packets in early:
+            self.granted(call, connection, node, cpu_count, packets)
         if plan.cancel_ns is not None:
             self.world.at(plan.cancel_ns, self._leave, call)
         for after_ns, index in plan.cancels:
             self.world.after(after_ns, self._cancel_item, call, index)
+
+    def _look(self, connection: Connection) -> None:
+        """Hear which nodes there are; what was heard once may be long past when the next job comes."""
+        nodes = connection.server.brain.nodes.values()
+        self.offers, self.slots = offers_of(nodes), sum(node.cpu_count for node in nodes)
+
+    def _early(self, plan: JobPlan) -> list[tuple[int, int, int]]:
+        if plan.nodes:
+            return []
+        return first_parcels(
+            self.offers,
+            tasks=plan.tasks or 0 if plan.says_tasks else 0,
+            chunksize=plan.chunksize,
+            task_slots=plan.slots,
+            slots=self.slots,
+        )
 
     def _cancel_item(self, call: Call, index: int) -> None:
         if call.state == "runs":

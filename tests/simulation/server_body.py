@@ -93,7 +93,7 @@ class ServerBody:
         if not connection.over:
             self.connections[connection.number] = connection
 
-    def submitted(self, connection: Connection, call: Call) -> None:
+    def submitted(self, connection: Connection, call: Call, promised: tuple[int, ...] = ()) -> None:
         """A controller announced a job, perhaps one that an earlier life knew."""
         if connection.number not in self.connections:
             return
@@ -114,6 +114,7 @@ class ServerBody:
                 priority=plan.priority,
                 nodes=plan.nodes,
                 slots=plan.slots,
+                promised=promised,
             )
         )
 

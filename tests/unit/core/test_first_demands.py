@@ -30,6 +30,34 @@ def test_only_who_is_alone_is_given_much_before_anything_is_known(alone: bool, l
     assert least <= packets <= most
 
 
+def test_who_is_alone_gets_half_of_a_long_list_first_so_that_some_run_while_the_rest_is_drawn() -> None:
+    assert first_packets(2, alone=True, tasks=10_000) == [2_500]
+    brain = Scheduler()
+    brain.handle(ev.NodeJoined(0, 1, 2, PYTHON, alone=True))
+    brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=10_000))
+    (packets,) = asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 5_000, 100)))
+    assert packets >= 2_500
+
+
+def rest_packets(nodes: int, task_us: int, done_tasks: int = 32) -> int:
+    """What the first of some nodes of two slots is asked for once the first of 10,000 tasks were done."""
+    brain = Scheduler()
+    for number in range(nodes):
+        brain.handle(ev.NodeJoined(0, number, 2, PYTHON))
+    brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=10_000))
+    brain.handle(ev.ParcelArrived(0, 5, 0, 0, done_tasks, 100))
+    brain.handle(ev.ParcelArrived(0, 5, 1, 0, done_tasks, 100, 1, done_tasks))
+    results = ev.ResultsArrived(10**6, 0, 5, 0, 1, [(0, done_tasks, 0, done_tasks * task_us)])
+    return asked(brain.handle(results))[0]
+
+
+def test_a_node_without_another_is_asked_at_once_for_all_that_is_short() -> None:
+    assert 2 * rest_packets(1, task_us=1) == 10_000 - 64
+    # Of what is not, for no more than ever; nor is any node that has others beside it.
+    assert 2 * rest_packets(1, task_us=1_000) == 200
+    assert 2 * rest_packets(2, task_us=1) <= 10_000 / 8
+
+
 @pytest.mark.parametrize(
     ("nodes", "tasks", "packets"),
     [

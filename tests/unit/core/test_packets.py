@@ -74,6 +74,53 @@ def test_long_tasks_do_not() -> None:
     assert length(4, 3, task_ns=1e9) == 3
 
 
+@pytest.mark.parametrize(
+    ("packet_tasks", "available", "task_ns", "units"),
+    [
+        (2048, 10_000, 1_000.0, [1024, 1024]),  # and not 2,000 and 48
+        (1000, 10_000, 500.0, [2000, 2000, 2000, 2000, 2000]),  # 2,500 at most, in whole packets
+        (1000, 9_000, 500.0, [2000, 2000, 2000, 2000, 1000]),
+    ],
+)
+def test_units_are_even(packet_tasks: int, available: int, task_ns: float, units: list[int]) -> None:
+    unit = unit_length(
+        packet_tasks=packet_tasks,
+        chunksize=1,
+        cpu_count=2,
+        available_tasks=available,
+        task_ns=task_ns,
+        task_bytes=None,
+    )
+    packets = 1 if unit < packet_tasks else available // packet_tasks
+    assert list(cut_units(packets, packet_tasks, unit)) == units
+
+
+@pytest.mark.parametrize(
+    ("available", "left", "unit"),
+    [
+        (8_000, 8_000, 4_000),  # all there is: a unit for each of two slots
+        (5_000, 10_000, 5_000),  # half of it: one slot's share
+        (32, 10_000, 8),  # little of it: two for each slot
+        (800, 800, 100),  # little there is: four
+        (16_384, 1_000_000, 4_096),
+    ],
+)
+def test_before_the_first_results_a_slot_gets_a_long_share_in_one_unit(
+    available: int, left: int, unit: int
+) -> None:
+    found = unit_length(
+        packet_tasks=2,
+        chunksize=1,
+        cpu_count=2,
+        available_tasks=available,
+        task_ns=None,
+        task_bytes=8.0,
+        sized=True,
+        tasks_left=left,
+    )
+    assert found == unit
+
+
 def test_large_arguments_bound_a_unit() -> None:
     assert length(task_ns=1.0, task_bytes=UNIT_TARGET_BYTES / 10, packets=100_000) <= 10
 

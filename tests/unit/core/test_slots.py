@@ -124,6 +124,18 @@ def test_longer_pieces_queue_where_all_take_about_as_long(longest_ms: int, queue
     assert len(drive.running[0]) == 1 + queued
 
 
+def test_pieces_at_workers_are_judged_anew_when_tasks_prove_much_shorter() -> None:
+    """The first tasks seem long; what lies at one worker is not to leave all the rest to the other."""
+    drive = taught(2)
+    drive.parcel(1, [16, 16], 16)
+    for worker in (0, 1):
+        drive.finish(worker, busy_ns=16 * 2_000)
+    drive.parcel(1, [1_000] * 8, 1_000, parcel=1, first=32)
+    drive.finish(0, busy_ns=1_000 * 100)
+    lengths = [len(pieces) for pieces in drive.running.values()]
+    assert sum(lengths) == 7 and max(lengths) - min(lengths) <= 1
+
+
 def test_an_exception_is_forgotten_after_a_while() -> None:
     drive = taught(1)
     drive.parcel(1, [1] * 400, 400)

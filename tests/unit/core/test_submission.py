@@ -338,7 +338,7 @@ def test_a_list_is_drawn_at_once_as_far_as_it_is_asked_for() -> None:
     brain.handle(ev.InputStarted(False, 1000, 10.0))
     brain.handle(ev.Granted(0, 2, 10_000))
     plan = brain.plan()
-    assert plan is not None and (plan.packets, plan.unit_tasks) == (500, 124)
+    assert plan is not None and (plan.packets, plan.unit_tasks) == (500, 112)
 
 
 def test_a_list_of_large_arguments_is_drawn_in_small_units_within_the_budget() -> None:
@@ -354,12 +354,12 @@ def test_the_length_of_packets_can_be_left_to_what_is_measured() -> None:
     brain.handle(ev.InputStarted(False, 100_000, 10.0))
     brain.handle(ev.Granted(0, 2, 4_000))
     plan = brain.plan()
-    assert plan is not None and (plan.packets, plan.packet_tasks, plan.unit_tasks) == (3, 2048, 1000)
-    brain.handle(ev.ParcelDrawn(0, 6144, 3, 2048, 61_440, 9))
-    brain.handle(ev.ResultsArrived(0, 1, [(0, 6144, 0, 6144)], 6144))  # a microsecond each
+    assert plan is not None and (plan.packets, plan.packet_tasks, plan.unit_tasks) == (4, 2000, 2000)
+    brain.handle(ev.ParcelDrawn(0, 8000, 4, 2000, 80_000, 9))
+    brain.handle(ev.ResultsArrived(0, 1, [(0, 8000, 0, 8000)], 8000))  # a microsecond each
     brain.handle(ev.Granted(0, 2, 50_000))
     plan = brain.plan()
-    assert plan is not None and (plan.packets, plan.packet_tasks) == (3, 40_000)
+    assert plan is not None and (plan.packets, plan.packet_tasks) == (3, 30_667)
 
 
 def test_packets_of_large_or_long_tasks_are_short_when_their_length_is_left_to_us() -> None:
