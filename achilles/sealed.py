@@ -44,7 +44,7 @@ __all__ = [
 
 Buffer = bytes | bytearray | memoryview
 
-SHARE_BYTES = 256 * 1024
+SHARE_BYTES = 128 * 1024
 """From this size on a file of its own costs less than the copies on the way."""
 
 HELD_DESCRIPTORS = 256
