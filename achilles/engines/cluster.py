@@ -28,13 +28,13 @@ from ..lineReceiver.handshake import error_from
 from ..lineReceiver.shared_payloads import share_units
 from ..lineReceiver.wire import Buffer
 from ..workers.kept_store import GONE
-from ..workers.loan import Loan
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .job_frames import report, submission_of, too_old_for
+from .job_frames import parcel_of, report, submission_of, too_old_for
 from .kept_fetching import CONNECTION_GONE, ClusterKeeper, KeptFetches
+from .remote_calls import RemoteCall, RemoteCalls
 from .serving import serve
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
@@ -83,6 +83,7 @@ class ClusterEngine:
         self._released = threading.Event()
         self._controller: Controller | None = None
         self._kept = KeptFetches()
+        self._calls = RemoteCalls(self.connection_lost)
         self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
@@ -161,13 +162,7 @@ class ClusterEngine:
             self._announce(job, whole=True)
         for index in cancelled[: wire.MAX_EARLY_CANCELS]:
             self.cancel_item(job, parcel, attempt, index)
-        units = [
-            (tasks, sum(memoryview(segment).nbytes for segment in unit))
-            for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
-        ]
-        frame = wire.Parcel(
-            job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units
-        )
+        frame = parcel_of(job, parcel, attempt, node, draw)
         controller = self._controller
         if controller is not None and controller.takes_descriptors:
             share_units(frame, draw.units)
@@ -190,6 +185,7 @@ class ClusterEngine:
         if known:
             self._send(wire.Cancel(job.number))
             self._kept.end(GONE, job.number)
+            self._calls.end(job.number)
 
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item fail, unless it is done."""
@@ -206,6 +202,7 @@ class ClusterEngine:
             self._unannounced.clear()
             self._whole.clear()
         self._kept.end(GONE)
+        self._calls.end()
         _idle.put(self)
 
     def is_good(self) -> bool:
@@ -233,14 +230,23 @@ class ClusterEngine:
         if controller is not None:
             controller.abandon()
 
-    lends = False
+    @property
+    def lends(self) -> bool:
+        """Whether the server passes single calls on to idle workers."""
+        return self._welcome.calls
 
-    def lend(self, job: Job) -> Loan | None:
-        """Workers are elsewhere."""
-        return None
+    def lend(self, job: Job) -> RemoteCall | None:
+        """A call that an idle worker may run."""
+        with self._lock:
+            controller = self._announced.get(job.number) if self._failure is None else None
+            if controller is None or controller is not self._controller:
+                return None
+            return self._calls.make(controller, job.number)
 
-    def give_up_loan(self, loan: Loan) -> None:
-        """There are none."""
+    def give_up_loan(self, loan: RemoteCall) -> None:
+        """Nobody waits for it any more."""
+        if self._calls.give_up(loan):
+            self._send(wire.GiveUp(call=loan.number))
 
     @property
     def keeps(self) -> bool:
@@ -278,6 +284,8 @@ class ClusterEngine:
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         """One frame from the server."""
         match message:
+            case wire.Answer():
+                self._calls.came(message, chunks)
             case wire.Capacity():
                 with self._lock:
                     self._nodes = message.nodes
@@ -322,6 +330,7 @@ class ClusterEngine:
             self._controller = None
             in_use, answered = self._in_use, self._answered
             jobs = list(self._jobs.values())
+        self._calls.end()
         if not in_use:
             _idle.drop(self)
             self.close()
@@ -377,6 +386,7 @@ class ClusterEngine:
             self._failure = error
             jobs = list(self._jobs.values())
             self._jobs.clear()
+        self._calls.end()
         for job in jobs:
             job.failed(error)
 

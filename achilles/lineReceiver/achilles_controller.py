@@ -326,7 +326,8 @@ class Controller:
     def _received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if type(message) not in self._allowed:
             wire.check_allowed(message, self._allowed)
-        if isinstance(message, wire.Results) and message.by_descriptor:
+        if message.by_descriptor:
+            assert isinstance(message, wire.Results | wire.Answer)
             accept(message, self._claim())
             self._came(message.size)
         if isinstance(message, wire.Ping):

@@ -32,7 +32,7 @@ from zope.interface import alsoProvides, implementer  # type: ignore[import-unty
 
 from achilles.errors import ClusterError, ProtocolError
 from achilles.lineReceiver.handshake import error_frame
-from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, Parcel, Ping, Results
+from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Answer, Message, Parcel, Ping, Results
 from achilles.lineReceiver.shared_payloads import MAX_UNHEARD_BYTES, TELL_BYTES, Handed, accept, as_bytes
 from achilles.lineReceiver.turns import Turn
 from achilles.lineReceiver.wire import (
@@ -194,7 +194,7 @@ class AchillesProtocol(LineReceiver):
         """
         if self._lingering.closing or self.transport is None:
             return
-        if isinstance(message, Parcel | Results) and message.shared is not None:
+        if message.shared is not None:
             segments = self._share(message)
         frame = frame_segments(message, segments)
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
@@ -207,7 +207,7 @@ class AchillesProtocol(LineReceiver):
             # waits, and its reader would look slow. What cannot be written stays queued.
             self.transport.doWrite()  # type: ignore[no-untyped-call] # as all of Twisted
 
-    def _share(self, message: Parcel | Results) -> list[Buffer]:
+    def _share(self, message: Parcel | Results | Answer) -> list[Buffer]:
         """Hand the payload's descriptor over; or return the payload, if it has to go as bytes.
 
         The message lets go of it: from here on the transport alone keeps it.
@@ -309,7 +309,7 @@ class AchillesProtocol(LineReceiver):
             self.protocol_failed(error)
 
     def _claim(self, message: Message) -> None:
-        assert isinstance(message, Parcel | Results)
+        assert isinstance(message, Parcel | Results | Answer)
         if self._arrived is None:
             raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
         accept(message, self._arrived.claim())

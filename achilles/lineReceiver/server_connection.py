@@ -167,7 +167,7 @@ class ServerConnection(AchillesProtocol):
             self.exchange_descriptors(
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
-        welcome.job_options = wire.JOB_OPTIONS
+        welcome.job_options, welcome.calls = wire.JOB_OPTIONS, True
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
         self._server.ready(self, self.number, hello)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.hot_frames import bad_header
-from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, encode, parse_header
+from achilles.lineReceiver.messages import BEGINNINGS, MAX_HEADER_BYTES, Message, encode, parse_header
 
 __all__ = [
     "BEFORE_AUTHENTICATION_LIMITS",
@@ -161,9 +161,9 @@ class FrameParser:
 
     def _keep_partial(self, data: bytes, position: int) -> None:
         self._partial += data[position : position + self.limits.header_bytes]
-        if self._partial[0] not in b"{PRpr":
+        if self._partial[0] not in BEGINNINGS:
             raise bad_header(
-                "a header line starts with '{', 'P', 'R', 'p' or 'r', and this does not", self._partial
+                f"a header line starts with one of {BEGINNINGS.decode()}, and this does not", self._partial
             )
         if len(self._partial) >= self.limits.header_bytes:
             raise bad_header(f"no line end within {self.limits.header_bytes} bytes of header", self._partial)

@@ -181,7 +181,8 @@ class Crew:
 
     def lend(self, job: int) -> Loan | None:
         """An idle worker for one call of a job's function, to be made at once; None if none can be spared."""
-        self._tell(ev.WorkerAsked(time.monotonic_ns(), job))
+        if self._on_drained is None:
+            self._tell(ev.WorkerAsked(time.monotonic_ns(), job))
         return self.loans.take_new()
 
     def forget(self, job: int) -> None:
@@ -190,6 +191,7 @@ class Crew:
         self._forwarding.forget(job)
         self._timed.discard(job)
         self._supplies.job_went(job)
+        self.loans.forget(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def give_up(self, parcel: ev.ParcelKey, *, begun: bool) -> None:
@@ -201,7 +203,7 @@ class Crew:
         self._tell(ev.ItemCancelled(time.monotonic_ns(), parcel, index))
 
     def drain(self, on_drained: Callable[[], None]) -> None:
-        """Give back what was not begun; call back when the rest is done."""
+        """Give back what was not begun, and lend nobody; call back when the rest is done."""
         self._on_drained = on_drained
         self._tell(ev.DrainBegan(time.monotonic_ns()))
 
@@ -352,7 +354,7 @@ class Crew:
     def _tell(self, event: ev.Event) -> None:
         for command in self._slots.handle(event):
             self._obey(command)
-        if self._on_drained is not None and not self._slots.parcels:
+        if self._on_drained is not None and not self._slots.parcels and not self.loans:
             on_drained, self._on_drained = self._on_drained, None
             on_drained()
 
