@@ -85,7 +85,8 @@ class AchillesServer:
         # Host and process of nodes that fell silent before they could be told to end.
         self._not_told: set[tuple[str, int]] = set()
         self._on_empty: Deferred[None] | None = None
-        self._receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
+        # Who takes a frame of an authenticated peer, by its type.
+        self.receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
             wire.Parcel: self._parcel,
             wire.Results: self._results,
             wire.Call: self._calls.came,
@@ -203,12 +204,6 @@ class AchillesServer:
         )
 
     # Frames come in.
-
-    def received(self, connection: ServerConnection, message: wire.Message, chunks: list[Buffer]) -> None:
-        """One frame of an authenticated peer, of a type that it may send."""
-        receiver = self._receivers.get(type(message))
-        if receiver is not None:
-            receiver(connection, message, chunks)
 
     def _parcel(self, connection: ServerConnection, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
         job = self.jobs.number_of(connection.number, parcel.job)

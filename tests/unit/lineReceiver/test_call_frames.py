@@ -1,4 +1,4 @@
-"""Calls and answers on the wire: what is written, and what is refused."""
+"""Calls and answers on the wire: what is written, what is refused, and the shorter way through the parser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver import messages as m
-from achilles.lineReceiver.wire import frame_segments
+from achilles.lineReceiver.wire import FrameParser, Limits, frame_segments
 
 
 def written(message: m.Message, payload: bytes = b"") -> bytes:
@@ -60,3 +60,50 @@ def test_what_the_other_side_would_refuse_is_not_written() -> None:
         m.encode(m.Call(1, 1, 1), m.MAX_CALL_BYTES + 1)
     with pytest.raises(ValueError, match="no payload"):
         m.encode(m.Answer(1, m.CALL_LOST, 1), 1)
+
+
+def test_one_whole_frame_takes_the_shorter_way_and_is_the_same() -> None:
+    for message, payload in (
+        (m.Call(1, 2, 3), b"abc"),
+        (m.Answer(1, 0, 2), b"xyz"),
+        (m.Answer(1, 3, 0), b""),
+    ):
+        data = written(message, payload)
+        (whole,) = FrameParser().feed(data)
+        only = FrameParser().only(data)
+        assert only is not None
+        assert only[0] == whole[0] and b"".join(only[1]) == b"".join(whole[1]) == payload
+
+
+def test_all_else_takes_the_other_way_and_nothing_was_taken() -> None:
+    frame = written(m.Call(1, 2, 3), b"abc")
+    others = [
+        frame + frame,
+        frame[:-1],
+        frame[:7],
+        b"",
+        written(m.Ping(1)),
+        b"C nonsense\r\nabc",
+        b"C 1 2 3 4\n" + bytes(4),
+        b"a 17 0 250 999\r\n",
+    ]
+    for data in others:
+        assert FrameParser().only(data) is None
+    parser = FrameParser()
+    assert parser.feed(frame[:5]) == []
+    assert parser.only(frame) is None  # in the middle of a header
+    ((message, chunks),) = parser.feed(frame[5:])
+    assert message == m.Call(1, 2, 3, 3) and b"".join(chunks) == b"abc"
+    assert parser.feed(frame[:-1]) == []
+    assert parser.only(frame) is None  # of a payload
+    with pytest.raises(ProtocolError):
+        FrameParser().feed(b"C nonsense\r\nabc")
+
+
+def test_limits_hold_on_the_shorter_way() -> None:
+    answer = written(m.Answer(1, 0, 2), bytes(100))
+    parser = FrameParser(Limits(payload_bytes=99))
+    assert parser.only(answer) is None
+    with pytest.raises(ProtocolError, match="the limit is 99"):
+        parser.feed(answer)
+    assert parser.only(answer) is None  # refused for good
