@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from ..errors import ProtocolError
 from . import scheduler_events as ev
+from .call_places import CallPlaces
 from .groups import Groups
 from .levels import Levels
 from .open_demands import STALE_NS, OpenDemands
@@ -73,6 +74,7 @@ class Scheduler:
         self._pythons = PythonVersions()
         self._unrunnable = Unrunnable(self.nodes, self.jobs, self._pythons)
         self._demands = OpenDemands(self.jobs)
+        self._call_places = CallPlaces(self.nodes, self.jobs)
         self._spread = False  # whether a job or a node may have become free for the other
         self._now_ns = 0
         self._out: list[ev.Command] = []
@@ -101,6 +103,8 @@ class Scheduler:
                 self._drop(self.jobs[event.job])
             case ev.ItemCancelled() if event.job in self.jobs:
                 self._out += self.jobs[event.job].cancelled_at(event)
+            case ev.PlaceWanted():
+                self._out += self._call_places.place(event)
             case ev.NodeJoined():
                 self._node_joined(event)
             case ev.NodeDraining():
@@ -117,7 +121,7 @@ class Scheduler:
 
     def _node_joined(self, event: ev.NodeJoined) -> None:
         node = self.nodes[event.node] = NodeState(event.node, event.cpu_count, event.python, event.alone)
-        node.names, node.shares_slots = event.names, event.shares_slots
+        node.names, node.shares_slots, node.takes_calls = event.names, event.shares_slots, event.takes_calls
         first = self._pythons.joined(event.python, event.cpu_count, event.now_ns)
         if self._groups.node_joined(node) or first:
             self._watch_unrunnable()
@@ -428,8 +432,7 @@ class Scheduler:
     def _close_demand(self, job: JobState, node_number: int) -> None:
         """End a demand, and give back the room that it may still keep."""
         job.open_demands.pop(node_number, None)
-        node = self.nodes.get(node_number)
-        if node is not None:
+        if (node := self.nodes.get(node_number)) is not None:
             self._unreserve(node, job)
 
     def _unreserve(self, node: NodeState, job: JobState) -> None:

@@ -22,7 +22,7 @@ class NodeJoined(Record):
     """A node is connected and proved its right.
 
     ``alone``: there will never be another. ``names``: what jobs may ask for it by, addresses among them.
-    ``shares_slots``: it can keep several slots for one task.
+    ``shares_slots``: it can keep several slots for one task. ``takes_calls``: it knows single calls.
     """
 
     now_ns: int
@@ -32,6 +32,7 @@ class NodeJoined(Record):
     alone: bool = False
     names: tuple[str, ...] = ()
     shares_slots: bool = True
+    takes_calls: bool = True
 
 
 class NodeDraining(Record):
@@ -140,6 +141,14 @@ class ItemCancelled(Record):
     index: int
 
 
+class PlaceWanted(Record):
+    """A single call of the job came, and it has no node; the one of this number refused the last."""
+
+    now_ns: int
+    job: int
+    refused_by: int = -1
+
+
 class TimePassed(Record):
     """Nothing happened, but a time asked for by `WakeAt` has come."""
 
@@ -174,7 +183,7 @@ class Resend(Record):
 
 
 class IntroduceJob(Record):
-    """Tell the node about a job of which it is about to get its first parcel."""
+    """Tell the node about a job of which it is about to get its first parcel or call."""
 
     node: int
     job: int
@@ -187,6 +196,13 @@ class SendParcel(Record):
     job: int
     parcel: int
     attempt: int
+
+
+class PlaceCalls(Record):
+    """Send the job's single calls to this node."""
+
+    node: int
+    job: int
 
 
 class ForwardResults(Record):
@@ -278,6 +294,7 @@ Event = (
     | InputEnded
     | JobCancelled
     | ItemCancelled
+    | PlaceWanted
     | TimePassed
 )
 Command = (
@@ -285,6 +302,7 @@ Command = (
     | Resend
     | IntroduceJob
     | SendParcel
+    | PlaceCalls
     | ForwardResults
     | TakeBack
     | Abandon

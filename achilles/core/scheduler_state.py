@@ -162,6 +162,7 @@ class JobState(Record):
     asked: int = 0  # demands that no new parcel has answered yet, also of nodes that are gone
     unasked: int = 0  # parcels that came without one
     nodes: set[int] = made_by(default_factory=set)  # nodes it was introduced to
+    calls_at: int = -1  # the node that its single calls go to
     stalled: bool = False
     input_ended: bool = False
     task_ns: float | None = None
@@ -282,6 +283,7 @@ class NodeState(Record):
     alone: bool = False  # there will never be another, so nobody else could run what lies here
     names: tuple[str, ...] = ()  # and addresses
     shares_slots: bool = True  # whether it can keep several slots for one task
+    takes_calls: bool = True  # whether it knows single calls
     groups: tuple[Group, ...] = ()  # whose jobs it may run
     draining: bool = False
     parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
@@ -290,6 +292,9 @@ class NodeState(Record):
     reserved: dict[int, float] = made_by(default_factory=dict)  # job -> work asked for
     reserved_ns: float = 0.0
     jobs: set[int] = made_by(default_factory=set)  # introduced here
+    callers: set[int] = made_by(
+        default_factory=set
+    )  # jobs whose single calls come here, or did until they ended
     tasks_done: int = 0
     window_ns: float = 0.0  # work that may lie here
     full_ns: float = 0.0  # work from which on there is no room for any job

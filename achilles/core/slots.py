@@ -99,8 +99,10 @@ class Slots:
                 self._parcel_received(event)
             case ev.PieceCut():
                 self._piece_cut(event)
-            case ev.WorkerAsked() | ev.WorkerReturned():
-                self._out += self._lending.handle(event)
+            case ev.WorkerAsked():
+                return self._lending.handle(event)  # which makes no room for anything else
+            case ev.WorkerReturned():
+                self._lending.handle(event)
             case ev.JobIntroduced():
                 self._job_introduced(event)
             case ev.ParcelAskedBack():

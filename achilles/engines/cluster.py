@@ -10,16 +10,14 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..config import Settings
-from ..errors import ClusterError, ServerUnreachable
+from ..errors import ClusterError
 from ..kept import Keeper
 from ..lineReceiver import messages as wire
 from ..lineReceiver.achilles_controller import Controller, controller_loop
@@ -28,24 +26,21 @@ from ..lineReceiver.handshake import error_from
 from ..lineReceiver.shared_payloads import share_units
 from ..lineReceiver.wire import Buffer
 from ..workers.kept_store import GONE
-from ..workers.loan import Loan
+from .dialling_again import dial_again
 from .drawing import Draw
 from .idle_connections import IdleConnections, Origin, origin_of
 from .interrupts import opened
 from .job import Job
-from .job_frames import report, submission_of, too_old_for
+from .job_frames import parcel_of, report, submission_of, too_old_for
 from .kept_fetching import CONNECTION_GONE, ClusterKeeper, KeptFetches
 from .offers import Offers
+from .remote_calls import RemoteCall, RemoteCalls
 from .serving import serve
 
 __all__ = ["ClusterEngine", "close_idle_connections", "cluster_engine"]
 
 _log = logging.getLogger("achilles.controller")
 
-# How long a lost server is looked for, and the pauses between two tries.
-RECONNECT_S = 60.0
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
 # How long the end of the process waits for its connections to be closed.
 CLOSE_TIMEOUT_S = 1.0
 
@@ -56,7 +51,7 @@ _session = uuid.uuid4().hex
 class ClusterEngine:
     """A connection to a server, and the jobs that run over it.
 
-    When the connection is lost it is made again, with growing pauses, for `RECONNECT_S`; unfinished
+    When the connection is lost it is made again, with growing pauses, for a minute; unfinished
     jobs are submitted anew and go on where they were. One that was lost while it was idle, which
     the next call may be the first to notice, is made again at once, and once.
 
@@ -84,6 +79,7 @@ class ClusterEngine:
         self._released = threading.Event()
         self._controller: Controller | None = None
         self._kept = KeptFetches()
+        self._calls = RemoteCalls(self.connection_lost)
         self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
@@ -172,13 +168,7 @@ class ClusterEngine:
             self._announce(job, whole=True)
         for index in cancelled[: wire.MAX_EARLY_CANCELS]:
             self.cancel_item(job, parcel, attempt, index)
-        units = [
-            (tasks, sum(memoryview(segment).nbytes for segment in unit))
-            for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
-        ]
-        frame = wire.Parcel(
-            job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units
-        )
+        frame = parcel_of(job, parcel, attempt, node, draw)
         controller = self._controller
         if controller is not None and controller.takes_descriptors:
             share_units(frame, draw.units)
@@ -201,6 +191,7 @@ class ClusterEngine:
         if known:
             self._send(wire.Cancel(job.number))
             self._kept.end(GONE, job.number)
+            self._calls.end(job.number)
 
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item fail, unless it is done."""
@@ -217,6 +208,7 @@ class ClusterEngine:
             self._unannounced.clear()
             self._whole.clear()
         self._kept.end(GONE)
+        self._calls.end()
         _idle.put(self)
 
     def is_good(self) -> bool:
@@ -244,14 +236,23 @@ class ClusterEngine:
         if controller is not None:
             controller.abandon()
 
-    lends = False
+    @property
+    def lends(self) -> bool:
+        """Whether the server passes single calls on to idle workers."""
+        return self._welcome.calls
 
-    def lend(self, job: Job) -> Loan | None:
-        """Workers are elsewhere."""
-        return None
+    def lend(self, job: Job) -> RemoteCall | None:
+        """A call that an idle worker may run."""
+        with self._lock:
+            controller = self._announced.get(job.number) if self._failure is None else None
+            if controller is None or controller is not self._controller:
+                return None
+            return self._calls.make(controller, job.number)
 
-    def give_up_loan(self, loan: Loan) -> None:
-        """There are none."""
+    def give_up_loan(self, loan: RemoteCall) -> None:
+        """Nobody waits for it any more."""
+        if self._calls.give_up(loan):
+            self._send(wire.GiveUp(call=loan.number))
 
     @property
     def keeps(self) -> bool:
@@ -289,6 +290,8 @@ class ClusterEngine:
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         """One frame from the server."""
         match message:
+            case wire.Answer():
+                self._calls.came(message, chunks)
             case wire.Capacity():
                 with self._lock:
                     self._offers = Offers(message)
@@ -333,6 +336,7 @@ class ClusterEngine:
             self._controller = None
             in_use, answered = self._in_use, self._answered
             jobs = list(self._jobs.values())
+        self._calls.end()
         if not in_use:
             _idle.drop(self)
             self.close()
@@ -356,22 +360,13 @@ class ClusterEngine:
             self._fail_all(error)
 
     def _reconnect(self) -> None:
-        give_up_s = time.monotonic() + RECONNECT_S
-        pause_s = FIRST_PAUSE_S
-        while not self._released.wait(pause_s * random.uniform(0.5, 1.0)):
-            pause_s = min(pause_s * 1.6, LONGEST_PAUSE_S)
-            try:
-                link = dial(self._settings)
-            except ServerUnreachable as error:
-                if time.monotonic() < give_up_s:
-                    continue
-                self._fail_all(error)
-                return
-            except ClusterError as error:
-                self._fail_all(error)
-                return
-            self._go_on(link)
-            return
+        try:
+            link = dial_again(self._settings, self._released)
+        except ClusterError as error:
+            self._fail_all(error)
+        else:
+            if link is not None:
+                self._go_on(link)
 
     def _go_on(self, link: Link) -> None:
         """Resume unfinished jobs on a new connection."""
@@ -388,6 +383,7 @@ class ClusterEngine:
             self._failure = error
             jobs = list(self._jobs.values())
             self._jobs.clear()
+        self._calls.end()
         for job in jobs:
             job.failed(error)
 

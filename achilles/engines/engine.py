@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..sealed import Buffer, Sealed
 
 if TYPE_CHECKING:
     from ..kept import Keeper
-    from ..workers.loan import Loan
     from .drawing import Draw
     from .job import Job
 
-__all__ = ["Engine"]
+__all__ = ["DirectCall", "Engine"]
+
+
+class DirectCall(Protocol):
+    """A call that has a worker to itself, if one can be had: a `Loan`, or what a cluster has for one."""
+
+    @property
+    def answer(self) -> tuple[int, int, Buffer | Sealed] | None:
+        """Status, busy time in ns and payload, once they came; None when it was not run to its end."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+
+    def call(self, index: int, arguments: Sequence[Buffer]) -> None:
+        """Send the serialized list of one argument, and hear for a while whether the answer comes."""
+
+    def wait(self, patience_s: float) -> None:
+        """Wait for so long, or until it is over, after `call`."""
 
 
 class Engine(Protocol):
@@ -34,13 +53,14 @@ class Engine(Protocol):
     def cancel_item(self, job: Job, parcel: int, attempt: int, index: int) -> None:
         """Have an item of a parcel that was sent fail as cancelled, unless it is done."""
 
-    #: Whether threads can hear its workers themselves.
-    lends: bool
+    @property
+    def lends(self) -> bool:
+        """Whether a thread may have an idle worker to itself for a call."""
 
-    def lend(self, job: Job) -> Loan | None:
+    def lend(self, job: Job) -> DirectCall | None:
         """An idle worker for one call of the job, if one can be spared. The call must be made at once."""
 
-    def give_up_loan(self, loan: Loan) -> None:
+    def give_up_loan(self, loan: Any) -> None:
         """Nobody waits for a call that was made so."""
 
     @property

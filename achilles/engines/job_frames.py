@@ -9,10 +9,11 @@ from ..lineReceiver.handshake import printable
 from ..lineReceiver.shared_payloads import segments_of
 from ..lineReceiver.wire import Buffer, gather
 from ..serialization import content_hash, join, python_required
+from .drawing import Draw
 from .job import Job
 from .spec import JobSpec
 
-__all__ = ["failure_from", "report", "submission_of", "too_old_for"]
+__all__ = ["failure_from", "parcel_of", "report", "submission_of", "too_old_for"]
 
 
 def submission_of(job: Job, session: str, *, whole: bool, promised: tuple[int, ...] = ()) -> wire.Submit:
@@ -61,6 +62,15 @@ def failure_from(failed: wire.Failed) -> ClusterError:
     reason = f"the job cannot run on this cluster: {printable(failed.message)}"
     kinds: dict[str, type[ClusterError]] = {"version": VersionMismatch, "nodes": NoNodesError}
     return kinds.get(failed.code, ClusterError)(reason)
+
+
+def parcel_of(job: Job, parcel: int, attempt: int, node: int, draw: Draw) -> wire.Parcel:
+    """The header of a parcel."""
+    units = [
+        (tasks, sum(memoryview(segment).nbytes for segment in unit))
+        for tasks, unit in zip(draw.unit_tasks, draw.units, strict=True)
+    ]
+    return wire.Parcel(job.number, parcel, attempt, node, draw.first, draw.tasks, draw.packet_tasks, units)
 
 
 def report(job: Job, message: wire.Message, chunks: list[Buffer]) -> None:

@@ -35,6 +35,8 @@ _log = logging.getLogger("achilles.controller")
 
 # TLS writes one record at a time; joining up to this much first saves system calls.
 JOIN_BYTES = 256 * 1024
+# So many buffers are written as they are, without a queue.
+FEW_PARTS = 16
 # A server that stays silent for so many of its heartbeats is gone.
 QUIET_HEARTBEATS = 4
 # What a poll tells of a connection that the peer has closed, also behind bytes not read yet.
@@ -123,6 +125,12 @@ class Controller:
         with self._lock:
             if self._closed:
                 return
+            if (
+                not (more or self._queue or self._writing or self._is_tls or descriptor)
+                and len(frame) <= FEW_PARTS
+            ):
+                self._send_now(frame, len(frame[0]) + message.size)
+                return
             idle = self._held or not self._queue
             self._queue.put(frame, descriptor)
             self._held = idle and more
@@ -130,6 +138,24 @@ class Controller:
                 self._write()
                 if self._queue:
                     self._loop.addWriter(self)
+
+    def _send_now(self, frame: list[Buffer], size_bytes: int) -> None:
+        """Send the first frame in an empty queue, of so many bytes; what `_write` does, for less."""
+        self._writing = True
+        try:
+            sent_bytes = self._socket.sendmsg(frame)
+        except BlockingIOError:
+            sent_bytes = 0
+        except OSError:
+            sent_bytes = size_bytes  # reading will meet the same end and report it
+        except BaseException:
+            self._queue.put(frame)  # nobody knows how much of it has gone: so nothing more will
+            raise
+        if sent_bytes < size_bytes:
+            self._queue.put(frame)
+            self._queue.sent(sent_bytes)
+            self._loop.addWriter(self)
+        self._writing = False
 
     @property
     def takes_descriptors(self) -> bool:
@@ -257,8 +283,11 @@ class Controller:
             if not data:
                 return ConnectionError("the server closed the connection")
             try:
-                for message, chunks in self._parser.frames(data):
-                    self._received(message, chunks)
+                if (frame := self._parser.only(data)) is not None:
+                    self._received(*frame)
+                else:
+                    for message, chunks in self._parser.frames(data):
+                        self._received(message, chunks)
             except ClusterError as error:
                 return self._refuse(error)
             # TLS may hold more than the socket shows.
@@ -326,7 +355,8 @@ class Controller:
     def _received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if type(message) not in self._allowed:
             wire.check_allowed(message, self._allowed)
-        if isinstance(message, wire.Results) and message.by_descriptor:
+        if message.by_descriptor:
+            assert isinstance(message, wire.Results | wire.Answer)
             accept(message, self._claim())
             self._came(message.size)
         if isinstance(message, wire.Ping):

@@ -14,6 +14,7 @@ from ..config import DEFAULT_HOST, DEFAULT_PORT, load_settings, with_server, wri
 from ..errors import ConfigError
 from ..workers.process import available_cores
 from .node import AchillesNode
+from .quick_reactor import install_reactor
 from .stopping import stopped_by_interrupts
 
 __all__ = ["genConfig", "runAchillesNode"]
@@ -78,6 +79,7 @@ def runAchillesNode(
         cpu_count = available_cores()
     if type(cpu_count) is not int or cpu_count < 1:
         raise ConfigError(f"cpu_count must be a whole number from 1, not {cpu_count!r}", key="cpu_count")
+    install_reactor()
     from twisted.internet import reactor as installed
 
     reactor: Any = installed

@@ -27,6 +27,7 @@ from ..limits import MAX_PAYLOAD_BYTES
 from . import local_socket
 from .admission import Admission
 from .handshake import Verifiers
+from .quick_reactor import install_reactor
 from .server import HEARTBEAT_S, AchillesServer
 from .server_connection import LOGIN_S, ConnectionFactory
 from .stopping import stopped_by_interrupts
@@ -220,6 +221,7 @@ def runAchillesServer(
     settings = load_server_settings(
         host=host, port=port, username=username, secret_key=secret_key, memory_budget=memory_budget
     )
+    install_reactor()
     from twisted.internet import reactor as installed
 
     reactor: Any = installed

@@ -35,6 +35,9 @@ __all__ = [
     "PIECE_PARTLY_FAILED",
     "Parcel",
     "Results",
+    "bad",
+    "bad_header",
+    "numbers_in",
 ]
 
 MAX_UNITS = 512
@@ -117,12 +120,15 @@ def bad_header(what: str, line: bytes) -> ProtocolError:
     return ProtocolError(f"{what}: {line[:60]!r}", logged=what)
 
 
-def _bad(line: bytes, what: str) -> ProtocolError:
-    kind = "parcel (P)" if line[:1] in b"Pp" else "results (R)"
-    return bad_header(f"the header of a {kind} frame {what}", line)
+_KINDS = {b"P": "parcel (P)", b"R": "results (R)", b"C": "call (C)", b"A": "answer (A)"}
 
 
-def _numbers(line: bytes, separators: bytes) -> list[int]:
+def bad(line: bytes, what: str) -> ProtocolError:
+    """The error for the line of a frame with short fields."""
+    return bad_header(f"the header of a {_KINDS[line[:1].upper()]} frame {what}", line)
+
+
+def numbers_in(line: bytes, separators: bytes) -> list[int]:
     """The line's numbers, after a zero in place of its letter; or ProtocolError.
 
     What is left of the line without its digits must be exactly ``separators``: then nothing else is
@@ -130,19 +136,19 @@ def _numbers(line: bytes, separators: bytes) -> list[int]:
     zero (so no digit can stick to the letter either) and no number out of range.
     """
     if line.translate(None, _DIGITS) != separators:
-        raise _bad(line, "is malformed")
+        raise bad(line, "is malformed")
     try:
         return _read_numbers(b"[0%b]" % line[1:].translate(_AS_COMMAS))
     except msgspec.DecodeError:
-        raise _bad(line, "is malformed") from None
+        raise bad(line, "is malformed") from None
 
 
 def parse_parcel(line: bytes) -> Parcel:
     """Read a ``P`` header line (without its CRLF), or raise :class:`ProtocolError`."""
     commas = line.count(b",")
     if commas >= MAX_UNITS:
-        raise _bad(line, f"lists more than {MAX_UNITS} units")
-    numbers = _numbers(line, b"P        :%b " % (b",:" * commas) if commas else b"P        : ")
+        raise bad(line, f"lists more than {MAX_UNITS} units")
+    numbers = numbers_in(line, b"P        :%b " % (b",:" * commas) if commas else b"P        : ")
     if not commas:  # the common case, at two thirds of the general one's cost
         _, job, parcel, attempt, node, first, tasks, packet_tasks, all_tasks, all_bytes, size = numbers
         units = [(all_tasks, all_bytes)]
@@ -153,9 +159,9 @@ def parse_parcel(line: bytes) -> Parcel:
         units = list(zip(unit_tasks, unit_bytes, strict=True))
         all_tasks, all_bytes = sum(unit_tasks), sum(unit_bytes)
     if all_tasks != tasks or all_bytes != size:
-        raise _bad(line, "has units that do not add up to its tasks and size")
+        raise bad(line, "has units that do not add up to its tasks and size")
     if tasks > MAX_TASKS or first > MAX_INT - tasks:
-        raise _bad(line, "holds more tasks than can be counted")
+        raise bad(line, "holds more tasks than can be counted")
     return Parcel(job, parcel, attempt, node, first, tasks, packet_tasks, units, size)
 
 
@@ -163,8 +169,8 @@ def parse_results(line: bytes) -> Results:
     """Read an ``R`` header line (without its CRLF), or raise :class:`ProtocolError`."""
     commas = line.count(b",")
     if commas >= MAX_UNITS:
-        raise _bad(line, f"lists more than {MAX_UNITS} segments")
-    numbers = _numbers(line, b"R    ::::%b " % (b",::::" * commas) if commas else b"R    :::: ")
+        raise bad(line, f"lists more than {MAX_UNITS} segments")
+    numbers = numbers_in(line, b"R    ::::%b " % (b",::::" * commas) if commas else b"R    :::: ")
     if not commas:
         _, job, parcel, attempt, first, tasks, worst, busy_us, all_bytes, size = numbers
         segments = [(first, tasks, worst, busy_us, all_bytes)]
@@ -175,9 +181,9 @@ def parse_results(line: bytes) -> Results:
         segments = list(zip(*columns, strict=True))
         worst, all_bytes = max(columns[2]), sum(columns[4])
     if all_bytes != size:
-        raise _bad(line, "has segments that do not add up to its size")
+        raise bad(line, "has segments that do not add up to its size")
     if worst > PIECE_FAILED:
-        raise _bad(line, "holds an unknown status")
+        raise bad(line, "holds an unknown status")
     return Results(job, parcel, attempt, segments, size)
 
 
@@ -185,7 +191,7 @@ def _shared(line: bytes) -> Parcel | Results:
     """Read a ``p`` or ``r`` header line."""
     whole = parse_parcel(b"P" + line[1:]) if line[:1] == b"p" else parse_results(b"R" + line[1:])
     if not whole.size:
-        raise _bad(line, "has no payload that a descriptor could bring")
+        raise bad(line, "has no payload that a descriptor could bring")
     whole.by_descriptor = True
     return whole
 

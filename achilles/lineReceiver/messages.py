@@ -1,8 +1,9 @@
 """One type per message of the line protocol, and their header lines.
 
 A frame is one ASCII header line that ends with CRLF, and exactly ``size`` raw bytes. Control
-headers are one JSON object, with its ``type`` and (when there is a payload) its ``size``; the two
-hot ones, parcels and results, are written as short fields (see :mod:`~achilles.lineReceiver.hot_frames`).
+headers are one JSON object, with its ``type`` and (when there is a payload) its ``size``; the
+hot ones, parcels, results, calls and answers, are written as short fields (see
+:mod:`~achilles.lineReceiver.hot_frames`, :mod:`~achilles.lineReceiver.call_frames`).
 Unknown fields are ignored and unknown types refused, so that newer peers may say more. Fields that
 hold their default are left out.
 
@@ -18,6 +19,16 @@ import msgspec
 
 from achilles.core.scheduler_events import MAX_EARLY_CANCELS
 from achilles.errors import ProtocolError
+from achilles.lineReceiver.call_frames import (
+    CALL_LOST,
+    CALL_PARSERS,
+    CALL_REFUSED,
+    MAX_CALL_BYTES,
+    Answer,
+    Call,
+    GiveUp,
+    call_header,
+)
 from achilles.lineReceiver.control import Control, control_line
 from achilles.lineReceiver.fetch_messages import (
     MAX_PIECE_BYTES,
@@ -60,13 +71,19 @@ from achilles.lineReceiver.hot_frames import (
     format_parcel,
     format_results,
 )
+from achilles.lineReceiver.moving import Abandon, Returned, TakeBack
 from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, Status, StatusReply
 
 __all__ = [
     "ALLOWED",
     "BEFORE_AUTHENTICATION",
+    "BEGINNINGS",
+    "CALL_BEGINNINGS",
+    "CALL_LOST",
+    "CALL_REFUSED",
     "JOB_OPTIONS",
     "KEEPS_OPTION",
+    "MAX_CALL_BYTES",
     "MAX_EARLY_CANCELS",
     "MAX_HEADER_BYTES",
     "MAX_OUTPUT_BYTES",
@@ -81,7 +98,9 @@ __all__ = [
     "PIECE_PARTLY_FAILED",
     "PROTOCOL",
     "Abandon",
+    "Answer",
     "Blob",
+    "Call",
     "Cancel",
     "CancelItem",
     "Capacity",
@@ -100,6 +119,7 @@ __all__ = [
     "Fetched",
     "Finished",
     "Forget",
+    "GiveUp",
     "Hello",
     "Job",
     "KeptPiece",
@@ -152,6 +172,7 @@ class Hello(Control):
     client_first: ScramText | None = None
     descriptors: bool = False
     job_options: Count = 0
+    calls: bool = False
 
 
 class Challenge(Control):
@@ -179,6 +200,7 @@ class Welcome(Control):
     descriptors: bool = False
     job_options: Count = 0
     offers: Offers = ()
+    calls: bool = False
 
 
 class Error(Control):
@@ -303,31 +325,6 @@ class Failed(Control):
     parcel: Count | None = None
 
 
-class TakeBack(Control):
-    """Server -> node: give this parcel back, if no worker has begun it; another node is idle."""
-
-    job: Count
-    parcel: Count
-    attempt: Count
-
-
-class Returned(Control):
-    """Node -> server: the parcel is given back untouched; or, not ``given``, was begun."""
-
-    job: Count
-    parcel: Count
-    attempt: Count
-    given: bool
-
-
-class Abandon(Control):
-    """Server -> node: drop this parcel; another node was faster."""
-
-    job: Count
-    parcel: Count
-    attempt: Count
-
-
 class Output(Control):
     """Node -> server -> controller: lines that a job's functions printed; ``stream`` 1 or 2.
 
@@ -339,10 +336,17 @@ class Output(Control):
     stream: Count
 
 
-Message = Control | Parcel | Results
+Message = Control | Parcel | Results | Call | Answer
 
 _CONTROLS = {cast(str, kind.__struct_config__.tag): kind for kind in Control.__subclasses__()}
+_PARSERS = {**PARSERS, **CALL_PARSERS}
 _decode = msgspec.json.Decoder(Union[tuple(_CONTROLS.values())]).decode  # noqa: UP007 - built from a tuple
+
+BEGINNINGS = b"{" + b"".join(_PARSERS)
+"""What a header line may start with."""
+
+CALL_BEGINNINGS = frozenset({b"C", b"A"})
+"""That of calls and answers with a payload that is sent as bytes."""
 
 BEFORE_AUTHENTICATION: dict[Literal["server", "client"], frozenset[type]] = {
     "server": frozenset({Hello, Proof}),
@@ -354,15 +358,16 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY
-    | {Results, Returned, Fetch, FetchBlob, FetchKept, KeptPiece, Output, Drain},
+    | {Results, Answer, Returned, Fetch, FetchBlob, FetchKept, KeptPiece, Output, Drain},
     ("server", "controller"): _EITHER_WAY
-    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, FetchKept, DropKept, Status, Kill},
+    | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, FetchKept, DropKept, Status, Kill}
+    | {Call, GiveUp},
     ("node", "server"): _EITHER_WAY
     | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Blob, Exit}
-    | {FetchKept, KeptPiece, DropKept},
+    | {FetchKept, KeptPiece, DropKept, Call, GiveUp},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed}
-    | {KeptPiece},
+    | {KeptPiece, Answer},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 
@@ -386,11 +391,11 @@ def parse_header(line: bytes) -> Message:
         ProtocolError: It is not a header of this protocol. The text is one sentence that quotes
             at most 60 bytes of the line, as a Python literal.
     """
-    parse = PARSERS.get(line[:1])
+    parse = _PARSERS.get(line[:1])
     if parse is not None:
         return parse(line)
     if line[:1] != b"{":
-        raise bad_header("a header line starts with '{', 'P', 'R', 'p' or 'r', and this does not", line)
+        raise bad_header(f"a header line starts with one of {BEGINNINGS.decode()}, and this does not", line)
     if not line.isascii():
         raise bad_header("a header line holds ASCII characters only, and this does not", line)
     try:
@@ -416,7 +421,9 @@ def encode(message: Message, payload_bytes: int = 0) -> bytes:
         ValueError: The message would not be accepted by the other side; a mistake of the caller.
     """
     message.size = payload_bytes
-    if isinstance(message, Parcel):
+    if type(message) is Call or type(message) is Answer:
+        header = call_header(message)
+    elif isinstance(message, Parcel):
         units = message.units
         if sum([unit[1] for unit in units]) != payload_bytes or not 0 < len(units) <= MAX_UNITS:
             raise ValueError(f"the units of parcel {message.parcel} do not match its payload")
@@ -427,6 +434,7 @@ def encode(message: Message, payload_bytes: int = 0) -> bytes:
             raise ValueError(f"the segments of parcel {message.parcel} do not match their payload")
         header = format_results(message)
     else:
+        assert isinstance(message, Control)
         if payload_bytes and not message.has_payload:
             raise ValueError(f"{type(message).__name__} has no payload")
         header = control_line(message)

@@ -33,6 +33,7 @@ from ..workers.module_source import ModuleSource
 from ..workers.process import WITHIN_NODE
 from . import local_socket
 from . import messages as wire
+from .node_calls import NodeCalls
 from .node_connection import NodeConnection
 from .serving_kept import serve_kept
 from .shared_payloads import result_frames, units_of
@@ -90,6 +91,7 @@ class AchillesNode:
             blob_budget_bytes=settings.memory_budget or usable_memory_bytes() // BLOB_PART,
         )
         self._connection: NodeConnection | None = None
+        self._calls: NodeCalls | None = None
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
         self._jobs: dict[int, str] = {}
         self._fetches: dict[int, int] = {}
@@ -151,6 +153,7 @@ class AchillesNode:
             pid=os.getpid(),
             cpu_count=self.cpu_count,
             job_options=wire.JOB_OPTIONS,
+            calls=True,
         )
 
     def _dial(self) -> None:
@@ -196,6 +199,7 @@ class AchillesNode:
     def joined(self, connection: NodeConnection, welcome: wire.Welcome) -> None:
         """The server has let us in."""
         self._connection = connection
+        self._calls = NodeCalls(self._crew, connection)
         kept = self._crew.kept
         kept.holder, kept.node = welcome.client_id, f"{socket.gethostname()}#{welcome.client_id}"
         self._delay_s = RETRY_S
@@ -242,6 +246,8 @@ class AchillesNode:
         match message:
             case wire.Parcel():
                 self._parcel(message, chunks)
+            case wire.Call() | wire.GiveUp():
+                self._call(message, chunks)
             case wire.Job():
                 self._job(message, chunks)
             case wire.Forget():
@@ -273,6 +279,15 @@ class AchillesNode:
         self._crew.receive(
             *key, parcel.first, parcel.packet_tasks, lengths, units_of(parcel, chunks), parcel.size
         )
+
+    def _call(self, message: wire.Call | wire.GiveUp, chunks: list[Buffer]) -> None:
+        assert self._calls is not None
+        if isinstance(message, wire.GiveUp):
+            self._calls.given_up(message.call)
+            return
+        if message.job not in self._jobs:
+            raise ProtocolError(f"a call of job {message.job} came before the job")
+        self._calls.came(message, chunks)
 
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:

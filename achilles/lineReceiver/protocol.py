@@ -24,6 +24,7 @@ from typing import Protocol as Structure
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IFileDescriptorReceiver, IHandshakeListener
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -31,7 +32,7 @@ from zope.interface import alsoProvides, implementer  # type: ignore[import-unty
 
 from achilles.errors import ClusterError, ProtocolError
 from achilles.lineReceiver.handshake import error_frame
-from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, Parcel, Ping, Results
+from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Answer, Message, Parcel, Ping, Results
 from achilles.lineReceiver.shared_payloads import (
     MAX_UNHEARD_BYTES,
     TELL_BYTES,
@@ -53,7 +54,7 @@ from achilles.lineReceiver.wire import (
     next_read_bytes,
 )
 from achilles.sealed import Descriptor, Sealed
-from achilles.workers.passing import Arrived
+from achilles.workers.passing import Arrived, receive
 
 __all__ = ["AchillesProtocol", "Clock", "DelayedCall", "Lingering", "reactor_time"]
 
@@ -140,10 +141,12 @@ class AchillesProtocol(LineReceiver):
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._parser = FrameParser(BEFORE_AUTHENTICATION_LIMITS)
+        self._plain: FileDescriptor | None = None  # the transport, if it is a socket without TLS
         self._lingering = Lingering(clock)
         self._arrived: Arrived | None = None
         self._handed = Handed()
         self._untold_bytes = 0
+        self.handed_bytes = 0  # to be sent, since the beginning
 
     # -- to override ----------------------------------------------------------------------------
 
@@ -171,7 +174,7 @@ class AchillesProtocol(LineReceiver):
     @property
     def unsent_bytes(self) -> int:
         """What was sent and still waits here for the other side to read."""
-        transport = self.transport
+        transport: Any = self._plain or self.transport
         if isinstance(transport, TlsStream):
             return transport.unsent_bytes
         if not isinstance(transport, FileDescriptor):
@@ -187,6 +190,8 @@ class AchillesProtocol(LineReceiver):
         """The two sides agreed that large payloads may come, and go, by descriptor."""
         self._arrived = Arrived()
         self._handed = Handed(most_unheard_bytes)
+        if self._plain is not None:
+            self._plain.doRead = self._read  # type: ignore[method-assign]
         # Twisted's endpoints put a protocol around ours that passes on only the last of our interfaces.
         outermost = getattr(self.transport, "protocol", None)
         if outermost is not None and not IFileDescriptorReceiver.providedBy(outermost):
@@ -202,20 +207,27 @@ class AchillesProtocol(LineReceiver):
         if self._lingering.closing or self.transport is None:
             return
         if isinstance(self.transport, TlsStream):
-            self.transport.put(unshared_frame(message, segments))
+            parts = unshared_frame(message, segments)
+            self.transport.put(parts)
+            _turn.wrote(self.transport)
+            self.handed_bytes += len(parts[0]) + message.size
+            return
+        if message.shared is not None:
+            segments = self._share(message)
+        # Twisted's sockets take bytes alone; most chunks that a relay sends on are such.
+        frame = [part if type(part) is bytes else bytes(part) for part in frame_segments(message, segments)]
+        self.handed_bytes += len(frame[0]) + message.size
+        if self._plain is not None:
+            _turn.write(self._plain, frame)
         else:
-            if isinstance(message, Parcel | Results) and message.shared is not None:
-                segments = self._share(message)
-            frame = frame_segments(message, segments)
-            # Twisted's sockets take bytes alone; most chunks that a relay sends on are such.
-            self.transport.writeSequence([part if isinstance(part, bytes) else bytes(part) for part in frame])
-        _turn.wrote(self.transport)
+            self.transport.writeSequence(frame)
+            _turn.wrote(self.transport)
         if message.by_descriptor and isinstance(self.transport, FileDescriptor):
             # Not in a later turn: then a burst of small frames that come in would be a heap of memory that
             # waits, and its reader would look slow. What cannot be written stays queued.
             self.transport.doWrite()  # type: ignore[no-untyped-call] # as all of Twisted
 
-    def _share(self, message: Parcel | Results) -> list[Buffer]:
+    def _share(self, message: Parcel | Results | Answer) -> list[Buffer]:
         """Hand the payload's descriptor over; or return the payload, if it has to go as bytes.
 
         The message lets go of it: from here on the transport alone keeps it.
@@ -243,6 +255,7 @@ class AchillesProtocol(LineReceiver):
             return False
         self.transport.sendFileDescriptor(shared.descriptor)
         self._handed.add(shared)
+        self.handed_bytes += len(shared)
         self.send(message)
         return True
 
@@ -269,6 +282,8 @@ class AchillesProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         transport = self.transport
+        if isinstance(transport, FileDescriptor) and hasattr(transport, "socket"):
+            self._plain = transport
         if isinstance(transport, TlsStream):
             _enlarge(transport.transport)
             _send_at_once(transport.transport)
@@ -284,7 +299,10 @@ class AchillesProtocol(LineReceiver):
         if self.closing:
             return
         self._handed.heard()
-        _read_more(self.transport, len(data))
+        if self._plain is not None:
+            self._plain.bufferSize = next_read_bytes(len(data))
+        else:
+            _read_more(self.transport, len(data))
         try:
             with _turn:
                 self._frames_received(data)
@@ -294,7 +312,30 @@ class AchillesProtocol(LineReceiver):
             _log.exception("a frame could not be taken")
             self.protocol_failed(ClusterError("an internal error; see the log of the other side"))
 
+    def _read(self) -> Any:
+        """What the reactor calls in place of the transport's ``doRead``, which does more than is needed."""
+        transport: Any = self._plain
+        assert self._arrived is not None
+        try:
+            data = receive(transport.socket, transport.bufferSize, self._arrived)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        except ProtocolError as error:
+            self.protocol_failed(error)
+            return None
+        if not data:
+            return CONNECTION_DONE
+        self.dataReceived(data)
+        if self.closing:
+            self._arrived.close()
+        return None
+
     def _frames_received(self, data: bytes) -> None:
+        if (frame := self._parser.only(data)) is not None:
+            self.frame_received(*frame)
+            return
         lingering = self._lingering
         for message, chunks in self._parser.frames(data):
             if message.by_descriptor:
@@ -317,7 +358,7 @@ class AchillesProtocol(LineReceiver):
             self.protocol_failed(error)
 
     def _claim(self, message: Message) -> None:
-        assert isinstance(message, Parcel | Results)
+        assert isinstance(message, Parcel | Results | Answer)
         if self._arrived is None:
             raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
         accept(message, self._arrived.claim())
@@ -336,7 +377,7 @@ class AchillesProtocol(LineReceiver):
             self._arrived.close()
         # What still waits to be sent goes now, and not with the next search for circular references.
         _forget_unsent(self.transport)
-        self.transport = None
+        self.transport = self._plain = None
 
 
 def _forget_unsent(transport: Any) -> None:

@@ -18,13 +18,13 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from ..core import scheduler_events as ev
-from ..core.node_names import NamePatterns
 from ..core.promised import offers_of
 from ..core.scheduler import Scheduler
 from ..errors import ProtocolError
 from . import messages as wire
+from .server_calls import Calls
 from .server_fetches import Fetches
-from .server_jobs import Jobs, WholeInput
+from .server_jobs import Jobs, WholeInput, patterns_of
 from .server_status import status_of
 from .wire import Buffer
 
@@ -78,6 +78,7 @@ class AchillesServer:
         self._node_ids = itertools.count()
         self._controller_ids = itertools.count()
         self._fetches = Fetches(self)
+        self._calls = Calls(self)
         self._events: deque[tuple[ev.Event, wire.Message | None, list[Buffer]]] = deque()
         self._telling = False
         self._kills: list[tuple[ServerConnection, bool, int]] = []
@@ -85,9 +86,13 @@ class AchillesServer:
         # Host and process of nodes that fell silent before they could be told to end.
         self._not_told: set[tuple[str, int]] = set()
         self._on_empty: Deferred[None] | None = None
-        self._receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
+        # Who takes a frame of an authenticated peer, by its type.
+        self.receivers: dict[type, Callable[[ServerConnection, Any, list[Buffer]], None]] = {
             wire.Parcel: self._parcel,
             wire.Results: self._results,
+            wire.Call: self._calls.came,
+            wire.Answer: self._calls.answered,
+            wire.GiveUp: self._calls.given_up,
             wire.Returned: self._returned,
             wire.Submit: self._submit,
             wire.Exhausted: self._exhausted,
@@ -125,7 +130,8 @@ class AchillesServer:
             now_ns, cpu_count = time.monotonic_ns(), max(hello.cpu_count, 1)
             joined = ev.NodeJoined(now_ns, number, cpu_count, hello.python, names=connection.names)
             joined.shares_slots = hello.job_options >= wire.NEEDS_OPTION
-            self._tell(joined)
+            joined.takes_calls = hello.calls
+            self.tell(joined)
             self._announce_capacity()
             if (hello.host, hello.pid) in self._not_told:
                 self._not_told.remove((hello.host, hello.pid))
@@ -139,17 +145,19 @@ class AchillesServer:
             if connection.told_to_exit and connection.fell_silent and connection.hello is not None:
                 self._not_told.add((connection.hello.host, connection.hello.pid))
             self.jobs.node_lost(number)
+            self._calls.node_left(number)
             self._fetches.party_lost(connection)
-            self._tell(ev.NodeLost(time.monotonic_ns(), number))
+            self.tell(ev.NodeLost(time.monotonic_ns(), number))
             self._announce_capacity()
             self._answer_kills()
         else:
             del self.controllers[number]
+            self._calls.controller_left(connection)
             self._fetches.party_lost(connection)
             self._not_reading.pop(number, None)
             self._kills = [kill for kill in self._kills if kill[0] is not connection]
             for job in self.jobs.of_controller(number):
-                self._tell(ev.JobCancelled(time.monotonic_ns(), job))
+                self.tell(ev.JobCancelled(time.monotonic_ns(), job))
                 self._forget_job(job)
         self._check_empty()
 
@@ -202,12 +210,6 @@ class AchillesServer:
 
     # Frames come in.
 
-    def received(self, connection: ServerConnection, message: wire.Message, chunks: list[Buffer]) -> None:
-        """One frame of an authenticated peer, of a type that it may send."""
-        receiver = self._receivers.get(type(message))
-        if receiver is not None:
-            receiver(connection, message, chunks)
-
     def _parcel(self, connection: ServerConnection, parcel: wire.Parcel, chunks: list[Buffer]) -> None:
         job = self.jobs.number_of(connection.number, parcel.job)
         if job is None:
@@ -231,7 +233,7 @@ class AchillesServer:
         self, job: int, parcel: wire.Parcel, chunks: list[Buffer], *, last: bool = False
     ) -> None:
         place = (job, parcel.parcel, parcel.node, parcel.tasks, parcel.size, parcel.attempt, parcel.first)
-        self._tell(ev.ParcelArrived(time.monotonic_ns(), *place, last), parcel, chunks)
+        self.tell(ev.ParcelArrived(time.monotonic_ns(), *place, last), parcel, chunks)
 
     def _results(self, connection: ServerConnection, results: wire.Results, chunks: list[Buffer]) -> None:
         facts = [segment[:4] for segment in results.segments]
@@ -239,11 +241,11 @@ class AchillesServer:
         event = ev.ResultsArrived(
             now_ns, connection.number, results.job, results.parcel, results.attempt, facts
         )
-        self._tell(event, results, chunks)
+        self.tell(event, results, chunks)
 
     def _returned(self, connection: ServerConnection, message: wire.Returned, _: list[Buffer]) -> None:
         now_ns = time.monotonic_ns()
-        self._tell(
+        self.tell(
             ev.ParcelReturned(
                 now_ns, connection.number, message.job, message.parcel, message.attempt, message.given
             )
@@ -256,9 +258,9 @@ class AchillesServer:
             raise ProtocolError("chunksize is at least 1")
         if len(self.jobs.of_controller(connection.number)) >= MAX_JOBS:
             raise ProtocolError(f"a controller has at most {MAX_JOBS} live jobs")
-        nodes = _patterns(submit)
+        nodes = patterns_of(submit)
         job = self.jobs.add(connection.number, submit, chunks, time.time())
-        self._tell(
+        self.tell(
             ev.JobSubmitted(
                 time.monotonic_ns(),
                 job.number,
@@ -278,12 +280,12 @@ class AchillesServer:
     def _exhausted(self, connection: ServerConnection, message: wire.Exhausted, _: list[Buffer]) -> None:
         job = self.jobs.number_of(connection.number, message.job)
         if job is not None:
-            self._tell(ev.InputEnded(time.monotonic_ns(), job))
+            self.tell(ev.InputEnded(time.monotonic_ns(), job))
 
     def _cancel(self, connection: ServerConnection, message: wire.Cancel, _: list[Buffer]) -> None:
         job = self.jobs.number_of(connection.number, message.job)
         if job is not None:
-            self._tell(ev.JobCancelled(time.monotonic_ns(), job))
+            self.tell(ev.JobCancelled(time.monotonic_ns(), job))
             self._forget_job(job)
 
     def _cancel_item(self, connection: ServerConnection, message: wire.CancelItem, _: list[Buffer]) -> None:
@@ -298,10 +300,10 @@ class AchillesServer:
 
     def _item_cancelled(self, job: int, message: wire.CancelItem) -> None:
         item = (job, message.parcel, message.attempt, message.index)
-        self._tell(ev.ItemCancelled(time.monotonic_ns(), *item))
+        self.tell(ev.ItemCancelled(time.monotonic_ns(), *item))
 
     def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
-        self._tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
+        self.tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
 
     def _output(self, connection: ServerConnection, output: wire.Output, chunks: list[Buffer]) -> None:
         if output.size > wire.MAX_OUTPUT_BYTES:
@@ -337,7 +339,7 @@ class AchillesServer:
 
     # The scheduler decides.
 
-    def _tell(
+    def tell(
         self, event: ev.Event, message: wire.Message | None = None, chunks: list[Buffer] | None = None
     ) -> None:
         """Tell the scheduler and obey it. What that leads to is told after, never within."""
@@ -364,6 +366,8 @@ class AchillesServer:
                 assert isinstance(message, wire.Results)
                 message.job = self.jobs.live[command.job].local_number
                 self.controllers[command.controller].send(message, chunks)
+            case ev.PlaceCalls():
+                self.jobs.live[command.job].calls_at = command.node
             case ev.TakeBack() | ev.Abandon():
                 kind = wire.TakeBack if isinstance(command, ev.TakeBack) else wire.Abandon
                 if command.node in self.nodes:
@@ -431,16 +435,7 @@ class AchillesServer:
         job = self.jobs.remove(number)
         if job is not None:
             self._fetches.job_gone(job)
+            self._calls.job_gone(number, job.controller)
 
     def _wake(self) -> None:
-        self._tell(ev.TimePassed(time.monotonic_ns()))
-
-
-def _patterns(submit: wire.Submit) -> tuple[str, ...]:
-    """The names that a job's nodes may have, as its controller wants them."""
-    if not submit.nodes:
-        return ()
-    try:
-        return NamePatterns(submit.nodes).patterns
-    except ValueError as error:
-        raise ProtocolError(str(error)) from None
+        self.tell(ev.TimePassed(time.monotonic_ns()))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import Factory, connectionDone
@@ -91,7 +90,6 @@ class ServerConnection(AchillesProtocol):
         self.connected_s = 0.0
         self.told_to_exit = False
         self.fell_silent = False
-        self._queued_bytes = 0
         self._read_bytes = 0
 
     def connectionMade(self) -> None:
@@ -111,26 +109,21 @@ class ServerConnection(AchillesProtocol):
         self.unheard_output_bytes = 0
         super().dataReceived(data)
 
-    def send(self, message: wire.Message, segments: Iterable[Buffer] = ()) -> None:
-        before_bytes = self.unsent_bytes
-        super().send(message, segments)
-        self._queued_bytes += self.unsent_bytes - before_bytes
-
     def frame_received(self, message: wire.Message, chunks: list[Buffer]) -> None:
         if not self.joined:
             self._shake_hands(message)
             return
         if type(message) not in self._allowed:
             wire.check_allowed(message, self._allowed)
-        if isinstance(message, wire.Ping):
+        if (receiver := self._server.receivers.get(type(message))) is not None:
+            receiver(self, message, chunks)
+        elif isinstance(message, wire.Ping):
             self.send(wire.Pong(message.sent_ns))
         elif isinstance(message, wire.Pong):
             self.load = message.load
         elif isinstance(message, wire.Error):
             _log.warning("%s reports: %s", self._who(), printable(message.message))
             self.close()
-        else:
-            self._server.received(self, message, chunks)
 
     def _shake_hands(self, message: wire.Message) -> None:
         if isinstance(message, wire.Error):
@@ -167,7 +160,7 @@ class ServerConnection(AchillesProtocol):
             self.exchange_descriptors(
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
-        welcome.job_options = wire.JOB_OPTIONS
+        welcome.job_options, welcome.calls = wire.JOB_OPTIONS, True
         welcome.offers = self._server.offers()
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
@@ -184,7 +177,7 @@ class ServerConnection(AchillesProtocol):
             self.drop(f"has been silent for {silence_s:g} s")
             return
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)
-        read_bytes = self._queued_bytes - self.unsent_bytes
+        read_bytes = self.handed_bytes - self.unsent_bytes
         reads = read_bytes > self._read_bytes or not self.unsent_bytes
         self._read_bytes = read_bytes
         self.send(wire.Ping(time.monotonic_ns()))

@@ -11,12 +11,13 @@ import hashlib
 import itertools
 from dataclasses import dataclass, field
 
+from ..core.node_names import NamePatterns
 from ..errors import ProtocolError
 from .hot_frames import Parcel
 from .messages import MAX_EARLY_CANCELS, MAX_WHOLE_BYTES, CancelItem, Submit
 from .wire import Buffer
 
-__all__ = ["Jobs", "RoutedJob"]
+__all__ = ["Jobs", "RoutedJob", "patterns_of"]
 
 
 @dataclass(slots=True)
@@ -68,6 +69,8 @@ class RoutedJob:
     priority: int = 0
     slots: int = 1
     patient: bool = False
+    calls_at: int = -1  # the node that its single calls go to
+    calls_refused_by: int = -1  # the one that refused the last
     whole: WholeInput | None = None
 
 
@@ -165,3 +168,13 @@ class Jobs:
         """Nothing is known to that node any more."""
         for function in self._functions.values():
             function.nodes.pop(node, None)
+
+
+def patterns_of(submit: Submit) -> tuple[str, ...]:
+    """The names that a job's nodes may have, as its controller wants them."""
+    if not submit.nodes:
+        return ()
+    try:
+        return NamePatterns(submit.nodes).patterns
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None

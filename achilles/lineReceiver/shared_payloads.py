@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..sealed import HELD_DESCRIPTORS, SHARE_BYTES, Buffer, Descriptor, Sealed, open_descriptors, places, seal
 from ..workers.passing import MAX_UNCLAIMED
+from .call_frames import Answer
 from .hot_frames import MAX_SEGMENTS, Parcel, Results
 from .messages import Message, encode
 from .wire import frame_segments, gather
@@ -54,13 +55,15 @@ MIN_UNIT_BYTES = 64 * 1024
 COPIED_BYTES = 64 * 1024
 
 
-def _sizes(message: Parcel | Results) -> list[int]:
+def _sizes(message: Parcel | Results | Answer) -> list[int]:
+    if isinstance(message, Answer):
+        return [message.size]
     if isinstance(message, Parcel):
         return [size for _, size in message.units]
     return [segment[4] for segment in message.segments]
 
 
-def accept(message: Parcel | Results, descriptor: Descriptor) -> None:
+def accept(message: Parcel | Results | Answer, descriptor: Descriptor) -> None:
     """Attach what came by descriptor to its message.
 
     Raises:
@@ -69,7 +72,7 @@ def accept(message: Parcel | Results, descriptor: Descriptor) -> None:
     message.shared = Sealed.accept(descriptor, places(_sizes(message))[1])
 
 
-def parts(message: Parcel | Results) -> list[Sealed]:
+def parts(message: Parcel | Results | Answer) -> list[Sealed]:
     """The shared units or segments of a message."""
     assert message.shared is not None
     sizes = _sizes(message)
@@ -77,7 +80,7 @@ def parts(message: Parcel | Results) -> list[Sealed]:
     return [message.shared.part(start, size) for start, size in zip(starts, sizes, strict=True)]
 
 
-def as_bytes(message: Parcel | Results) -> list[Buffer]:
+def as_bytes(message: Parcel | Results | Answer) -> list[Buffer]:
     """The shared payload as an ordinary frame has it."""
     message.by_descriptor = False
     return [part.read() for part in parts(message)]
@@ -85,7 +88,7 @@ def as_bytes(message: Parcel | Results) -> list[Buffer]:
 
 def unshared_frame(message: Message, segments: Iterable[Buffer]) -> Sequence[Buffer | Sealed]:
     """A frame for a transport that takes no descriptors, and reads what is shared when it gets to it."""
-    if not isinstance(message, Parcel | Results) or message.shared is None:
+    if not isinstance(message, Parcel | Results | Answer) or message.shared is None:
         return frame_segments(message, segments)
     message.by_descriptor = False
     frame: list[Buffer | Sealed] = [encode(message, message.size)]

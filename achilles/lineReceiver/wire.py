@@ -21,7 +21,14 @@ from dataclasses import dataclass
 
 from achilles.errors import ProtocolError
 from achilles.lineReceiver.hot_frames import bad_header
-from achilles.lineReceiver.messages import MAX_HEADER_BYTES, Message, encode, parse_header
+from achilles.lineReceiver.messages import (
+    BEGINNINGS,
+    CALL_BEGINNINGS,
+    MAX_HEADER_BYTES,
+    Message,
+    encode,
+    parse_header,
+)
 
 __all__ = [
     "BEFORE_AUTHENTICATION_LIMITS",
@@ -93,6 +100,25 @@ class FrameParser:
         """
         return list(self.frames(data))
 
+    def only(self, data: bytes) -> tuple[Message, Chunks] | None:
+        """The frame that these bytes are, if they are a call or an answer and nothing else.
+
+        It is what `frames` would give, for less. Otherwise None, and nothing was taken.
+        """
+        if data[:1] not in CALL_BEGINNINGS or self._partial or self._message is not None or self._failed:
+            return None
+        header_end = data.find(b"\r\n", 0, self.limits.header_bytes)
+        if header_end < 0:
+            return None
+        try:
+            message = parse_header(data[:header_end])
+        except ProtocolError:
+            return None  # it comes again
+        payload_start = header_end + 2
+        if payload_start + message.size != len(data) or message.size > self.limits.payload_bytes:
+            return None
+        return message, [memoryview(data)[payload_start:]] if message.size else []
+
     def frames(self, data: bytes) -> Iterator[tuple[Message, Chunks]]:
         """Like :meth:`feed`, one frame at a time: each is cut only when asked for.
 
@@ -161,9 +187,9 @@ class FrameParser:
 
     def _keep_partial(self, data: bytes, position: int) -> None:
         self._partial += data[position : position + self.limits.header_bytes]
-        if self._partial[0] not in b"{PRpr":
+        if self._partial[0] not in BEGINNINGS:
             raise bad_header(
-                "a header line starts with '{', 'P', 'R', 'p' or 'r', and this does not", self._partial
+                f"a header line starts with one of {BEGINNINGS.decode()}, and this does not", self._partial
             )
         if len(self._partial) >= self.limits.header_bytes:
             raise bad_header(f"no line end within {self.limits.header_bytes} bytes of header", self._partial)

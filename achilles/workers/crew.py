@@ -184,7 +184,8 @@ class Crew:
 
     def lend(self, job: int) -> Loan | None:
         """An idle worker for one call of a job's function, to be made at once; None if none can be spared."""
-        self._tell(ev.WorkerAsked(time.monotonic_ns(), job))
+        if self._on_drained is None:
+            self._tell(ev.WorkerAsked(time.monotonic_ns(), job))
         return self.loans.take_new()
 
     def forget(self, job: int) -> None:
@@ -193,6 +194,7 @@ class Crew:
         self._forwarding.forget(job)
         self._timed.discard(job)
         self._supplies.job_went(job)
+        self.loans.forget(job)
         self._tell(ev.JobForgotten(time.monotonic_ns(), job))
 
     def give_up(self, parcel: ev.ParcelKey, *, begun: bool) -> None:
@@ -204,7 +206,7 @@ class Crew:
         self._tell(ev.ItemCancelled(time.monotonic_ns(), parcel, index))
 
     def drain(self, on_drained: Callable[[], None]) -> None:
-        """Give back what was not begun; call back when the rest is done."""
+        """Give back what was not begun, and lend nobody; call back when the rest is done."""
         self._on_drained = on_drained
         self._tell(ev.DrainBegan(time.monotonic_ns()))
 
@@ -355,7 +357,7 @@ class Crew:
     def _tell(self, event: ev.Event) -> None:
         for command, more in together(self._slots.handle(event)):
             self._obey(command, more)
-        if self._on_drained is not None and not self._slots.parcels:
+        if self._on_drained is not None and not self._slots.parcels and not self.loans:
             on_drained, self._on_drained = self._on_drained, None
             on_drained()
 
@@ -437,14 +439,12 @@ class Crew:
 
     def _look_at(self, slot: int) -> None:
         with self._lock:
-            worker = self._workers.get(slot)
-            if worker is not None:
+            if (worker := self._workers.get(slot)) is not None:
                 job, number, since_ns = worker.running_since()
                 running = abs(number) - 1 if number else None
                 self._tell(ev.WorkerSeen(time.monotonic_ns(), slot, job, running, since_ns, number >= 0))
 
     def _stop(self, slot: int) -> None:
-        worker = self._workers.get(slot)
-        if worker is not None:
+        if (worker := self._workers.get(slot)) is not None:
             worker.terminate()
             self._loop.callLater(STOP_GRACE_S, worker.kill)

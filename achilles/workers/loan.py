@@ -51,7 +51,7 @@ class Loan:
         index: The number of the call among those of the job, for what it prints.
     """
 
-    __slots__ = ("_done", "_sleeps", "answer", "index", "is_lost", "job", "worker")
+    __slots__ = ("_done", "_on_over", "_sleeps", "answer", "index", "is_lost", "job", "worker")
 
     def __init__(self, worker: Worker, job: int) -> None:
         self.worker = worker
@@ -61,11 +61,18 @@ class Loan:
         self.is_lost = False
         self._done = threading.Lock()
         self._sleeps = False
+        self._on_over: Callable[[], None] | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come."""
         return self.answer is not None or self.is_lost
+
+    def begin(self, index: int, arguments: Sequence[Buffer], on_over: Callable[[], None]) -> None:
+        """Send the serialized list of one argument; the loop calls when it is over. Instead of `call`."""
+        self.index = index
+        self._on_over = on_over
+        self.worker.send(channel.UNIT, 0, self.job, index, 1, 0, arguments)
 
     def call(self, index: int, arguments: Sequence[Buffer]) -> None:
         """Send the serialized list of one argument, and hear the worker for a while. Must be called, once."""
@@ -89,6 +96,9 @@ class Loan:
         self.is_lost = answer is None
         if self._sleeps:
             self._done.release()
+        if self._on_over is not None:
+            on_over, self._on_over = self._on_over, None  # which refers to this
+            on_over()
 
 
 class Loans:
@@ -112,6 +122,9 @@ class Loans:
         self._by_slot: dict[int, Loan] = {}
         self._new: Loan | None = None
 
+    def __len__(self) -> int:
+        return len(self._by_slot)
+
     def make(self, worker: Worker, job: int) -> None:
         """Lend a worker; `take_new` follows."""
         self._new = self._by_slot[worker.slot] = Loan(worker, job)
@@ -133,6 +146,12 @@ class Loans:
         """Whose is what a worker prints, if it is lent."""
         loan = self._by_slot.get(slot)
         return None if loan is None else (loan.job, loan.index)
+
+    def forget(self, job: int) -> None:
+        """A job is over, and nobody waits for its calls."""
+        for loan in self._by_slot.values():
+            if loan.job == job:
+                self.give_up(loan)
 
     def give_up(self, loan: Loan) -> None:
         """Nobody waits for it any more: its worker is stopped if it takes much longer."""

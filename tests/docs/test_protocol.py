@@ -19,6 +19,7 @@ from achilles.lineReceiver import (
     hot_frames,
     messages,
     server,
+    server_calls,
     server_connection,
     server_fetches,
     shared_payloads,
@@ -139,6 +140,15 @@ def test_documented_shapes_of_hot_headers_are_those_of_the_code() -> None:
         # The last two are not on the line: they are its first letter, and what came beside it.
         assert fields[-2:] == ["by_descriptor", "shared"]
         assert re.findall(r"<(\w+)>", shape) == fields[:-2]
+
+
+def test_documented_shapes_of_calls_are_those_of_the_code() -> None:
+    for kind, beside in ((messages.Call, []), (messages.Answer, ["by_descriptor", "shared"])):
+        (shape,) = re.findall(rf"^{kind.__name__[0]} (<.*)$", TEXT, flags=re.MULTILINE)
+        fields = [field.name for field in msgspec.structs.fields(kind)]
+        assert re.findall(r"<(\w+)>", shape) + beside == fields
+    assert f"payload of a call | {messages.MAX_CALL_BYTES} bytes |" in TEXT
+    assert f"not answered | {server_calls.MAX_CALLS} |" in TEXT
 
 
 def test_what_the_page_says_is_refused_is_refused() -> None:

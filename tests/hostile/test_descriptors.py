@@ -139,7 +139,7 @@ def test_a_flood_of_descriptors_is_refused(victim: Cluster, stage: ExitStack, ro
 def test_hundreds_of_descriptors_at_once_are_refused(victim: Cluster, stage: ExitStack) -> None:
     speaker = come(stage, victim, "controller")
     pass_on(speaker, b"{", memory(1), times=250)
-    speaker.refused("without their frames")
+    speaker.refused("too many came at once")
 
 
 def test_descriptors_that_were_not_agreed_upon_are_refused(victim: Cluster, stage: ExitStack) -> None:

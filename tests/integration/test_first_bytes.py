@@ -85,10 +85,10 @@ def test_a_pickle_on_the_tcp_port(server: tuple[int, Path]) -> None:
 def test_a_pickle_inside_tls(server: tuple[int, Path]) -> None:
     plain = socket.create_connection(("127.0.0.1", server[0]))
     with client_context().wrap_socket(plain) as connection:
-        assert_refused(connection, "starts with '{', 'P', 'R', 'p' or 'r'")
+        assert_refused(connection, "starts with one of {PRpr")
 
 
 def test_a_pickle_on_the_unix_socket(server: tuple[int, Path]) -> None:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(server[1]))
-        assert_refused(connection, "starts with '{', 'P', 'R', 'p' or 'r'")
+        assert_refused(connection, "starts with one of {PRpr")

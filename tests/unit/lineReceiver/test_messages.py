@@ -35,6 +35,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "reduces": st.booleans(),
     "given": st.booleans(),
     "descriptors": st.booleans(),
+    "calls": st.booleans(),
+    "offers": st.lists(st.tuples(counts, st.integers(1, m.MAX_SLOTS)), max_size=8).map(tuple),
+    "promised": st.lists(counts, max_size=8).map(tuple),
     "quiet": st.booleans(),
     "speculate": st.booleans(),
     "patient": st.booleans(),
@@ -98,11 +101,20 @@ def results(draw: st.DrawFn) -> m.Results:
     )
 
 
+@st.composite
+def calls(draw: st.DrawFn) -> m.Call | m.Answer:
+    if draw(st.booleans()):
+        return m.Call(draw(counts), draw(counts), draw(counts))
+    return m.Answer(draw(counts), draw(st.integers(0, m.CALL_LOST)), draw(counts))
+
+
 def payload_bytes(message: m.Message) -> int:
     if isinstance(message, m.Parcel):
         return sum(unit[1] for unit in message.units)
     if isinstance(message, m.Results):
         return sum(segment[4] for segment in message.segments)
+    if isinstance(message, m.Call | m.Answer):
+        return 0 if isinstance(message, m.Answer) and message.status >= m.CALL_REFUSED else 77
     return 77 if message.has_payload else 0
 
 
@@ -113,7 +125,7 @@ def clean(value: Any) -> Any:
 
 # The first strategies are made within the first example, which takes seconds on a busy machine.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(controls() | parcels() | results())
+@given(controls() | parcels() | results() | calls())
 def test_every_message_survives_the_trip(message: m.Message) -> None:
     size = payload_bytes(message)
     line = m.encode(message, size)
@@ -278,7 +290,7 @@ def test_what_the_peer_would_refuse_is_not_sent(message: m.Message, size: int) -
 
 
 def test_tables_cover_every_message() -> None:
-    known: set[type] = {m.Parcel, m.Results, *m.Control.__subclasses__()}
+    known: set[type] = {m.Parcel, m.Results, m.Call, m.Answer, *m.Control.__subclasses__()}
     received = frozenset().union(*m.ALLOWED.values(), *m.BEFORE_AUTHENTICATION.values())
     assert received == known
     assert m.Hello not in frozenset().union(*m.ALLOWED.values())

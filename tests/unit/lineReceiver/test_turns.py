@@ -48,6 +48,14 @@ class Socket(FileDescriptor):
         self.takes = takes
         self.writes: list[bytes] = []
         self.failing: Exception | None = None
+        self.socket = self
+
+    def send(self, data: bytes) -> int:
+        """As of a socket."""
+        taken = self.writeSomeData(data)
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
 
     def writeSomeData(self, data: bytes) -> int | Exception:
         if self.failing is not None:
