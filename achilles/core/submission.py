@@ -206,13 +206,14 @@ class Submission:
                 task_bytes=(self._task_bytes or 0.0) + result_bytes,
                 sized=self._tasks is not None,
             )
-            if self._tasks is None:
-                # What is left beyond whole packets waits for more, if there is any.
-                packets = max(available_tasks // packet_tasks, 1)
-            else:
-                # Even ones, so that units can be; and all there is, if that may be sent.
+            is_rest = self._tasks is not None and available_tasks == most_tasks
+            # What is left beyond whole packets waits for more, if there is any.
+            packets = (
+                -(-available_tasks // packet_tasks) if is_rest else max(available_tasks // packet_tasks, 1)
+            )
+            if self._tasks is not None and self._task.value is None:
+                # While nothing is known, even ones, so that units can be.
                 packets = -(-available_tasks // packet_tasks)
-                is_rest = available_tasks == most_tasks
                 packet_tasks = -(-available_tasks // packets) if is_rest else available_tasks // packets
         unit_tasks = unit_length(
             packet_tasks=packet_tasks,

@@ -359,7 +359,7 @@ def test_the_length_of_packets_can_be_left_to_what_is_measured() -> None:
     brain.handle(ev.ResultsArrived(0, 1, [(0, 8000, 0, 8000)], 8000))  # a microsecond each
     brain.handle(ev.Granted(0, 2, 50_000))
     plan = brain.plan()
-    assert plan is not None and (plan.packets, plan.packet_tasks) == (3, 30_667)
+    assert plan is not None and (plan.packets, plan.packet_tasks) == (3, 40_000)
 
 
 def test_packets_of_large_or_long_tasks_are_short_when_their_length_is_left_to_us() -> None:
