@@ -411,8 +411,9 @@ def cluster_engine(settings: Settings) -> ClusterEngine:
         engine.take()
         return engine
     engine = ClusterEngine(settings, origin)
-    print(f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful.")
-    print(flush=True)
+    # In one piece: others may write to where this goes.
+    said = f"ALERT: Connection to achilles_server at {settings.endpoint} and authentication successful."
+    print(f"{said}\n\n", end="", flush=True)
     return engine
 
 

@@ -102,6 +102,8 @@ def embedded(place: Place) -> Iterator[dict[str, Any]]:
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves a descriptor, a thread or a process, or a job on the shared cluster."""
     shared = [name for name in ("pair", "embedded", "where") if name in request.fixturenames]
+    if "reach" in request.fixturenames:
+        shared += ["pair", "embedded"]  # which it gets when the test has begun
     for name in shared:
         request.getfixturevalue(name)
     _all_workers_are_there()

@@ -307,7 +307,7 @@ def test_globals_of_a_script_that_forks(place: Place, reach: Callable[[str], Whe
     code = SCRIPT.replace("WHERE", repr(reach(how)))
     lines = run_program(place, "broadcasts.py", code)
     assert "[1.0, 2.0]" in lines
-    assert {"child 3.0", "parent 3.0"} <= set(lines)
+    assert {"child 3.0", "parent 3.0"} <= set(lines), lines
 
 
 def test_a_node_with_a_small_budget(moving: Cluster) -> None:
