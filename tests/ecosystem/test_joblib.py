@@ -26,7 +26,8 @@ import achilles
 import achilles.joblib
 from achilles.workers.process import available_cores
 from tests.ecosystem import calls
-from tests.integration.cluster.parties import is_running, wait_until
+from tests.integration.cluster.parties import wait_until
+from tests.integration.living import is_running
 
 
 @pytest.fixture(autouse=True)

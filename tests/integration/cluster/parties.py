@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from tests.integration.living import is_running
+
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
 USERNAME, SECRET_KEY = "foo", "bar-of-the-tests"
@@ -303,14 +305,6 @@ def in_session(session: int) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             pass
     return found
-
-
-def is_running(process: psutil.Process) -> bool:
-    """Whether it exists and is more than an entry that nobody has reaped."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def own_threads() -> set[str]:

@@ -25,8 +25,9 @@ from achilles.engines import startup
 from achilles.lineReceiver import local_socket
 from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Party, Place, is_running, wait_until
+from tests.integration.cluster.parties import Cluster, Party, Place, wait_until
 from tests.integration.cluster.test_sharing import Job
+from tests.integration.living import is_running
 
 
 def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

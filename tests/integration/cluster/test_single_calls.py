@@ -18,7 +18,8 @@ import pytest
 import achilles
 from achilles.engines.remote_calls import RemoteCall
 from achilles.lineReceiver import messages as wire
-from tests.integration.cluster.parties import NODE, Cluster, Party, Place, in_session, is_running, wait_until
+from tests.integration.cluster.parties import NODE, Cluster, Party, Place, in_session, wait_until
+from tests.integration.living import is_running
 
 OLD_NODE = """
 from achilles.lineReceiver.node import AchillesNode

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.examples.programs import Program, clean_environment, free_port
+from tests.integration.living import is_running
 
 DEADLINE_S = 30.0
 KEY = "a key for these tests"
@@ -47,17 +48,20 @@ class Place:
     def workers(self) -> set[int]:
         """Process numbers of the workers."""
         return {
-            child.pid
-            for child in self.agent.children()
-            if child.pid not in self.others
-            and child.status() != psutil.STATUS_ZOMBIE
-            and "worker_main" in " ".join(child.cmdline())
+            child.pid for child in self.agent.children() if child.pid not in self.others and _is_worker(child)
         }
 
     def settled(self) -> set[int]:
         """The workers, once both are there."""
         wait_until(lambda: len(self.workers()) == 2)
         return self.workers()
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return is_running(process) and "worker_main" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False  # it has ended meanwhile
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import achilles
 from tests.integration.faults.conftest import Place, cluster_of, engine_of
+from tests.integration.living import is_running
 
 
 @pytest.fixture(params=["embedded", "cluster"])
@@ -101,7 +102,7 @@ def test_what_nested_calls_started_ends_with_the_worker(single, wait) -> None:
     below = psutil.Process(worker).children(recursive=True)
     assert below
     os.kill(worker, 9)
-    wait(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))
+    wait(lambda: not any(map(is_running, below)))
 
 
 def nested(handle, used, index):

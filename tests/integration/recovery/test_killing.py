@@ -10,6 +10,7 @@ import pytest
 
 from achilles import ServerUnreachable, getClusterStatus, imap, killCluster, map
 from achilles.lineReceiver.server import KILL_TIMEOUT_S
+from tests.integration.living import is_running
 from tests.integration.recovery.conftest import Cluster
 
 
@@ -18,7 +19,7 @@ def descendants(program: psutil.Process) -> list[psutil.Process]:
 
 
 def running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in processes if is_running(each)]
 
 
 @pytest.mark.parametrize("shutdown_server", [False, True])
