@@ -1,8 +1,8 @@
 """Results that wait for the rest of their parcel, and must not wait for long.
 
 Results are gathered, so that short tasks share a frame. What is gathered is sent when another result comes
-and enough time has passed; but the next one may take an hour. So one wake-up is kept, for the parcel
-that has waited longest: at most one for each `FLUSH_NS`, however many parcels there are.
+and enough time has passed; but the next one may take an hour. So a wake-up is kept for the parcel that is due
+first, and another is asked for only when one is due sooner: few, however many parcels there are.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ class LongPieces:
         runs = worker.pieces[0]
         began_ns = worker.began_ns + runs.loading_ns * TIMES_LOADING
         if len(worker.pieces) > 1 and not worker.is_late:
-            late_ns = self._least_ns(runs) + int(TIMES_EXPECTED * runs.work_ns)
-            yield began_ns + late_ns, self._ask_for_what_waits
+            late_ns = int(TIMES_EXPECTED * runs.work_ns)
+            yield began_ns + self._least_ns(runs) + late_ns, self._ask_for_what_waits
         if runs.divisible and not worker.asked_back:
             yield began_ns + self._patience_ns(runs), _ask_for_the_rest
         if runs.has_slices and not worker.asked_within:
@@ -142,14 +142,15 @@ class LongPieces:
         job = self._jobs[piece.key[0]]
         if self._is_pressed(job.job):
             return PATIENCE_NS
-        expected_ns = 0
-        if job.task_ns is not None:
-            most_ns = PATIENT_NS if job.patient else EXPECTED_PATIENCE_NS
-            expected_ns = int(min(TIMES_EXPECTED * piece.work_ns, most_ns))
-        return max(self._least_ns(piece), piece.patience_ns, expected_ns)
+        if job.task_ns is None:
+            return max(PATIENCE_NS, piece.patience_ns)
+        least_ns, most_ns = (
+            (PATIENT_LOOK_NS, PATIENT_NS) if job.patient else (PATIENCE_NS, EXPECTED_PATIENCE_NS)
+        )
+        return max(least_ns, piece.patience_ns, int(min(TIMES_EXPECTED * piece.work_ns, most_ns)))
 
     def _least_ns(self, piece: Piece) -> int:
-        """How long any piece may run."""
+        """How long one may run beyond what was expected before nothing waits behind it any more."""
         job = self._jobs[piece.key[0]]
         if not job.patient or job.task_ns is None or self._roomy.idle > 0 or self._is_pressed(job.job):
             return PATIENCE_NS

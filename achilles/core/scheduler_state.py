@@ -292,9 +292,8 @@ class NodeState(Record):
     reserved: dict[int, float] = made_by(default_factory=dict)  # job -> work asked for
     reserved_ns: float = 0.0
     jobs: set[int] = made_by(default_factory=set)  # introduced here
-    callers: set[int] = made_by(
-        default_factory=set
-    )  # jobs whose single calls come here, or did until they ended
+    # Jobs whose single calls come here, or did until they ended.
+    callers: set[int] = made_by(default_factory=set)
     tasks_done: int = 0
     window_ns: float = 0.0  # work that may lie here
     full_ns: float = 0.0  # work from which on there is no room for any job
@@ -363,26 +362,25 @@ class NodeState(Record):
                 return first_packets(job.tasks - job.tasks_came, cpu_count, slots, packet_tasks)
             # Some workers have something to do while the caller draws the rest.
             half = job.tasks >= HALVED_TASKS and not job.parcels
-            return max(min(FIRST_TASKS, job.tasks // 2 if half else FIRST_TASKS) // packet_tasks, 1)
+            most_tasks = min(FIRST_TASKS, job.tasks // 2) if half else FIRST_TASKS
+            return max(most_tasks // packet_tasks, 1)
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
         # is a share of the whole window: of what is free when a node is nearly full, it would be one lone
         # packet, which costs as much to decide and to move as a long parcel does.
         sharing = max(PARCELS_PER_WINDOW, min(sharing_jobs, MAX_JOBS_PER_NODE))
         task_ns = max(job.task_ns, LEAST_TASK_NS) * job.slots
         # While much is left, longer parcels cost less, and nobody waits for them in the end.
-        guided, longest_ns = GUIDED_SHARES, LONGEST_WINDOW_NS
-        if cpu_count >= slots:
-            guided, longest_ns = 1, LONGEST_ONLY_WINDOW_NS
+        sole = cpu_count >= slots and even_tasks > 0  # nobody else is there to run it
+        guided, longest_ns = (1, LONGEST_ONLY_WINDOW_NS) if sole else (GUIDED_SHARES, LONGEST_WINDOW_NS)
         left_ns = min(even_tasks * task_ns / guided, self.cpu_count * longest_ns)
         tasks = max(self.window_ns, left_ns) / sharing / task_ns
         # Slow start: never ask for much more than the job has shown it can do.
         if not self.alone:
-            most_tasks = max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES)
-            sole = cpu_count >= slots and even_tasks > 0
+            proven_tasks = max(4.0 * (job.tasks_done + packet_tasks), even_tasks / GUIDED_SHARES)
             if sole:
-                # Nobody else is there, and who comes now could hardly take anything of so little.
-                most_tasks = max(most_tasks, cpu_count * WORTH_MOVING_NS / task_ns)
-            tasks = min(tasks, most_tasks)
+                # Who comes now could hardly take anything of so little.
+                proven_tasks = max(proven_tasks, cpu_count * WORTH_MOVING_NS / task_ns)
+            tasks = min(tasks, proven_tasks)
             if sole and task_ns < SHORT_TASK_NS and even_tasks < ALL_TIMES * tasks:
                 tasks = even_tasks
         if job.task_bytes:
