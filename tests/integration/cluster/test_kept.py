@@ -189,6 +189,16 @@ def test_a_released_value_is_gone_for_calls_alone_that_use_it(pool: Pool) -> Non
     kept = kept_from(pool)
     pickled = pickle.dumps(kept)
     kept.release()
+
+    def is_gone() -> bool:
+        # Nobody waits for that; it is told over another connection than these calls take.
+        try:
+            pool.apply_async(pickle.loads, (pickled,)).get(30)
+        except KeptLost:
+            return True
+        return False
+
+    wait_until(is_gone)
     calls = [pool.apply_async(pickle.loads, (pickled,)), *[pool.apply_async(abs, (-n,)) for n in range(20)]]
     with pytest.raises(KeptLost, match="Make it again"):
         calls[0].get(30)
