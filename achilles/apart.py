@@ -7,19 +7,26 @@ to share something that can change, each is pickled by itself within the unit.
 
 Seen is what items are, and what they hold in two more steps through tuples, lists, sets, dictionaries and
 attributes. That is a promise no deeper than it is cheap: who needs more copies the argument in the function.
+
+Most arguments are numbers, or tuples of them and of short texts. To look at the type of each takes longer
+than to pickle it, so of these another proof is taken: what has a hash, and holds nothing but what the pickler
+itself knows how to write (`Serialized.plain`), cannot be changed.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from achilles.by_value import Pickler, reduce_with
 
-__all__ = ["apart", "never_changes"]
+if TYPE_CHECKING:
+    from achilles.serialization import Serialized
+
+__all__ = ["apart", "never_changes", "serialized_apart"]
 
 # What nobody can change, or what does not travel as a copy of itself.
 _UNCHANGING: set[type] = {
@@ -40,6 +47,9 @@ _UNCHANGING: set[type] = {
     ModuleType,
 }
 _STEPS = 2
+_NUMBERS = frozenset({int, float, bool, type(None)})
+# To hash longer ones takes longer than to look at their type.
+_SHORT_TEXT = 1024
 # Smaller buffers go inside the pickle, as everywhere (`achilles.serialization.OUT_OF_BAND_BYTES`).
 _OUT_OF_BAND_BYTES = 4096
 
@@ -47,6 +57,42 @@ _OUT_OF_BAND_BYTES = 4096
 def never_changes(kind: type) -> None:
     """Instances of this type may be shared."""
     _UNCHANGING.add(kind)
+
+
+def serialized_apart(
+    items: list[Any], slice_tasks: int, serialize: Callable[[Any], Serialized]
+) -> Serialized:
+    """Serialize a unit's arguments, so that slices come to share nothing.
+
+    Args:
+        items: The arguments; left as they are.
+        slice_tasks: How many of them are a slice, whose arguments may share objects; 0: all of them.
+        serialize: Turns what is to be loaded as that list into a payload. Called once or twice.
+
+    Raises: as ``serialize``.
+    """
+    if not len(items) > slice_tasks > 0 or not _is_light(items[0]) or not _have_hashes(items):
+        return serialize(apart(items, slice_tasks))
+    unit = serialize(items)
+    if unit.plain or (sent := apart(items, slice_tasks)) is items:
+        return unit
+    return serialize(sent)
+
+
+def _is_light(item: Any) -> bool:
+    """Whether an item is something that is hashed soon, as others like it will be."""
+    kind = type(item)
+    if kind is tuple:
+        return all(map(_is_light, item))
+    return kind in _NUMBERS or ((kind is str or kind is bytes) and len(item) < _SHORT_TEXT)
+
+
+def _have_hashes(items: list[Any]) -> bool:
+    try:
+        hash(tuple(items))
+    except Exception:  # noqa: BLE001 - what has one of its own may raise anything
+        return False
+    return True
 
 
 def apart(items: list[Any], slice_tasks: int, seen: list[Any] | None = None) -> Any:

@@ -29,19 +29,33 @@ FUNCTION_REPEAT_BYTES = 128 * 1024
 """The same within functions, which are sent to each node and each worker."""
 
 COMPARED_BYTES = 128 * 1024
+# Of what is no larger a copy is kept as well, which can be compared with in one go; of so much in all.
+COPIED_BYTES = 4 * 1024 * 1024
+MOST_COPIED_BYTES = 16 * 1024 * 1024
 
 # With so many entries those of objects that are no more are looked for.
 FORGET_AT = 64
 
 
 class _Seen:
-    __slots__ = ("blob", "changes", "exporter", "kept_bytes")
+    __slots__ = ("blob", "changes", "copied_bytes", "copy", "exporter", "kept_bytes")
 
     def __init__(self, exporter: weakref.ref[Any]) -> None:
         self.exporter = exporter
         self.blob: Blob | None = None
-        self.kept_bytes = 0
+        self.copy: bytearray | None = None
+        self.kept_bytes = self.copied_bytes = 0
         self.changes = False
+
+    def drop(self) -> None:
+        """Keep nothing of it."""
+        self.blob = self.copy = None
+
+    def is_same(self, buffer: memoryview) -> bool:
+        """Whether it holds what it held when it became a blob."""
+        if self.copy is not None:
+            return bool(self.copy == buffer)
+        return self.blob is not None and _same(buffer, self.blob.view())
 
 
 def _same(buffer: memoryview, known: memoryview) -> bool:
@@ -63,7 +77,7 @@ class Repeats:
     def __init__(self, most_bytes: int | None = None, least_bytes: int = REPEAT_BYTES) -> None:
         self.least_bytes = least_bytes
         self._most_bytes = most_bytes
-        self._kept_bytes = 0
+        self._kept_bytes = self._copied_bytes = 0
         self._forget_at = FORGET_AT
         self._seen: dict[tuple[int, int], _Seen] = {}
 
@@ -82,13 +96,21 @@ class Repeats:
                 return None
             from achilles.blobs import keep  # here and below: what most jobs can do without
 
+            if buffer.nbytes <= min(COPIED_BYTES, MOST_COPIED_BYTES - self._copied_bytes):
+                # First, and the blob of that: another thread may write to the buffer meanwhile.
+                seen.copy = bytearray(buffer)
+                buffer = memoryview(seen.copy)
+                seen.copied_bytes = buffer.nbytes
+                self._copied_bytes += buffer.nbytes
             seen.blob = keep([buffer], None)
             seen.kept_bytes = buffer.nbytes
             return seen.blob
-        if _same(buffer, seen.blob.view()):
+        if seen.is_same(buffer):
             return seen.blob
         seen.changes = True
-        seen.blob = None
+        seen.drop()
+        self._copied_bytes -= seen.copied_bytes
+        seen.copied_bytes = 0
         return None
 
     def _note(self, key: tuple[int, int], exporter: Any) -> None:
@@ -135,7 +157,7 @@ class LastingRepeats(Repeats):
             # At any moment, and perhaps in a thread that is here: nothing is done that takes the lock.
             seen = self._seen.get(key)
             if seen is not None and seen.exporter is exporter:
-                seen.blob = None
+                seen.drop()
                 self._gone.append(key)
 
         try:
@@ -148,6 +170,7 @@ class LastingRepeats(Repeats):
         if seen is not None and seen.exporter() is None:
             del self._seen[key]
             self._kept_bytes -= seen.kept_bytes
+            self._copied_bytes -= seen.copied_bytes
 
 
 of_functions = LastingRepeats()

@@ -99,10 +99,16 @@ class Descriptor:
 
     def close(self) -> None:
         """Close it; harmless when repeated."""
+        number = self.detach()
+        if number >= 0:
+            os.close(number)
+
+    def detach(self) -> int:
+        """Its number, which somebody else closes from here on; below zero if it is closed."""
         number, self._number = self._number, -1
         if number >= 0:
             _open.discard(number)
-            os.close(number)
+        return number
 
     def __del__(self) -> None:
         self.close()

@@ -75,12 +75,15 @@ class Serialized(NamedTuple):
         size_bytes: Length of the payload.
         by_value: Whether it holds bytecode, which only this Python minor version can run.
         carried: What the payload refers to and does not hold; to be kept while anybody may load it.
+        plain: Whether it is known to hold nothing but numbers, texts, bytes and Python's own tuples, lists,
+            sets and dictionaries.
     """
 
     segments: list[Buffer]
     size_bytes: int
     by_value: bool
     carried: Sequence[object] = ()
+    plain: bool = False
 
 
 class _Sink:
@@ -113,8 +116,11 @@ def serialize(
     chunks: list[Buffer] = []
     buffers: list[memoryview] = []
     elsewhere: dict[int, Blob] = {}  # by the number of the buffer that stands for it
+    has_buffers = False
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal has_buffers
+        has_buffers = True
         raw = buffer.raw()
         if raw.nbytes < OUT_OF_BAND_BYTES:
             return True
@@ -143,7 +149,8 @@ def serialize(
         except Exception as error:
             raise _refusal(obj, subject, error) from error
     check_size(sum(map(len, chunks)) + sum([buffer.nbytes for buffer in buffers]), subject, most_bytes)
-    return _assemble(chunks, buffers, pickler.by_value, pickler.carried, elsewhere)
+    plain = pickler.plain and not has_buffers
+    return _assemble(chunks, buffers, pickler.by_value, pickler.carried, elsewhere, plain)
 
 
 def check_size(size_bytes: int, subject: str, most_bytes: int | None = None) -> None:
@@ -165,6 +172,7 @@ def _assemble(
     by_value: bool,
     carried: list[object],
     elsewhere: dict[int, Blob],
+    plain: bool = False,
 ) -> Serialized:
     pickle_bytes = len(chunks[0]) if len(chunks) == 1 else sum(map(len, chunks))
     head = _HEADER.pack(_MAGIC, _BY_VALUE if by_value else 0, *_PYTHON, len(buffers), pickle_bytes)
@@ -183,7 +191,7 @@ def _assemble(
             segments.append(bytes(padding))
         segments.append(buffer)
         size_bytes += padding + buffer.nbytes
-    return Serialized(segments, size_bytes, by_value, carried)
+    return Serialized(segments, size_bytes, by_value, carried, plain)
 
 
 def _refusal(obj: Any, subject: str, error: Exception) -> SerializationError:

@@ -119,6 +119,16 @@ def memory_kib(pid: int | str, field: str) -> int:
     raise ValueError(f"no {field} of process {pid}")
 
 
+def scheduled_ns(pid: int | str) -> tuple[int, int]:
+    """How long the threads of a process have run so far, and how long they were ready and had no core."""
+    ran_ns = waited_ns = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        ran, waited, _ = (thread / "schedstat").read_text(encoding="ascii").split()
+        ran_ns += int(ran)
+        waited_ns += int(waited)
+    return ran_ns, waited_ns
+
+
 def forget_peak(pid: int | str) -> None:
     """Let ``VmHWM`` start again from now."""
     with contextlib.suppress(OSError):

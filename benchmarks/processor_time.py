@@ -12,12 +12,11 @@ import os
 import statistics
 import time
 from collections import defaultdict
-from pathlib import Path
 
 import psutil
 
 from benchmarks.peers import Peer, open_peer
-from benchmarks.processes import adopt_orphans, end_all
+from benchmarks.processes import adopt_orphans, end_all, scheduled_ns
 from benchmarks.tasks import no_op
 
 CHUNKSIZES = (5_000, 31_250, None)
@@ -30,8 +29,7 @@ def used_ns(peer: Peer) -> dict[str, int]:
     found: dict[str, int] = defaultdict(int)
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         who = "caller" if process.pid == os.getpid() else "between" if process.pid in between else "workers"
-        for thread in Path(f"/proc/{process.pid}/task").iterdir():
-            found[who] += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
+        found[who] += scheduled_ns(process.pid)[0]
     return found
 
 

@@ -41,10 +41,12 @@ class Pickler(pickle.Pickler):
         buffer_callback: As in `pickle.Pickler`.
         with_dill: Let dill take what would otherwise fail.
 
-    ``by_value`` is true afterwards if bytecode was written; ``carried`` is what was referred to.
+    ``by_value`` is true afterwards if bytecode was written; ``carried`` is what was referred to; ``plain`` is
+    true if nothing was written but numbers, texts, bytes and Python's own tuples, lists, sets and
+    dictionaries.
     """
 
-    __slots__ = ("by_value", "carried", "namespaces", "reducers")
+    __slots__ = ("by_value", "carried", "namespaces", "plain", "reducers")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Pickler(pickle.Pickler):
     ) -> None:
         super().__init__(sink, 5, buffer_callback=buffer_callback)
         self.by_value = False
+        self.plain = True
         self.carried: list[object] = []
         self.namespaces: dict[int, Any] = {}
         self.reducers = _Reducers(_REDUCERS)
@@ -61,6 +64,7 @@ class Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         # Called for each object that is not a plain built-in, so for each instance: keep it short.
+        self.plain = False
         reducer = self.reducers[type(obj)]
         if reducer is None:
             return NotImplemented

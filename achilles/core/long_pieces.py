@@ -3,8 +3,8 @@
 How long a task takes is a guess until it was run, and tasks of one job may differ a thousandfold. So a
 unit may be cut too long, or wait behind one that turns out to be long. Nobody tells this brain how far a
 worker is: that would cost something for each item. Instead the workers are looked at when one may have run
-for too long; and every `PATIENCE_NS` while there are several jobs, or `IDLE_PATIENCE_NS` while a worker is
-idle, as what is too long depends on that:
+for too long; and every `PATIENCE_NS` while there are several jobs, or at most every `IDLE_PATIENCE_NS` while
+a worker is idle, as what is too long depends on that:
 
 - A worker that has run a piece of several items for too long is asked to stop after the item that it is
   at: its results go on, and the rest is cut anew for whoever is free.
@@ -20,10 +20,14 @@ from .roomy_workers import RoomyWorkers
 from .slots_events import HandBack
 from .slots_state import NOBODY, PATIENCE_NS, JobState, Piece, WorkerState
 
-__all__ = ["EXPECTED_PATIENCE_NS", "IDLE_PATIENCE_NS", "PATIENCE_NS", "LongPieces"]
+__all__ = ["EXPECTED_PATIENCE_NS", "IDLE_PATIENCE_NS", "MOST_ASKED", "PATIENCE_NS", "LongPieces"]
 
 # How long one runs while a worker has nothing to do: a look is cheap there, and it waits for nothing else.
 IDLE_PATIENCE_NS = 2_000_000
+# But a piece that should take no longer than this will be over before anybody could have looked.
+SOON_OVER_NS = 1_000_000
+# In a larger crew nobody asks each worker what it is at, when another has nothing to do.
+MOST_ASKED = 16
 # As long as a piece may be meant to take, it may run while nobody else wants to; its results wait until then.
 EXPECTED_PATIENCE_NS = 60_000_000
 # The same where nobody sees results before the last is there; all of it would run again if its worker died.
@@ -64,17 +68,21 @@ class LongPieces:
 
     def worker_idles(self, now_ns: int) -> int | None:
         """A worker has nothing to do. Returns when to look at the others, if that is sooner than it was."""
-        return self._look_within(IDLE_PATIENCE_NS, now_ns)
+        soon_ns = now_ns + IDLE_PATIENCE_NS
+        if soon_ns < self._look_at_ns and len(self._workers) <= MOST_ASKED:
+            asks = (at_ns for worker in self._workers.values() for at_ns, _ in self._asks(worker))
+            soon_ns = max(min(asks, default=self._look_at_ns), soon_ns)
+        return self._look_by(soon_ns)
 
     def job_came(self, now_ns: int) -> int | None:
         """The same for a new job, which wants to run as well."""
-        return self._look_within(PATIENCE_NS, now_ns)
+        return self._look_by(now_ns + PATIENCE_NS)
 
-    def _look_within(self, patience_ns: int, now_ns: int) -> int | None:
-        if self._look_at_ns <= now_ns + patience_ns:
+    def _look_by(self, at_ns: int) -> int | None:
+        if self._look_at_ns <= at_ns:
             return None
-        self._look_at_ns = now_ns + patience_ns
-        return self._look_at_ns
+        self._look_at_ns = at_ns
+        return at_ns
 
     def began(self, worker: WorkerState, now_ns: int) -> int | None:
         """A worker has come to its first piece. Returns when to look, if that is sooner than it was."""
@@ -138,7 +146,7 @@ class LongPieces:
     def _patience_ns(self, piece: Piece) -> int:
         """How long a piece may run."""
         if self._roomy.idle > 0:
-            return IDLE_PATIENCE_NS
+            return IDLE_PATIENCE_NS if piece.work_ns > SOON_OVER_NS else PATIENCE_NS
         job = self._jobs[piece.key[0]]
         if self._is_pressed(job.job):
             return PATIENCE_NS

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["Mean"]
+__all__ = ["Mean", "without_units"]
+
+# What a unit takes beside its tasks, about; and it is not taken for more than so many times its tasks.
+UNIT_NS = 20_000
+MOST_OF_UNIT = 8
 
 # A sample counts for so much of the mean at least, however small it is beside what came before: costs
 # change in the course of a job, and a plan that takes long tasks for short ones is the worse mistake.
 LEAST_SHARE = 0.3
 _MEMORY = 1.0 / LEAST_SHARE - 1.0
+
+
+def without_units(busy_ns: float, units: int) -> float:
+    """How much of the time that workers took for so many units went into tasks, about."""
+    return max(busy_ns - units * UNIT_NS, busy_ns / MOST_OF_UNIT)
 
 
 class Mean:

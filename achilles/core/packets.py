@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 __all__ = [
+    "LEAST_UNIT_NS",
     "MAX_PACKET_TASKS",
     "MAX_UNITS_PER_PARCEL",
     "UNIT_TARGET_BYTES",
     "UNIT_TARGET_NS",
     "chosen_packet_length",
+    "chosen_packets",
     "cut_list",
     "cut_packet",
     "cut_units",
@@ -33,6 +35,9 @@ UNIT_TARGET_NS = 2_000_000
 # beside the workers a tenth of a millisecond or two, which is taken from the workers' cores.
 LONGEST_UNIT_NS = 50_000_000
 UNITS_LEFT = 6
+# Less work is not cut into units for more than one worker: to send a unit, wake who runs it and hear of it
+# costs some tenths of a millisecond.
+LEAST_UNIT_NS = 1_000_000
 # But no longer than this where results are wanted one by one.
 PROMPT_UNIT_NS = 10_000_000
 # And as long as this where nobody sees a result before the last.
@@ -81,6 +86,39 @@ def chosen_packet_length(
     return min(max(min(wanted * cpu_count, available_tasks), cpu_count), MAX_PACKET_TASKS)
 
 
+def chosen_packets(
+    *,
+    cpu_count: int,
+    available_tasks: int,
+    task_ns: float | None,
+    task_bytes: float,
+    sized: bool,
+    is_rest: bool,
+    is_measured: bool,
+) -> tuple[int, int]:
+    """How many packets to draw, and how many tasks each is to have, when their length is left to us.
+
+    Args:
+        cpu_count, available_tasks, task_ns, task_bytes, sized: As of `chosen_packet_length`.
+        is_rest: No more than what is available will ever come.
+        is_measured: Something came back already.
+    """
+    packet_tasks = chosen_packet_length(
+        cpu_count=cpu_count,
+        available_tasks=available_tasks,
+        task_ns=task_ns,
+        task_bytes=task_bytes,
+        sized=sized,
+    )
+    if sized and not is_measured:
+        # Even ones, so that units can be.
+        packets = -(-available_tasks // packet_tasks)
+        return packets, -(-available_tasks // packets) if is_rest else available_tasks // packets
+    # What is left beyond whole packets waits for more, if there is any.
+    packets = -(-available_tasks // packet_tasks) if is_rest else max(available_tasks // packet_tasks, 1)
+    return packets, packet_tasks
+
+
 def unit_length(
     *,
     packet_tasks: int,
@@ -94,6 +132,7 @@ def unit_length(
     tasks_left: int = 0,
     prompt: bool = False,
     patient: bool = False,
+    each_slot: bool = False,
 ) -> int:
     """How many tasks to serialize as one unit.
 
@@ -102,7 +141,7 @@ def unit_length(
         chunksize: Length of a slice; a unit is never shorter (but for the end of the input).
         cpu_count: Slots of the node; a parcel should hold two units for each.
         available_tasks: Tasks that may be sent now.
-        task_ns: Measured time of one task, or None when nothing came back yet.
+        task_ns: Measured or expected time of one task, or None when nothing is known of it.
         task_bytes: Measured serialized size of one argument, or None.
         draw_ns: Measured time to draw one argument from the caller's iterable, or None.
         sized: The available tasks are there at once, so even before the first result a unit may hold
@@ -110,6 +149,7 @@ def unit_length(
         tasks_left: Tasks that were not sent yet, where that is known.
         prompt: Somebody waits for each result.
         patient: Nobody sees a result before the last is there.
+        each_slot: There is to be one for each slot, however short tasks are.
 
     Returns:
         A whole number of packets, or else a whole number of slices below one packet.
@@ -135,7 +175,10 @@ def unit_length(
         wanted = int(min(max(UNIT_TARGET_NS, left_ns), longest_ns) / slowest_ns)
     if task_bytes and task_bytes >= 1.0:
         wanted = min(wanted, int(UNIT_TARGET_BYTES / task_bytes))
-    wanted = min(wanted, -(-available_tasks // shares))
+    least = 1 if task_ns is None else int(LEAST_UNIT_NS / max(task_ns, 1.0))
+    if each_slot:
+        least = min(least, -(-available_tasks // cpu_count))
+    wanted = min(wanted, max(-(-available_tasks // shares), least))
     if wanted >= packet_tasks:
         return _even(max(round(available_tasks / packet_tasks), 1), wanted // packet_tasks) * packet_tasks
     wanted = min(max(chunksize, wanted - wanted % chunksize), packet_tasks)

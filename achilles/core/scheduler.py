@@ -23,10 +23,11 @@ Rules:
    were lost that had it, it is given up and the controller is told.
 6. A draining node keeps what has reached it. What is still on its way to it goes to another.
 7. An idle node for which no job has new work takes parcels back from a node where they wait (a
-   straggler, or one that was filled before the idle one came), unless they were begun there. When
-   the job allows it, an idle node also gets a copy of a parcel that is late (`Stragglers`): two
-   attempts then run, the first that is complete wins and the other is abandoned. If the node of one
-   is lost, the other goes on.
+   straggler, or one that was filled before the idle one came), unless they were begun there. A job's last
+   one, which may hold all that was left as tasks were expected to be short, is then drawn again. When the
+   job allows it, an idle node also gets a copy of a parcel that is late (`Stragglers`): two attempts then
+   run, the first that is complete wins and the other is abandoned. If the node of one is lost, the other
+   goes on.
 8. A job's parcels go only to nodes that have what it needs: its Python, a name that it asks for, as many
    slots as a task takes. One that no node can run although there are nodes is refused, after
    `VERSION_PATIENCE_NS` in which one may come (back); at once if it asks for one by its number.
@@ -45,10 +46,10 @@ from .call_places import CallPlaces
 from .groups import Groups
 from .levels import Levels
 from .open_demands import STALE_NS, OpenDemands
-from .promised import Promised
 from .pythons import VERSION_PATIENCE_NS, PythonVersions
 from .roomy_nodes import RoomyNodes
-from .scheduler_state import JobState, NodeState, ParcelState
+from .scheduler_parcels import ParcelState
+from .scheduler_state import JobState, NodeState
 from .stragglers import Stragglers
 from .unrunnable import Unrunnable
 
@@ -155,11 +156,7 @@ class Scheduler:
             self._watch_unrunnable()
 
     def _job_submitted(self, event: ev.JobSubmitted) -> None:
-        job = JobState(event.job, event.controller, event.chunksize, event.python)
-        job.most_bytes, job.speculate, job.tasks = event.most_bytes, event.speculate, event.tasks
-        job.priority, job.patterns, job.slots = event.priority, event.nodes, event.slots
-        job.promised = Promised(event.promised)
-        self.jobs[event.job] = job
+        job = self.jobs[event.job] = JobState.submitted(event)
         for group in self._groups.job_came(job):
             self._roomy.group_came(group)
         self._stragglers.job_came(job)
@@ -241,7 +238,7 @@ class Scheduler:
             answers = not early and job.answered(event.parcel)
             parcel = ParcelState(event.parcel, event.node, 1, event.tasks, event.size_bytes, event.first)
             job.parcels[event.parcel] = parcel
-            job.weigh(event.tasks, event.size_bytes)
+            job.weigh(event.parcel, event.tasks, event.size_bytes)
             job.stalled = False
             narrow = job.group is not None and node is not None and not node.may_run(job)
             if not answers or node is None or node.draining or narrow:
@@ -275,8 +272,7 @@ class Scheduler:
         self._feed(node)
 
     def _results_arrived(self, event: ev.ResultsArrived) -> None:
-        job = self.jobs.get(event.job)
-        node = self.nodes.get(event.node)
+        job, node = self.jobs.get(event.job), self.nodes.get(event.node)
         if job is None or node is None:
             return
         parcel = job.find(event.parcel, event.attempt)
@@ -284,8 +280,11 @@ class Scheduler:
             return
         tasks, busy_us, failed = parcel.done(event.segments)
         busy_ns = min(busy_us * 1000.0, node.most_busy_ns(parcel, self._now_ns) / job.slots)
-        if tasks:
-            job.measure(tasks, busy_ns, len(event.segments))
+        if tasks and job.measure(tasks, busy_ns, len(event.segments)):
+            self._due.charge(job.job, job.reweigh(self.nodes))
+            for number in {parcel.node for parcel in job.attempts()} & self.nodes.keys():
+                self._note_room(self.nodes[number])
+            self._spread = True
         job.count(parcel, tasks, failed)
         # The job was charged what it was expected to take.
         self._due.charge(job.job, busy_ns * job.slots - node.progressed(parcel, tasks))
@@ -324,10 +323,7 @@ class Scheduler:
             job.parcels[parcel.parcel] = twin
             self._reconsider(job)
             return
-        job.count(parcel, parcel.missing_tasks - parcel.tasks, -parcel.failed)
-        parcel.missing_tasks, parcel.failed = parcel.tasks, 0
-        parcel.sent = False
-        parcel.asked_back_for = None
+        job.begin_again(parcel)
         if parcel.losses >= self.max_attempts:
             reason = f"the node that ran it was lost, {parcel.losses} times in a row"
             self._out.append(ev.FailParcel(job.controller, job.job, parcel.parcel, reason))
@@ -335,8 +331,12 @@ class Scheduler:
             self._reconsider(job)
             self._finish_if_done(job)
             return
-        parcel.attempt = parcel.next_attempt()
-        job.lost.append(parcel.parcel)
+        if job.can_redraw(parcel):
+            job.redraw(parcel)
+            self._out.append(ev.Resend(job.controller, job.job, parcel.parcel, 1, parcel.node, redraw=True))
+        else:
+            parcel.attempt = parcel.next_attempt()
+            job.lost.append(parcel.parcel)
         self._reconsider(job)
         self._spread = True  # even a node that owes the job an answer may take it
 
@@ -382,8 +382,7 @@ class Scheduler:
             self._out.append(ev.WakeAt(found))
 
     def _parcel_returned(self, event: ev.ParcelReturned) -> None:
-        job = self.jobs.get(event.job)
-        node = self.nodes.get(event.node)
+        job, node = self.jobs.get(event.job), self.nodes.get(event.node)
         parcel = None if job is None else job.find(event.parcel, event.attempt)
         if job is None or node is None or parcel is None:
             return

@@ -58,6 +58,8 @@ class JobSubmitted(Record):
     ``priority``: jobs of a higher one get room first. ``nodes``: patterns of the names of those that may run
     it (`NamePatterns`); none: all. ``slots``: how many a task takes of its node. ``promised``: the nodes
     for which a parcel comes unasked, each as often as there are such parcels (`first_parcels`).
+    ``expected_ns``: how long a task takes, as far as that is known before one was run; the controller can
+    then draw its last parcel again.
     """
 
     now_ns: int
@@ -73,6 +75,7 @@ class JobSubmitted(Record):
     nodes: tuple[str, ...] = ()
     slots: int = 1
     promised: tuple[int, ...] = ()
+    expected_ns: float | None = None
 
 
 class ParcelArrived(Record):
@@ -171,7 +174,8 @@ class Demand(Record):
 class Resend(Record):
     """Ask the job's controller to send a parcel again, to this node, as this attempt.
 
-    The attempt ``beside``, if there is one, goes on, and whichever is complete first counts.
+    The attempt ``beside``, if there is one, goes on, and whichever is complete first counts. Or,
+    with ``redraw``, what the parcel holds is to come in others, as these are asked for; it was the last.
     """
 
     controller: int
@@ -180,6 +184,7 @@ class Resend(Record):
     attempt: int
     node: int
     beside: int = 0
+    redraw: bool = False
 
 
 class IntroduceJob(Record):

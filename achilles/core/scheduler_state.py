@@ -1,4 +1,4 @@
-"""What the scheduler remembers of nodes, jobs and parcels, and the arithmetic of room.
+"""What the scheduler remembers of nodes and jobs, and the arithmetic of room.
 
 Work is measured in nanoseconds of one slot. Until the first result of a job came back, a task of it
 is taken to last `UNKNOWN_TASK_NS`.
@@ -7,27 +7,28 @@ is taken to last `UNKNOWN_TASK_NS`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import ProtocolError
-from .means import Mean
+from .means import Mean, without_units
 from .packets import packet_length
 from .promised import Promised, first_packets
-from .ranges import Ranges
 from .record import Record, made_by
 from .scheduler_events import (
     MAX_EARLY_CANCELS,
     MAX_JOB_BYTES,
     CancelItem,
     ItemCancelled,
+    JobSubmitted,
     PythonVersion,
-    Segment,
 )
+from .scheduler_parcels import ParcelState
 
 if TYPE_CHECKING:
     from .groups import Group
 
-__all__ = ["MAX_JOBS_PER_NODE", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState", "ParcelState"]
+__all__ = ["MAX_JOBS_PER_NODE", "MAX_OPEN_DEMANDS", "MAX_UNASKED", "JobState", "NodeState"]
 
 # Work lying at a node, per slot. Long against a round trip, short against a user's patience.
 WINDOW_NS = 30_000_000
@@ -40,8 +41,9 @@ PARCELS_PER_WINDOW = 3
 UNKNOWN_TASK_NS = 10_000_000.0
 # Tasks to ask for while nobody knows how long they take, of a job that only one node can run.
 FIRST_TASKS = 2**14
-# Of so many, it is given half first.
+# Of so many, it is given half first, unless that is expected to be less work for each slot.
 HALVED_TASKS = 4096
+HALVED_NS = 300_000
 # A slot gets this part of its even share of what is left at a time, once it is known how long tasks take.
 GUIDED_SHARES = 4
 # A node that has no other beside it is asked for all that is left of short tasks, if that is less than so
@@ -50,9 +52,6 @@ ALL_TIMES = 1.5
 SHORT_TASK_NS = 20_000
 # Work per slot below which a node is done before anything could be moved to another.
 WORTH_MOVING_NS = 10_000_000
-# What a unit takes beside its tasks, about; and it is not taken for more than so many times its tasks.
-UNIT_NS = 20_000
-MOST_OF_UNIT = 8
 # Below this the measurement says more about the clock than about the task.
 LEAST_TASK_NS = 20.0
 # A job may have so many demands unanswered; more are made as these are answered.
@@ -64,83 +63,6 @@ MAX_JOBS_PER_NODE = 8
 MAX_UNASKED = 64
 # How much longer than the clock says a node's slots may claim to have been busy.
 BUSY_SLACK_NS = 1e9
-# Until a parcel has its own.
-_NOTHING = Ranges(0, 0)
-
-
-class ParcelState(Record):
-    """A parcel that is on a node, on its way there, or waits to be sent to another."""
-
-    parcel: int
-    node: int
-    attempt: int
-    missing_tasks: int
-    size_bytes: int
-    first: int = 0  # index of its first task
-    work_ns: float = 0.0
-    sent: bool = False  # whether this attempt has been sent to its node
-    sent_ns: int = 0
-    losses: int = 0  # nodes that were lost with it
-    asked_back_for: int | None = None  # the idle node that it is to go to
-    begun: bool = False  # whether its node would not give it back
-    due_ns: int = 0  # since when it, rather than what lay before it, keeps its node busy
-    newest: int = 0  # the highest number that an attempt had
-    failed: int = 0  # failed segments among what is done
-    slots_due: int = 0  # slots of its node that it is counted for
-    twin: ParcelState | None = None  # the other of two attempts that run at once
-    ranges: Ranges = _NOTHING  # what this attempt has done
-
-    def __post_init__(self) -> None:
-        self.ranges = Ranges(self.first, self.missing_tasks)
-
-    @property
-    def tasks(self) -> int:
-        """How many tasks it holds."""
-        return self.ranges.end - self.ranges.first
-
-    def next_attempt(self) -> int:
-        """A number that no attempt had."""
-        self.newest = max(self.newest, self.attempt) + 1
-        return self.newest
-
-    def copy_for(self, node: int) -> ParcelState:
-        """A second attempt of this one, which goes on."""
-        copy = ParcelState(self.parcel, node, self.next_attempt(), self.tasks, self.size_bytes, self.first)
-        copy.losses, copy.newest = self.losses, self.newest
-        copy.twin, self.twin = self, copy
-        return copy
-
-    def part(self) -> ParcelState | None:
-        """Go on alone; returns the twin there was."""
-        twin, self.twin = self.twin, None
-        if twin is not None:
-            twin.twin = None
-        return twin
-
-    def send(self, first: int, tasks: int, now_ns: int) -> None:
-        """Begin this attempt; the parcel must be what it was."""
-        if (first, first + tasks) != (self.ranges.first, self.ranges.end):
-            raise ProtocolError(f"parcel {self.parcel} came again and holds other items than before")
-        self.ranges.clear()
-        self.missing_tasks = tasks
-        self.sent = True
-        self.sent_ns = self.due_ns = now_ns
-        self.begun = False
-
-    def done(self, segments: list[Segment]) -> tuple[int, int, int]:
-        """Note what a node says it has done: its tasks, busy µs, and how many segments failed."""
-        if not self.sent:
-            raise ProtocolError(f"results of parcel {self.parcel} came before the parcel was sent")
-        wrong = self.ranges.add([segment[:2] for segment in segments])
-        if wrong is not None:
-            raise ProtocolError(f"the results of parcel {self.parcel} hold {wrong}")
-        tasks = busy_us = failed = 0
-        for _, length, status, segment_busy_us in segments:
-            tasks += length
-            busy_us += segment_busy_us
-            failed += status > 0
-        self.failed += failed
-        return tasks, busy_us, failed
 
 
 class JobState(Record):
@@ -171,10 +93,21 @@ class JobState(Record):
     tasks_done: int = 0
     tasks_failed: int = 0
     tasks: int = 0  # in all, where that was said
+    expected_ns: float | None = None  # how long a task is said to take
+    last_parcel: int = -1  # the newest that came
     tasks_came: int = 0  # in parcels, each counted once
     promised: Promised = made_by(default_factory=Promised)
     early: tuple[tuple[int, int], set[int]] | None = None  # cancelled items of an attempt that is to come
     _task: Mean = made_by(default_factory=Mean)
+
+    @classmethod
+    def submitted(cls, event: JobSubmitted) -> JobState:
+        """A job as it was announced."""
+        job = cls(event.job, event.controller, event.chunksize, event.python)
+        job.most_bytes, job.speculate, job.tasks = event.most_bytes, event.speculate, event.tasks
+        job.priority, job.patterns, job.slots = event.priority, event.nodes, event.slots
+        job.promised, job.expected_ns = Promised(event.promised), event.expected_ns
+        return job
 
     def wants_node(self) -> bool:
         """Whether it would use room on a node now."""
@@ -262,13 +195,46 @@ class JobState(Record):
         """Expected work of so many tasks, ns of one slot."""
         return tasks * max(self.task_ns or UNKNOWN_TASK_NS, LEAST_TASK_NS) * self.slots
 
-    def measure(self, tasks: int, busy_ns: float, units: int) -> None:
-        """Learn from finished tasks how long one takes; they came in so many units."""
-        self._task.add(max(busy_ns - units * UNIT_NS, busy_ns / MOST_OF_UNIT), tasks)
-        self.task_ns = self._task.value
+    def measure(self, tasks: int, busy_ns: float, units: int) -> bool:
+        """Learn from finished tasks how long one takes; they came in so many units.
 
-    def weigh(self, tasks: int, size_bytes: int) -> None:
+        Returns:
+            Whether long parcels may lie at nodes that were taken for far more, or less, than they are.
+        """
+        is_first = self.task_ns is None and self.expected_ns is not None
+        self._task.add(without_units(busy_ns, units), tasks)
+        self.task_ns = self._task.value
+        return is_first
+
+    def reweigh(self, nodes: Mapping[int, NodeState]) -> float:
+        """Correct what its parcels at nodes are taken for; returns by how much work that is more."""
+        return sum(
+            nodes[parcel.node].reweigh(self, parcel)
+            for parcel in self.attempts()
+            if parcel.node in nodes and nodes[parcel.node].parcels.get((self.job, parcel.parcel)) is parcel
+        )
+
+    def begin_again(self, parcel: ParcelState) -> None:
+        """Nothing of a parcel is done, and it is nowhere."""
+        self.count(parcel, parcel.missing_tasks - parcel.tasks, -parcel.failed)
+        parcel.missing_tasks, parcel.failed = parcel.tasks, 0
+        parcel.sent = False
+        parcel.asked_back_for = None
+
+    def can_redraw(self, parcel: ParcelState) -> bool:
+        """Whether the controller can draw again what a parcel holds: the end of the input, never begun."""
+        is_last = self.input_ended and parcel.parcel == self.last_parcel
+        return is_last and parcel.attempt == 1 and not parcel.losses and self.expected_ns is not None
+
+    def redraw(self, parcel: ParcelState) -> None:
+        """Forget the last parcel; what it holds comes again, in others."""
+        del self.parcels[parcel.parcel]
+        self.tasks_came = max(self.tasks_came - parcel.tasks, 0)
+        self.input_ended, self.expected_ns = False, None
+
+    def weigh(self, parcel: int, tasks: int, size_bytes: int) -> None:
         """Learn from a new parcel how large one argument is, and how many are left."""
+        self.last_parcel = max(self.last_parcel, parcel)
         self.tasks_came = min(self.tasks_came + tasks, self.tasks)
         size = size_bytes / max(tasks, 1)
         self.task_bytes = 0.8 * self.task_bytes + 0.2 * size if self.task_bytes else size
@@ -359,9 +325,12 @@ class NodeState(Record):
         even_tasks = (job.tasks - job.tasks_came) * cpu_count / slots
         if job.task_ns is None:
             if not self.alone:
-                return first_packets(job.tasks - job.tasks_came, cpu_count, slots, packet_tasks)
+                behind_ns = (job.expected_ns or 0.0) if job.job in self.parcels_of else 0.0
+                return first_packets(job.tasks - job.tasks_came, cpu_count, slots, packet_tasks, behind_ns)
             # Some workers have something to do while the caller draws the rest.
             half = job.tasks >= HALVED_TASKS and not job.parcels
+            if half and job.expected_ns is not None:
+                half = job.tasks * job.expected_ns > cpu_count * HALVED_NS
             most_tasks = min(FIRST_TASKS, job.tasks // 2) if half else FIRST_TASKS
             return max(most_tasks // packet_tasks, 1)
         # However many jobs there are, so many at a time fill the window; the others have other turns. It
@@ -397,6 +366,13 @@ class NodeState(Record):
         parcel.slots_due = parcel.missing_tasks * job.slots
         self.slots_due += parcel.slots_due
         job.bytes_out += parcel.size_bytes
+
+    def reweigh(self, job: JobState, parcel: ParcelState) -> float:
+        """Correct what a parcel here is taken for; returns by how much work that is more."""
+        more_ns = job.work_of(parcel.missing_tasks) - parcel.work_ns
+        parcel.work_ns += more_ns
+        self.work_ns += more_ns
+        return more_ns
 
     def take_off(self, job: JobState, parcel: ParcelState) -> None:
         """Account a parcel that is done, lost or dropped."""

@@ -136,6 +136,8 @@ class Slots:
         job = self.jobs[event.job] = JobState(event.job, event.reduces, limit_ns=event.limit_ns)
         job.priority, job.slots, job.chunksize = event.priority, event.slots, event.chunksize
         job.patient = event.patient
+        if event.expected_ns is not None:
+            job.expected_ns = event.expected_ns
         self._limits.jobs += event.limit_ns > 0
         self._placement.job_came(job)
         self._wake_at(self._long.job_came(self._now_ns))

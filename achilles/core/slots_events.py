@@ -59,6 +59,7 @@ class JobIntroduced(Record):
     ``reduces``: each packet's results become one value. ``limit_ns``: how long an item may run, 0 for ever.
     ``priority``: pieces of a higher one run first. ``slots``: how many a task takes. ``chunksize``: how many
     tasks stay together while nothing goes wrong. ``patient``: nobody sees a result before the last is there.
+    ``expected_ns``: how long a task takes, as far as that is known before one was run.
     """
 
     now_ns: int
@@ -69,6 +70,7 @@ class JobIntroduced(Record):
     slots: int = 1
     chunksize: int = 1
     patient: bool = False
+    expected_ns: float | None = None
 
 
 class ParcelReceived(Record):

@@ -253,6 +253,7 @@ class JobState(Record):
     slots: int = 1  # that a task takes
     chunksize: int = 1  # tasks that stay together
     patient: bool = False  # whether nobody sees a result before the last is there
+    expected_ns: float = UNKNOWN_TASK_NS  # what a task is taken to last until one was measured
     has_answered: bool = False  # whether any results were sent
     early: tuple[ParcelKey, set[int]] | None = None  # cancelled items of the next parcel to come
     _task: Mean = made_by(default_factory=Mean)
@@ -264,7 +265,7 @@ class JobState(Record):
 
     def work_of(self, tasks: int) -> float:
         """Expected work of so many tasks, ns."""
-        return tasks * (UNKNOWN_TASK_NS if self.task_ns is None else self.task_ns)
+        return tasks * (self.expected_ns if self.task_ns is None else self.task_ns)
 
     def is_short(self, piece: Piece) -> bool:
         """Whether a piece may be queued behind another, or another behind it."""

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from itertools import islice
 
 from .levels import Levels
-from .scheduler_state import WINDOW_NS, JobState, NodeState, ParcelState
+from .scheduler_parcels import ParcelState
+from .scheduler_state import WINDOW_NS, JobState, NodeState
 
 __all__ = ["LATE_FACTOR", "Stragglers"]
 

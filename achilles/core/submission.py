@@ -15,9 +15,11 @@ Rules:
    scheduler counts on are taken in: the newest, and beside it the one that a copy was made of. What
    comes again of packets that were delivered is ignored.
 3. A parcel's arguments are kept until its results are complete, so that it can be sent again.
-4. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
+4. The last parcel can be drawn again while nothing is done of it, if tasks were expected to be short, and the
+   scheduler finds that they are not. What is drawn then has the same numbers.
+5. When the scheduler is lost, every parcel that is out starts over: the demands of the scheduler that
    comes after are answered with these first, and only then with new ones.
-5. What the scheduler says is checked before it is counted; what cannot be true raises
+6. What the scheduler says is checked before it is counted; what cannot be true raises
    `ProtocolError` and changes nothing.
 """
 
@@ -27,7 +29,7 @@ from collections import deque
 
 from ..errors import ProtocolError
 from .means import Mean
-from .packets import chosen_packet_length, packet_length, unit_length
+from .packets import chosen_packets, packet_length, unit_length
 from .submission_events import (
     Command,
     Complete,
@@ -42,6 +44,7 @@ from .submission_events import (
     ParcelDrawn,
     ParcelFailed,
     ParcelRead,
+    Redraw,
     ResendAsked,
     ResultsArrived,
     SchedulerFound,
@@ -76,6 +79,8 @@ class Submission:
         most_ahead: Tasks that may be drawn and not be read. None: what the nodes prove able to do.
         prompt: Each result is wanted as soon as it is there: until tasks proved short, none waits for others.
         patient: No result is seen before the last is there.
+        expected_ns: How long a task takes, as far as that is known before one was run.
+        alone: One node runs it all, and there will never be another.
     """
 
     def __init__(
@@ -88,6 +93,8 @@ class Submission:
         most_ahead: int | None = None,
         prompt: bool = False,
         patient: bool = False,
+        expected_ns: float | None = None,
+        alone: bool = False,
     ) -> None:
         self.chunksize = 1 if chunksize is None else chunksize
         self._slice_tasks = chunksize or 0
@@ -96,6 +103,8 @@ class Submission:
         self._most_ahead = most_ahead
         self._prompt = prompt
         self._patient = patient
+        self._expected_ns = None if prompt else expected_ns
+        self._alone = alone
         self.ordered = ordered
         self.budget_bytes = budget_bytes
         # Whether all may be drawn, however much of it is unread.
@@ -154,7 +163,10 @@ class Submission:
             case InputEnded():
                 self._input_ended()
             case ResendAsked():
-                self._resend_asked(event)
+                if event.redraw:
+                    self._redraw_asked(event.parcel)
+                else:
+                    self._resend_asked(event)
             case ParcelFailed():
                 parcel = self.parcels.get(event.parcel)
                 if parcel is not None and not parcel.complete:
@@ -179,6 +191,7 @@ class Submission:
         if self._unread_tasks >= self._lead_tasks() and not self.unbounded:
             return None
         demand = self._demands[0]
+        task_ns = self.expected_ns if self._task.value is None else self._task.value
         if self._flat:
             packet_tasks, packets = self.chunksize, demand.packets * demand.cpu_count
         else:
@@ -199,34 +212,28 @@ class Submission:
             packets = max(int(free_bytes / packet_bytes), 1)
         available_tasks = min(packets * packet_tasks, most_tasks)
         if self._chooses:
-            packet_tasks = chosen_packet_length(
+            packets, packet_tasks = chosen_packets(
                 cpu_count=demand.cpu_count,
                 available_tasks=available_tasks,
-                task_ns=self._task.value,
+                task_ns=task_ns,
                 task_bytes=(self._task_bytes or 0.0) + result_bytes,
                 sized=self._tasks is not None,
+                is_rest=self._tasks is not None and available_tasks == most_tasks,
+                is_measured=self._task.value is not None,
             )
-            is_rest = self._tasks is not None and available_tasks == most_tasks
-            # What is left beyond whole packets waits for more, if there is any.
-            packets = (
-                -(-available_tasks // packet_tasks) if is_rest else max(available_tasks // packet_tasks, 1)
-            )
-            if self._tasks is not None and self._task.value is None:
-                # While nothing is known, even ones, so that units can be.
-                packets = -(-available_tasks // packet_tasks)
-                packet_tasks = -(-available_tasks // packets) if is_rest else available_tasks // packets
         unit_tasks = unit_length(
             packet_tasks=packet_tasks,
             chunksize=self.chunksize,
             cpu_count=demand.cpu_count,
             available_tasks=available_tasks,
-            task_ns=self._task.value,
+            task_ns=task_ns,
             task_bytes=self._task_bytes,
             draw_ns=self._draw_ns,
             sized=self._tasks is not None and not self._prompt,
             tasks_left=(self._tasks or 0) - self.tasks_drawn,
             prompt=self._prompt,
             patient=self._patient,
+            each_slot=not self._alone and demand.node not in self._node_tasks,
         )
         return DrawPlan(
             demand.node,
@@ -234,9 +241,14 @@ class Submission:
             packets,
             packet_tasks,
             unit_tasks,
-            self._task.value,
+            task_ns,
             self._slice_tasks,
         )
+
+    @property
+    def expected_ns(self) -> float | None:
+        """How long a task is expected to take, where all arguments can be drawn at once."""
+        return None if self._tasks is None else self._expected_ns
 
     def _lead_tasks(self) -> int:
         """How many tasks may lie unread."""
@@ -320,6 +332,23 @@ class Submission:
         self._out.append(SendParcel(parcel.parcel, event.node, event.attempt))
         self._tell_end()
 
+    def _redraw_asked(self, number: int) -> None:
+        """The last parcel held what others could run as well, and nobody has begun it."""
+        parcel = self.parcels.get(number)
+        is_last = number == self._next_parcel - 1 and self.input_ended
+        if parcel is None or parcel.done_tasks or not is_last or self.expected_ns is None:
+            raise ProtocolError(f"parcel {number} cannot be drawn again")
+        self._drop_attempts(parcel, keep=None)
+        del self.parcels[number]
+        self._next_parcel = number
+        self._undelivered -= 1
+        self.tasks_drawn -= parcel.tasks
+        self.packets_drawn = parcel.packet_number
+        self._bytes -= parcel.size_bytes
+        self.input_ended = self._end_told = False
+        self._expected_ns = None
+        self._out.append(Redraw(number, parcel.first))
+
     def _start_over(self, parcel: ParcelState, attempt: int, *, beside: int = 0) -> None:
         """Begin another attempt; of the older ones, only ``beside`` still counts."""
         self._drop_attempts(parcel, keep=beside)
@@ -351,7 +380,7 @@ class Submission:
             busy_us += segment_busy_us
             if segment_busy_us > longest_us * length:
                 longest_us = segment_busy_us / max(length, 1)
-        self.tally.add(tasks, busy_us, longest_us, event.size_bytes)
+        self.tally.add(tasks, len(event.segments), busy_us, longest_us, event.size_bytes)
         if tasks:
             self._task.add(busy_us * 1000.0, tasks)
             self._result_bytes = _smooth(self._result_bytes, event.size_bytes / tasks)

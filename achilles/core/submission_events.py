@@ -49,13 +49,15 @@ class InputEnded(Record):
 class ResendAsked(Record):
     """The parcel is wanted again.
 
-    The node that had it is lost; or a copy is to run ``beside`` that attempt, which goes on.
+    The node that had it is lost; or a copy is to run ``beside`` that attempt, which goes on. Or nobody
+    has begun it, and its tasks are to be in other parcels (``redraw``); it is the last then.
     """
 
     parcel: int
     attempt: int
     node: int
     beside: int = 0
+    redraw: bool = False
 
 
 class ResultsArrived(Record):
@@ -109,6 +111,13 @@ class DropUnits(Record):
     parcel: int
 
 
+class Redraw(Record):
+    """Forget a parcel, and have the input begin again at its first task."""
+
+    parcel: int
+    first: int
+
+
 class Deliver(Record):
     """The caller may read these results of a parcel: whole packets, or all that is left of it.
 
@@ -141,4 +150,4 @@ Event = (
     | SchedulerLost
     | SchedulerFound
 )
-Command = SendParcel | DropResults | DropUnits | Deliver | EndInput | Complete
+Command = SendParcel | DropResults | DropUnits | Redraw | Deliver | EndInput | Complete

@@ -62,6 +62,8 @@ class ClusterEngine:
         ServerUnreachable, AuthenticationError, VersionMismatch: See `dial`.
     """
 
+    alone: bool = False  # nodes come and go
+
     def __init__(self, settings: Settings, origin: Origin = ()) -> None:
         self.origin = origin
         self._settings = settings
@@ -79,7 +81,7 @@ class ClusterEngine:
         self._released = threading.Event()
         self._controller: Controller | None = None
         self._kept = KeptFetches()
-        self._calls = RemoteCalls(self.connection_lost)
+        self._calls = RemoteCalls(self.connection_lost, self.frame_received)
         self._welcome: wire.Welcome
         _engines.add(self)
         with opened():
@@ -221,6 +223,7 @@ class ClusterEngine:
         self._released.set()
         with self._lock:
             controller, self._controller = self._controller, None
+        self._calls.disconnect()
         if controller is not None:
             controller.close()
 
@@ -232,6 +235,7 @@ class ClusterEngine:
         self._released.set()
         self._in_use = False
         self._jobs = {}
+        self._calls.abandon()
         controller, self._controller = self._controller, None
         if controller is not None:
             controller.abandon()
@@ -247,12 +251,11 @@ class ClusterEngine:
             controller = self._announced.get(job.number) if self._failure is None else None
             if controller is None or controller is not self._controller:
                 return None
-            return self._calls.make(controller, job.number)
+            return self._calls.make(controller, job.number, self._offers.nodes)
 
     def give_up_loan(self, loan: RemoteCall) -> None:
         """Nobody waits for it any more."""
-        if self._calls.give_up(loan):
-            self._send(wire.GiveUp(call=loan.number))
+        loan.give_up()
 
     @property
     def keeps(self) -> bool:
@@ -292,6 +295,9 @@ class ClusterEngine:
         match message:
             case wire.Answer():
                 self._calls.came(message, chunks)
+            case wire.Shortcut():
+                if (controller := self._controller) is not None:
+                    self._calls.offered(controller, message)
             case wire.Capacity():
                 with self._lock:
                     self._offers = Offers(message)
@@ -336,7 +342,7 @@ class ClusterEngine:
             self._controller = None
             in_use, answered = self._in_use, self._answered
             jobs = list(self._jobs.values())
-        self._calls.end()
+        self._calls.disconnect()
         if not in_use:
             _idle.drop(self)
             self.close()
@@ -383,7 +389,7 @@ class ClusterEngine:
             self._failure = error
             jobs = list(self._jobs.values())
             self._jobs.clear()
-        self._calls.end()
+        self._calls.disconnect()
         for job in jobs:
             job.failed(error)
 

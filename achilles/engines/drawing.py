@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any, Protocol
 
-from ..apart import apart
+from ..apart import serialized_apart
 from ..core.packets import MAX_UNITS_PER_PARCEL, cut_list, cut_units
 from ..core.record import Record, made_by
 from ..core.submission import DrawPlan
 from ..repeats import Repeats
 from ..serialization import Buffer, Serialized, check_size, detach, numbered, serialize
 from .interrupts import opened
+from .iterables import QUICK, next_of, source_of
 
-__all__ = ["Draw", "Drawer", "HandOver", "Source", "iterate"]
+__all__ = ["Draw", "Drawer", "HandOver", "Source"]
 
 # A parcel is sent once so much was drawn, or drawing took so long, at the end of a packet.
 PARCEL_BYTES = 4 * 1024 * 1024
@@ -32,7 +32,6 @@ DRAW_NS = 2_000_000
 GULP_TASKS = 32
 QUICK_GULP_TASKS = 1 << 20
 _SMALL = frozenset({int, float, bool, type(None)})
-_QUICK = frozenset({type(iter([])), type(iter(())), type(iter(range(0))), type(iter(b""))})
 
 
 class Draw(Record):
@@ -88,30 +87,6 @@ class Source(Protocol):
         """Hand over what is complete of a draw that takes its time."""
 
 
-def iterate(args: Iterable[Any] | Callable[[], Iterable[Any]]) -> Iterator[Any]:
-    """An iterator over the arguments: any iterable, or a generator function, which is called here.
-
-    Raises:
-        TypeError: ``args`` is neither.
-    """
-    # Of the type: a class such as itertools.count has the method for its instances, and is called.
-    if callable(args) and not hasattr(type(args), "__iter__"):
-        made = args()
-        if not hasattr(made, "__iter__"):
-            raise TypeError(
-                f"args is a function that returned {type(made).__name__}; pass a list, another "
-                f"iterable, or a generator function without parameters"
-            )
-        return iter(made)
-    try:
-        return iter(args)  # type: ignore[arg-type]  # else this raises
-    except TypeError:
-        raise TypeError(
-            f"args must be a list, another iterable, or a generator function, not "
-            f"{type(args).__name__}: to run the function on one argument, pass [argument]"
-        ) from None
-
-
 class Drawer:
     """Takes arguments from an iterator as `Submission` plans it.
 
@@ -132,10 +107,11 @@ class Drawer:
         whole_packets: bool = False,
     ) -> None:
         self._iterator = iterator
+        self._again = source_of(iterator)
         self._keep_views = keep_views
         self._flat = flat
         self._whole_packets = whole_packets
-        self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in _QUICK else GULP_TASKS
+        self._gulp_tasks = QUICK_GULP_TASKS if type(iterator) in QUICK else GULP_TASKS
         self._ahead: list[Any] = []
         self.lists: bool | None = None
         self.tasks: int | None = None  # in all, where all can be drawn at once and nobody would notice
@@ -154,7 +130,7 @@ class Drawer:
 
     def look(self) -> BaseException | None:
         """Draw the first argument to learn whether arguments are lists; returns what it raised."""
-        if self._flat and type(self._iterator) not in _QUICK:
+        if self._flat and type(self._iterator) not in QUICK:
             self.lists = False  # and the iterator may take its time
             return None
         try:
@@ -169,7 +145,7 @@ class Drawer:
             return error
         else:
             self.lists = isinstance(self._ahead[0], list) and not self._flat
-            if type(self._iterator) in _QUICK and not self.lists:
+            if type(self._iterator) in QUICK and not self.lists:
                 self._measure(self._ahead[0], 1 + length_hint(self._iterator))
         return None
 
@@ -184,9 +160,21 @@ class Drawer:
             return
         self.tasks = tasks
 
+    def rewind(self, first: int) -> None:
+        """Draw from this task on once more, where it was known how many there are. By who draws."""
+        with self._turn:
+            assert self._again is not None
+            source, begin = self._again
+            kind: Any = next(kind for kind in (list, tuple, range, bytes) if isinstance(source, kind))
+            again = kind.__iter__(source)
+            again.__setstate__(begin + first)
+            self._iterator = again
+            self._ahead = []
+            self._first = first
+
     def left(self) -> int | None:
         """How many arguments are left to draw, if that is known."""
-        if type(self._iterator) not in _QUICK:
+        if type(self._iterator) not in QUICK:
             return None
         return len(self._ahead) + length_hint(self._iterator)
 
@@ -294,8 +282,12 @@ class Drawer:
             with opened():
                 while end < length and now_ns < slow_ns:
                     end = min(end + gulp, length)
-                    # A list keeps what it got when the iterator raises half-way.
-                    items.extend(islice(self._iterator, end - len(items)))
+                    some = next_of(self._iterator, end - len(items))
+                    if not items and type(some) is list:
+                        items = self._items = some
+                    else:
+                        # A list keeps what it got when the iterator raises half-way.
+                        items.extend(some)
                     if len(items) < end:
                         ended = True
                         break
@@ -323,8 +315,7 @@ class Drawer:
     def _add_unit(self, items: list[Any], draw: Draw) -> None:
         start = draw.first + draw.tasks
         try:
-            sent = apart(items, self._slice_tasks)
-            unit = _serialize(sent, numbered("argument", start, len(items)), self._repeats)
+            unit = self._serialized(items, start, self._repeats)
             check_size(draw.size_bytes + unit.size_bytes, f"the packet of argument {start}")
         except Exception as error:  # noqa: BLE001 - user code runs while pickling
             if self._flat:
@@ -337,8 +328,12 @@ class Drawer:
             if not good:
                 return
             items = good
-            unit = _serialize(apart(items, self._slice_tasks), numbered("argument", start, len(items)))
+            unit = self._serialized(items, start)
         self._put(unit, len(items), draw)
+
+    def _serialized(self, items: list[Any], start: int, repeats: Repeats | None = None) -> Serialized:
+        subject = numbered("argument", start, len(items))
+        return serialized_apart(items, self._slice_tasks, lambda sent: _serialize(sent, subject, repeats))
 
     def _put(self, unit: Serialized, tasks: int, draw: Draw) -> None:
         draw.units.append((unit if self._keep_views else detach(unit)).segments)

@@ -36,6 +36,10 @@ class DirectCall(Protocol):
 class Engine(Protocol):
     """Where packets run. Thread-safe; results come back through the job's methods."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else will ever be there to run what it has begun."""
+
     def submit(self, job: Job) -> None:
         """Take the job on; demands follow."""
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from ..core import submission_events as ev
 from ..core.submission import DrawPlan
 from ..errors import NoNodesError
-from .drawing import Draw
+from .drawing import Draw, Drawer
 from .engine import Engine
 from .interrupts import opened
 from .outcomes import ParcelResults
@@ -73,6 +73,11 @@ class Job(Progress):
         self._pumps = False
         threading.Thread(target=self._feed, name="achilles-feeder", daemon=True).start()
 
+    def _draw_again(self, first: int) -> None:
+        # Who has fed it was told that there is no more, and may be about to read.
+        self._pumps = False
+        threading.Thread(target=self._feed, args=(first,), name="achilles-feeder", daemon=True).start()
+
     # What feeds and reads.
 
     @property
@@ -107,23 +112,28 @@ class Job(Progress):
             self._changed.notify_all()
         self._errands.run()
 
-    def feed_once(self, *, or_read: bool = False, block: bool = True) -> bool:
+    def feed_once(self, *, or_read: bool = False, block: bool = True, again: bool = False) -> bool:
         """Wait until something can be drawn, and draw it.
 
         Args:
             or_read: Return as well when a parcel can be read or the job has ended.
             block: Wait. Else return at once.
+            again: By the thread that draws what was drawn before.
 
         Returns:
-            False when there is nothing more to draw (or, unless ``block``, nothing now).
+            False when there is nothing more to draw, or not here (or, unless ``block``, nothing now).
         """
         with self._changed:
-            while (plan := self._brain.plan()) is None:
+            while again == self._drawn_again:
+                if (plan := self._brain.plan()) is not None:
+                    break
                 if self._over() or self._brain.input_ended or not block:
                     return False
                 if or_read and (self._ready or self._brain.completed or self._printing):
                     return True
                 self._wait()
+            else:
+                return False  # another thread draws what is left
             if self._over():
                 return False
             self._drawing = True
@@ -298,9 +308,12 @@ class Job(Progress):
                 self._errands.add(self._engine.cancel_item, self, parcel, attempt, index)
         self._errands.run()
 
-    def _feed(self) -> None:
+    def _feed(self, first: int | None = None) -> None:
         try:
-            while self.feed_once():
+            if first is not None:
+                assert isinstance(self._drawer, Drawer)  # of which this was known
+                self._drawer.rewind(first)
+            while self.feed_once(again=first is not None):
                 pass
         except Exception as error:  # noqa: BLE001 - a feeder that dies in silence would hang the reader
             self.failed(error)

@@ -44,6 +44,7 @@ def submission_of(job: Job, session: str, *, whole: bool, promised: tuple[int, .
         spec.slots,
         promised,
         spec.patient,
+        round(job.expected_ns or 0) if promised else 0,
     )
 
 
@@ -81,7 +82,7 @@ def report(job: Job, message: wire.Message, chunks: list[Buffer]) -> None:
         case wire.Demand():
             job.granted(message.node, message.cpu_count, message.packets)
         case wire.Resend():
-            job.resend(message.parcel, message.attempt, message.node, message.beside)
+            job.resend(message.parcel, message.attempt, message.node, message.beside, message.redraw)
         case wire.Failed():
             if message.parcel is not None:
                 job.parcel_failed(message.parcel, printable(message.message))

@@ -30,11 +30,11 @@ from ..core.scheduler import Scheduler
 from ..errors import NoNodesError
 from ..sealed import Buffer, Sealed, mapped
 from ..workers import loading
+from ..workers.cores import available_cores
 from ..workers.crew import Crew, ResultSegment
 from ..workers.loan import Loan
 from ..workers.loop import SelectorLoop
 from ..workers.module_source import find_source
-from ..workers.process import available_cores
 from .drawing import Draw
 from .job import Job
 from .outcomes import Segment
@@ -59,7 +59,7 @@ class LocalEngine:
         cpu_count: Number of workers; this process's cores by default.
     """
 
-    lends = True
+    alone = lends = True
     keeps: bool = True
 
     def __init__(self, cpu_count: int | None = None) -> None:
@@ -108,6 +108,7 @@ class LocalEngine:
             submitted = ev.JobSubmitted(time.monotonic_ns(), job.number, 0, spec.slice_tasks)
             submitted.most_bytes, submitted.tasks = spec.budget_bytes, job.tasks_left
             submitted.priority, submitted.slots = spec.priority, spec.slots
+            submitted.expected_ns = job.expected_ns
             self._tell(submitted)
 
     def _check_needs(self, spec: JobSpec) -> None:
@@ -349,6 +350,7 @@ class LocalEngine:
                     slots=job.spec.slots,
                     chunksize=job.spec.slice_tasks,
                     patient=job.spec.patient,
+                    expected_ns=job.expected_ns,
                 )
             case ev.CancelItem():
                 self._crew.cancel_item((command.job, command.parcel, command.attempt), command.index)

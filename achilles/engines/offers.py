@@ -34,6 +34,7 @@ class Offers:
             chunksize=spec.slice_tasks,
             task_slots=spec.slots,
             slots=self._slots,
+            expected_ns=job.expected_ns or 0,
         )
         job.nodes_changed(self.nodes)
         for demand in demands:

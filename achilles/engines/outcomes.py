@@ -71,13 +71,36 @@ def results_of(parcel: ParcelResults, *, reduces: bool) -> list[Any] | None:
     """The packets' results alone, in order, or None if anything failed: then `packets_of` says what."""
     if parcel.lost is not None or any(segment[2] for segment in parcel.segments):
         return None
-    values = _values(parcel, {})
-    if reduces:
-        return values
-    length = parcel.packet_tasks
-    if parcel.lists or not length:
-        return [values]
-    return [values[start : start + length] for start in range(0, parcel.tasks, length)]
+    if reduces or parcel.lists or not parcel.packet_tasks:
+        values = _values(parcel, {})
+        return values if reduces else [values]
+    packets: list[list[Any]] = []
+    begun: list[Any] = []
+    for values in _loaded(parcel, {}):
+        begun = _cut(values, parcel.packet_tasks, begun, packets)
+    if begun:
+        packets.append(begun)
+    return packets
+
+
+def _cut(values: list[Any], length: int, begun: list[Any], packets: list[list[Any]]) -> list[Any]:
+    """Add values to a packet that was begun, and further packets; returns the one that is begun now, or [].
+
+    While they are still in the processor's cache: all together they are not.
+    """
+    start = 0
+    if begun:
+        start = length - len(begun)
+        begun += values[:start]
+        if len(begun) < length:
+            return begun
+        packets.append(begun)
+    elif len(values) == length:
+        packets.append(values)
+        return []
+    end = len(values) - (len(values) - start) % length
+    packets += [values[place : place + length] for place in range(start, end, length)]
+    return values[end:]
 
 
 def items_of(parcel: ParcelResults) -> tuple[list[Any], dict[int, BaseException]]:
@@ -227,17 +250,23 @@ def _whole_packets(parcel: ParcelResults, offset: int, tasks: int) -> list[int]:
 def _values(parcel: ParcelResults, failures: dict[int, BaseException]) -> list[Any]:
     """One value for each task (or packet, if these were reduced); failures are added."""
     values: list[Any] | None = None
+    for loaded in _loaded(parcel, failures):
+        if values is None:
+            values = loaded  # which spares a copy; there is often no other
+        else:
+            values += loaded
+    return [] if values is None else values
+
+
+def _loaded(parcel: ParcelResults, failures: dict[int, BaseException]) -> Iterator[list[Any]]:
+    """The same by segment, in order."""
     for segment in sorted(parcel.segments, key=_first):
         loaded = _load(segment, failures)
         # Of a segment that begins before this part of its parcel, or ends after it, the rest is another's.
         if segment[0] < parcel.first or segment[0] + segment[1] > parcel.first + parcel.tasks:
             start = max(parcel.first - segment[0], 0)
             loaded = loaded[start : parcel.first + parcel.tasks - segment[0]]
-        if values is None:
-            values = loaded  # which spares a copy; there is often no other
-        else:
-            values += loaded
-    return [] if values is None else values
+        yield loaded
 
 
 def _first(segment: Segment) -> int:

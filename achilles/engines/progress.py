@@ -14,12 +14,14 @@ from ..core import submission_events as ev
 from ..core.submission import Submission
 from ..core.tally import Tally
 from ..errors import ProtocolError
+from . import task_times
 from .cancelled_items import CancelledItems
 from .changes import Changes
-from .drawing import Draw, Drawer, Source, iterate
+from .drawing import Draw, Drawer, Source
 from .engine import Engine
 from .errands import Errands
 from .interrupts import opened
+from .iterables import iterate
 from .outcomes import ParcelResults, Segment
 from .printing import Printing
 from .spec import JobSpec
@@ -65,6 +67,8 @@ class Progress:
             most_ahead=spec.most_ahead,
             prompt=spec.prompt,
             patient=spec.patient,
+            expected_ns=task_times.of_program.expected_ns(spec.func),
+            alone=engine.alone,
         )
         self._drawer = source
         self._draws: dict[int, Draw] = {}
@@ -74,6 +78,7 @@ class Progress:
         self._ready: deque[tuple[int, ParcelResults]] = deque()
         self._errands = Errands(self._changed)
         self._drawing = False
+        self._drawn_again = False  # what is left is drawn by a thread that is there for that
         self._input_error: BaseException | None = None
         self._failure: BaseException | None = None
         self._cancelled = False
@@ -100,6 +105,11 @@ class Progress:
     def tasks_left(self) -> int:
         """How many tasks are left to draw, if they can be drawn at once; else 0."""
         return (self._drawer.left() or 0) if self._drawer.tasks else 0
+
+    @property
+    def expected_ns(self) -> float | None:
+        """How long a task is expected to take, where the arguments can be drawn at once."""
+        return self._brain.expected_ns
 
     @property
     def is_one_slice(self) -> bool:
@@ -129,9 +139,9 @@ class Progress:
         """A parcel is wanted."""
         self._tell(ev.Granted(node, cpu_count, packets))
 
-    def resend(self, parcel: int, attempt: int, node: int, beside: int = 0) -> None:
-        """A parcel is wanted again, perhaps beside an attempt that goes on."""
-        self._tell(ev.ResendAsked(parcel, attempt, node, beside))
+    def resend(self, parcel: int, attempt: int, node: int, beside: int = 0, redraw: bool = False) -> None:
+        """A parcel is wanted again, perhaps beside an attempt that goes on; or what it holds, in others."""
+        self._tell(ev.ResendAsked(parcel, attempt, node, beside, redraw))
 
     def results(self, parcel: int, attempt: int, segments: list[Segment]) -> None:
         """Some ranges of a parcel are done."""
@@ -222,6 +232,10 @@ class Progress:
             self._changed.notify_all()
         self._errands.run()
 
+    def _draw_again(self, first: int) -> None:
+        """See to it that the arguments from this one on are drawn anew."""
+        raise NotImplementedError
+
     def _do(self, commands: list[ev.Command]) -> None:
         """Obey the brain; what concerns the engine waits until the lock is free."""
         engine = self._engine
@@ -239,12 +253,18 @@ class Progress:
                 case ev.DropUnits():
                     self._draws.pop(command.parcel, None)
                     self._cancelled_items.done(command.parcel)
+                case ev.Redraw():
+                    self._drawn_again = True
+                    del self._draws[command.parcel]
+                    self._input_error = None  # it will come again
+                    self._errands.add(self._draw_again, command.first)
                 case ev.DropResults():
                     self._segments.pop((command.parcel, command.attempt), None)
                 case ev.EndInput():
                     self._errands.add(engine.end_input, self)
                 case ev.Complete():
                     self._ended_ns = time.monotonic_ns()
+                    task_times.of_program.note(self.spec.func, self.tally)
                     self._changed.notify_all()
 
     def _take(self, delivered: ev.Deliver) -> ParcelResults:

@@ -278,7 +278,6 @@ class Controller:
                 except OSError as error:
                     return error
             self._heard = True
-            # Memory for a long read is mapped anew each time.
             self._read_bytes = next_read_bytes(len(data))
             if not data:
                 return ConnectionError("the server closed the connection")
@@ -357,7 +356,7 @@ class Controller:
             wire.check_allowed(message, self._allowed)
         if message.by_descriptor:
             assert isinstance(message, wire.Results | wire.Answer)
-            accept(message, self._claim())
+            accept(message, self.claim())
             self._came(message.size)
         if isinstance(message, wire.Ping):
             self.send(wire.Pong(message.sent_ns))
@@ -370,13 +369,14 @@ class Controller:
         Raises:
             ProtocolError: It did not come, or is not what it should be.
         """
-        shared = Sealed.accept(self._claim(), size_bytes)
+        shared = Sealed.accept(self.claim(), size_bytes)
         self._came(size_bytes)
         return shared
 
-    def _claim(self) -> Descriptor:
+    def claim(self) -> Descriptor:
+        """The descriptor that came with the frame at hand; ProtocolError if none did."""
         if self._arrived is None:
-            raise ProtocolError("a payload was said to come by a descriptor, and nobody agreed to that")
+            raise ProtocolError("a descriptor was said to come, and nobody agreed to that")
         return self._arrived.claim()
 
     def _came(self, shared_bytes: int) -> None:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ..config import DEFAULT_HOST, DEFAULT_PORT, load_settings, with_server, write_config
 from ..errors import ConfigError
-from ..workers.process import available_cores
+from ..workers.cores import available_cores
 from .node import AchillesNode
 from .quick_reactor import install_reactor
 from .stopping import stopped_by_interrupts

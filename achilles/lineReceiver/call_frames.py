@@ -27,15 +27,20 @@ __all__ = [
     "CALL_LOST",
     "CALL_PARSERS",
     "CALL_REFUSED",
+    "MAX_CALLS",
     "MAX_CALL_BYTES",
     "Answer",
     "Call",
     "GiveUp",
+    "Shortcut",
     "call_header",
 ]
 
 MAX_CALL_BYTES = 65_536
 """Largest payload of a `Call`: so much a socket takes at once."""
+
+MAX_CALLS = 64
+"""Most calls of one controller that are out; more are refused, which costs it a round trip each."""
 
 CALL_REFUSED, CALL_LOST = 3, 4
 """Status of an answer, beside those of a segment: it was not run; what became of it nobody knows."""
@@ -83,6 +88,19 @@ class GiveUp(Control):
     """Controller -> server -> node: nobody waits for this call any more; its answer is dropped."""
 
     call: Count
+
+
+class Shortcut(Control):
+    """Server -> node, server -> controller: calls of a job may go over a socket between the two.
+
+    With ``opens`` the descriptor of one end of it comes with the frame. The controller hears besides what
+    the job's number at the node is.
+    """
+
+    shortcut: Count
+    job: Count
+    there: Count = 0
+    opens: bool = False
 
 
 def parse_call(line: bytes) -> Call:

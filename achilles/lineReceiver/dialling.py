@@ -179,6 +179,7 @@ def _shake_hands(link: Link, binding: bytes | None, *, peer_trusted: bool) -> Li
         host=platform.node(),
         pid=os.getpid(),
         descriptors=peer_trusted and available(),
+        shortcuts=peer_trusted and available(),
     )
     try:
         handshake = ClientHandshake(

@@ -27,6 +27,7 @@ from achilles.lineReceiver.call_frames import (
     Answer,
     Call,
     GiveUp,
+    Shortcut,
     call_header,
 )
 from achilles.lineReceiver.control import Control, control_line
@@ -135,6 +136,7 @@ __all__ = [
     "Results",
     "Returned",
     "Role",
+    "Shortcut",
     "Status",
     "StatusReply",
     "Submit",
@@ -173,6 +175,7 @@ class Hello(Control):
     descriptors: bool = False
     job_options: Count = 0
     calls: bool = False
+    shortcuts: bool = False
 
 
 class Challenge(Control):
@@ -242,6 +245,7 @@ class Submit(Control):
     slots: TaskSlots = 1
     promised: Promises = ()
     patient: bool = False
+    expected_ns: Count = 0
 
 
 class Job(Control):
@@ -258,6 +262,7 @@ class Job(Control):
     slots: TaskSlots = 1
     chunksize: Count = 1
     patient: bool = False
+    expected_ns: Count = 0
 
 
 class Demand(Control):
@@ -273,7 +278,7 @@ class Demand(Control):
 class Resend(Control):
     """Server -> controller: send the parcel again, cut as it was, for this node.
 
-    It was lost; or, with ``beside``, that attempt is late and goes on, and the first of the two counts.
+    It was lost; or that attempt ``beside`` is late and goes on. ``redraw``: it is to come in others.
     """
 
     job: Count
@@ -281,6 +286,7 @@ class Resend(Control):
     attempt: Count
     node: Count
     beside: Count = 0
+    redraw: bool = False
 
 
 class Exhausted(Control):
@@ -326,10 +332,7 @@ class Failed(Control):
 
 
 class Output(Control):
-    """Node -> server -> controller: lines that a job's functions printed; ``stream`` 1 or 2.
-
-    The payload is whole lines, tagged with node and item, of at most `MAX_OUTPUT_BYTES`.
-    """
+    """Node -> server -> controller: whole lines that functions printed, tagged; ``stream`` 1 or 2."""
 
     has_payload: ClassVar[bool] = True
     job: Count
@@ -364,10 +367,10 @@ ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     | {Call, GiveUp},
     ("node", "server"): _EITHER_WAY
     | {Parcel, Job, TakeBack, Abandon, CancelItem, Forget, Fetched, Blob, Exit}
-    | {FetchKept, KeptPiece, DropKept, Call, GiveUp},
+    | {FetchKept, KeptPiece, DropKept, Call, GiveUp, Shortcut},
     ("controller", "server"): _EITHER_WAY
     | {Results, Capacity, Demand, Resend, Finished, Failed, Fetch, FetchBlob, Output, StatusReply, Killed}
-    | {KeptPiece, Answer},
+    | {KeptPiece, Answer, Shortcut},
 }
 """What each side may receive from whom after the handshake: ``(receiver, sender) -> types``."""
 

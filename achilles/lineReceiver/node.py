@@ -35,6 +35,7 @@ from . import local_socket
 from . import messages as wire
 from .node_calls import NodeCalls
 from .node_connection import NodeConnection
+from .node_shortcuts import NodeShortcuts
 from .serving_kept import serve_kept
 from .shared_payloads import result_frames, units_of
 from .tls_twisted import client_tls_factory
@@ -92,6 +93,7 @@ class AchillesNode:
         )
         self._connection: NodeConnection | None = None
         self._calls: NodeCalls | None = None
+        self._shortcuts = NodeShortcuts(self._crew, reactor)
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
         self._jobs: dict[int, str] = {}
         self._fetches: dict[int, int] = {}
@@ -136,6 +138,7 @@ class AchillesNode:
         self._left = True
         if self._connection is not None:
             self._connection.close()
+        self._shortcuts.close()
         ended = self._ended
         assert ended is not None
         self._crew.close(STOP_GRACE_S, lambda: ended.callback(None))
@@ -200,6 +203,7 @@ class AchillesNode:
         """The server has let us in."""
         self._connection = connection
         self._calls = NodeCalls(self._crew, connection)
+        self._shortcuts = NodeShortcuts(self._crew, self._reactor)
         kept = self._crew.kept
         kept.holder, kept.node = welcome.client_id, f"{socket.gethostname()}#{welcome.client_id}"
         self._delay_s = RETRY_S
@@ -214,6 +218,7 @@ class AchillesNode:
         was_joined = connection is self._connection
         if was_joined:
             self._connection = None
+            self._shortcuts.close()
             self._functions.clear()
             self._fetches.clear()
             for job in list(self._jobs):
@@ -248,6 +253,8 @@ class AchillesNode:
                 self._parcel(message, chunks)
             case wire.Call() | wire.GiveUp():
                 self._call(message, chunks)
+            case wire.Shortcut():
+                self._shortcut(message)
             case wire.Job():
                 self._job(message, chunks)
             case wire.Forget():
@@ -289,6 +296,12 @@ class AchillesNode:
             raise ProtocolError(f"a call of job {message.job} came before the job")
         self._calls.came(message, chunks)
 
+    def _shortcut(self, message: wire.Shortcut) -> None:
+        if message.job not in self._jobs:
+            raise ProtocolError(f"a shortcut for job {message.job} came before the job")
+        assert self._connection is not None
+        self._shortcuts.named(message, self._connection)
+
     def _job(self, job: wire.Job, chunks: list[Buffer]) -> None:
         if job.job in self._jobs or job.job > MAX_JOB:
             raise ProtocolError(f"job {job.job} was introduced before, or its number is too large")
@@ -312,6 +325,7 @@ class AchillesNode:
             slots=job.slots,
             chunksize=job.chunksize,
             patient=job.patient,
+            expected_ns=job.expected_ns or None,
         )
 
     def _forget(self, job: int) -> None:
@@ -323,6 +337,7 @@ class AchillesNode:
         if not jobs:
             del self._functions[function]
         self._fetches = {request: asker for request, asker in self._fetches.items() if asker != job}
+        self._shortcuts.job_gone(job)
         self._crew.forget(job)
 
     def _fetched(self, answer: wire.Fetched, source: bytes) -> None:

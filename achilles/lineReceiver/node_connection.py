@@ -55,7 +55,7 @@ class NodeConnection(AchillesProtocol):
         is_tls = hasattr(transport, "getPeerCertificate")
         near = not is_tls and peer_is_us(transport.socket)
         hello = self._node.hello()
-        hello.descriptors = self._offers_descriptors = near and available()
+        hello.descriptors = hello.shortcuts = self._offers_descriptors = near and available()
         try:
             self._handshake = ClientHandshake(
                 hello,

@@ -239,7 +239,7 @@ class AchillesProtocol(LineReceiver):
         message.by_descriptor, message.shared = True, None
         # An object that stands for the number, so that it is closed once it is sent.
         self.transport.sendFileDescriptor(shared.descriptor)
-        self._handed.add(shared)
+        self._handed.add(shared.descriptor, len(shared))
         return []
 
     @property
@@ -247,15 +247,19 @@ class AchillesProtocol(LineReceiver):
         """Whether the two sides agreed on payloads by descriptor."""
         return self._arrived is not None
 
-    def send_beside(self, message: Message, shared: Sealed) -> bool:
-        """Send a frame without payload and a descriptor of shared memory; False if that cannot be."""
+    def send_beside(self, message: Message, beside: Sealed | Descriptor) -> bool:
+        """Send a frame without payload and a descriptor, of shared memory or any; False if that cannot be."""
         if self.closing or self.transport is None:
             return True  # as any other frame that comes too late
         if self._arrived is None or not self._handed.room():
             return False
-        self.transport.sendFileDescriptor(shared.descriptor)
-        self._handed.add(shared)
-        self.handed_bytes += len(shared)
+        if isinstance(beside, Sealed):
+            descriptor, size_bytes = beside.descriptor, len(beside)
+        else:
+            descriptor, size_bytes = beside, 0
+        self.transport.sendFileDescriptor(descriptor)
+        self._handed.add(descriptor, size_bytes)
+        self.handed_bytes += size_bytes
         self.send(message)
         return True
 
@@ -265,11 +269,19 @@ class AchillesProtocol(LineReceiver):
         Raises:
             ProtocolError: It did not come, or is not what it should be.
         """
-        if self._arrived is None:
-            raise ProtocolError("a blob was said to come by a descriptor, and nobody agreed to that")
-        shared = Sealed.accept(self._arrived.claim(), size_bytes)
+        shared = Sealed.accept(self.claim(), size_bytes)
         self._came(size_bytes)
         return shared
+
+    def claim(self) -> Descriptor:
+        """The descriptor that came with the frame at hand.
+
+        Raises:
+            ProtocolError: None came, or was agreed upon.
+        """
+        if self._arrived is None:
+            raise ProtocolError("a descriptor was said to come, and nobody agreed to that")
+        return self._arrived.claim()
 
     def close(self, error: ClusterError | None = None) -> None:
         """Close the connection once all is sent; with an error, after a frame that tells it."""

@@ -145,7 +145,7 @@ class AchillesServer:
             if connection.told_to_exit and connection.fell_silent and connection.hello is not None:
                 self._not_told.add((connection.hello.host, connection.hello.pid))
             self.jobs.node_lost(number)
-            self._calls.node_left(number)
+            self._calls.node_left(connection)
             self._fetches.party_lost(connection)
             self.tell(ev.NodeLost(time.monotonic_ns(), number))
             self._announce_capacity()
@@ -274,6 +274,7 @@ class AchillesServer:
                 nodes=nodes,
                 slots=submit.slots,
                 promised=submit.promised,
+                expected_ns=submit.expected_ns or None,
             )
         )
 
@@ -392,6 +393,7 @@ class AchillesServer:
                     job.slots,
                     job.chunksize,
                     job.patient,
+                    job.expected_ns,
                 )
                 self.nodes[command.node].send(introduction, self.jobs.teach(job, command.node))
             case ev.ForgetJob():
@@ -418,9 +420,8 @@ class AchillesServer:
             case ev.Demand():
                 controller.send(wire.Demand(local, command.node, command.cpu_count, command.packets, 0))
             case ev.Resend():
-                controller.send(
-                    wire.Resend(local, command.parcel, command.attempt, command.node, command.beside)
-                )
+                again = (command.parcel, command.attempt, command.node, command.beside, command.redraw)
+                controller.send(wire.Resend(local, *again))
             case ev.FailParcel():
                 controller.send(wire.Failed(local, "lost", command.reason, command.parcel))
             case ev.FinishJob():

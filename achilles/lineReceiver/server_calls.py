@@ -1,14 +1,15 @@
 """Single calls on their way through the server, past its scheduler.
 
 The scheduler is asked only where the calls of a job go (`achilles.core.call_places`); then each is passed on
-as it comes, with a number of the server's own, and so is its answer.
+as it comes, with a number of the server's own, and so is its answer. The next may go another way, of which
+`achilles.lineReceiver.server_shortcuts` tells.
 
 Rules:
 
 1. Every call is answered once: by its node, or here when that is not to be expected any more, because the
    node or the job is gone. Who gave a call up, or left, hears nothing; what his node says is dropped.
 2. No payload is kept. A call goes only to a node that reads what was sent to it.
-3. A controller has at most `MAX_CALLS` calls out; more are refused, which costs it a round trip each.
+3. A controller has at most `MAX_CALLS` calls out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING
 from ..core import scheduler_events as ev
 from ..errors import ProtocolError
 from . import messages as wire
+from .call_frames import MAX_CALLS
 from .server_jobs import RoutedJob
+from .server_shortcuts import Shortcuts
 from .wire import Buffer
 
 if TYPE_CHECKING:
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from .server_connection import ServerConnection
 
 __all__ = ["MAX_CALLS", "Calls"]
-
-MAX_CALLS = 64
 
 
 class _Open:
@@ -58,6 +59,7 @@ class Calls:
         self._newest = 0
         self._open: dict[int, _Open] = {}
         self._theirs: dict[ServerConnection, dict[int, _Open]] = {}
+        self._shortcuts = Shortcuts()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -96,12 +98,13 @@ class Calls:
                 raise ProtocolError(f"call {answer.call} was answered by a node that it was not sent to")
             return  # given up in the meantime
         self._close(call)
-        if answer.status == wire.CALL_REFUSED:
-            job = self._server.jobs.live.get(call.job)
-            if job is not None:
-                job.calls_at, job.calls_refused_by = -1, node.number
+        status, job = answer.status, self._server.jobs.live.get(call.job)
+        if status == wire.CALL_REFUSED and job is not None:
+            job.calls_at, job.calls_refused_by = -1, node.number
         answer.call = call.theirs
         call.controller.send(answer, chunks)
+        if status < wire.CALL_REFUSED and job is not None and job.calls_at == node.number:
+            self._shortcuts.offer(job, call.controller, node)
 
     def given_up(self, controller: ServerConnection, message: wire.GiveUp, _: list[Buffer]) -> None:
         """A controller does not wait for a call any more."""
@@ -110,13 +113,15 @@ class Calls:
             self._close(call)
             self._server.nodes[call.node].send(wire.GiveUp(call=call.number))
 
-    def node_left(self, node: int) -> None:
+    def node_left(self, node: ServerConnection) -> None:
         """A node is gone, and what it had to answer."""
-        for call in [call for call in self._open.values() if call.node == node]:
+        for call in [call for call in self._open.values() if call.node == node.number]:
             self._lost(call)
+        self._shortcuts.party_left(node)
 
     def controller_left(self, controller: ServerConnection) -> None:
         """A controller is gone; its jobs go as well, and with them what runs of its calls."""
+        self._shortcuts.party_left(controller)
         for call in list(self._theirs.get(controller, {}).values()):
             self._close(call)
         self._theirs.pop(controller, None)

@@ -88,6 +88,7 @@ class ServerConnection(AchillesProtocol):
         self.unheard_output_bytes = 0
         self.kept_fetched_bytes = 0  # of what other nodes keep
         self.connected_s = 0.0
+        self.takes_shortcuts = False
         self.told_to_exit = False
         self.fell_silent = False
         self._read_bytes = 0
@@ -160,6 +161,7 @@ class ServerConnection(AchillesProtocol):
             self.exchange_descriptors(
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
+        self.takes_shortcuts = welcome.descriptors and hello.shortcuts
         welcome.job_options, welcome.calls = wire.JOB_OPTIONS, True
         welcome.offers = self._server.offers()
         self.send(welcome)

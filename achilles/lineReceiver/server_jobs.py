@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..core.node_names import NamePatterns
 from ..errors import ProtocolError
 from .hot_frames import Parcel
 from .messages import MAX_EARLY_CANCELS, MAX_WHOLE_BYTES, CancelItem, Submit
 from .wire import Buffer
+
+if TYPE_CHECKING:
+    from .server_shortcuts import ServerShortcut
 
 __all__ = ["Jobs", "RoutedJob", "patterns_of"]
 
@@ -69,8 +73,10 @@ class RoutedJob:
     priority: int = 0
     slots: int = 1
     patient: bool = False
+    expected_ns: int = 0
     calls_at: int = -1  # the node that its single calls go to
     calls_refused_by: int = -1  # the one that refused the last
+    shortcut: ServerShortcut | None = None  # the one that its controller was told of last
     whole: WholeInput | None = None
 
 
@@ -118,6 +124,7 @@ class Jobs:
             submit.priority,
             submit.slots,
             submit.patient,
+            submit.expected_ns,
             whole=WholeInput() if submit.whole else None,
         )
         self.live[job.number] = job

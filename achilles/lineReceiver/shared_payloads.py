@@ -188,10 +188,10 @@ class Handed:
         self._forget_sent()
         return len(self._waiting) < MAX_UNCLAIMED and self._unheard_bytes < self._most_unheard_bytes
 
-    def add(self, shared: Sealed) -> None:
-        """One was handed over."""
-        self._waiting.append((weakref.ref(shared.descriptor), len(shared)))
-        self._unheard_bytes += len(shared)
+    def add(self, descriptor: Descriptor, size_bytes: int) -> None:
+        """One was handed over, of so much shared memory."""
+        self._waiting.append((weakref.ref(descriptor), size_bytes))
+        self._unheard_bytes += size_bytes
 
     def waiting_bytes(self) -> int:
         """Shared memory that waits for the other side to read."""

@@ -31,7 +31,7 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from ..config import load_settings
 from ..engines.nesting import works_for
 from ..engines.startup import WaitForNodes
-from ..workers.process import available_cores
+from ..workers.cores import available_cores
 from .executor import Future
 from .inner_threads import WithThreads
 from .joblib_errors import as_loky_raises

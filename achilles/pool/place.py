@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Settings, load_settings
 from ..engines.choice import CallEngine, engine_for
+from ..workers.cores import available_cores
 from ..workers.leaving import within_worker
-from ..workers.process import WITHIN_NODE, available_cores
+from ..workers.process import WITHIN_NODE
 
 if TYPE_CHECKING:
     from ..engines.local import LocalEngine

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..broadcast import Broadcast
 from ..config_values import LOCAL
-from ..engines.drawing import iterate
 from ..engines.interrupts import shielded
+from ..engines.iterables import iterate
 from ..progress_bar import bar_for
 from .call_sources import Call, serialized
 from .checks import arguments_of, check_count, check_pool, checked_iterable, options_of

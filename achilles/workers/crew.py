@@ -102,12 +102,12 @@ class Crew:
         self._node_name = node_name
         self._environment = environment
         self._lock: AbstractContextManager[Any] = lock or nullcontext()
-        self._forwarding = Forwarding(loop, tag, listener.output, self._locked)
+        self.loans = Loans(loop, self._locked, self._stop)
+        self._forwarding = Forwarding(loop, tag, listener.output, self._locked, self.loans.listener)
         self._slots = Slots(max_attempts)
         self._workers: dict[int, Worker] = {}
         self._at_worker: dict[int, Given] = {}
         self._dead: dict[int, Worker] = {}
-        self.loans = Loans(loop, self._locked, self._stop)
         self._early_deaths = 0
         self._functions: dict[int, list[Buffer]] = {}
         self._timed: set[int] = set()
@@ -138,6 +138,7 @@ class Crew:
         slots: int = 1,
         chunksize: int = 1,
         patient: bool = False,
+        expected_ns: float | None = None,
     ) -> None:
         """Make a job's function known.
 
@@ -152,6 +153,7 @@ class Crew:
             slots: How many an item takes.
             chunksize: A unit is given back only between so many items.
             patient: Nobody sees a result before the last is there.
+            expected_ns: How long an item takes, if known.
         """
         if limit_ms:
             self._timed.add(job)
@@ -159,10 +161,8 @@ class Crew:
         if not quiet:
             self._forwarding.want(job)
         self._supplies.job_came(job, session)
-        limit_ns = limit_ms * 1_000_000
-        introduced = ev.JobIntroduced(time.monotonic_ns(), job, reduces, limit_ns, priority, slots)
-        introduced.chunksize, introduced.patient = chunksize, patient
-        self._tell(introduced)
+        facts = (reduces, limit_ms * 1_000_000, priority, slots, chunksize, patient, expected_ns)
+        self._tell(ev.JobIntroduced(time.monotonic_ns(), job, *facts))
 
     def receive(
         self,

@@ -39,6 +39,7 @@ class Forwarding:
         node: How lines name this machine.
         send: Gets ``(job, stream, tagged lines)``.
         locked: Wraps delayed calls, so that they hold the crew's lock.
+        borrower: Who else than ``send`` gets the output of a worker, if somebody does.
     """
 
     def __init__(
@@ -47,16 +48,18 @@ class Forwarding:
         node: str,
         send: Send,
         locked: Callable[[Callable[[], None]], Callable[[], Any]],
+        borrower: Callable[[int, Label], Send | None] = lambda slot, label: None,
     ) -> None:
         self._loop = loop
         self._node = node
         self._send = send
         self._locked = locked
+        self._borrower = borrower
         self._wanted: set[int] = set()
         self._budget = Budget(NODE_BYTES_PER_S)
         self._workers: dict[tuple[int, int], Budget] = {}
-        self._lines: dict[tuple[int, int], list[bytes]] = {}
-        self._dropped: dict[int, tuple[Label, int]] = {}  # slot -> whose, how many bytes
+        self._lines: dict[tuple[int, int, Send], list[bytes]] = {}
+        self._dropped: dict[int, tuple[Label, int, Send]] = {}  # slot -> whose, how many bytes
         self._told_s: dict[int, float] = {}
         self._sending = False
 
@@ -75,6 +78,7 @@ class Forwarding:
         job, index = label
         if job not in self._wanted:
             return
+        send = self._borrower(slot, label) or self._send
         if lines:
             tag = f"[{self._node} item {index}] ".encode()
             allowed_bytes = self._allowed((slot, stream), len(lines) + len(tag) * lines.count(b"\n"))
@@ -83,11 +87,12 @@ class Forwarding:
                 kept = lines[: lines.rfind(b"\n", 0, allowed_bytes) + 1]
             dropped_bytes += len(lines) - len(kept)
             if kept:
-                self._add(job, stream, tag, kept)
+                self._add((job, stream, send), tag, kept)
         if dropped_bytes:
             if slot not in self._dropped:
                 self._loop.callLater(NOTICE_S, self._locked(lambda: self._tell_dropped(slot)))
-            self._dropped[slot] = (label, self._dropped.get(slot, (label, 0))[1] + dropped_bytes)
+            before_bytes = self._dropped[slot][1] if slot in self._dropped else 0
+            self._dropped[slot] = (label, before_bytes + dropped_bytes, send)
 
     def _allowed(self, writer: tuple[int, int], size_bytes: int) -> int:
         worker = self._workers.get(writer)
@@ -97,9 +102,9 @@ class Forwarding:
         now_s = time.monotonic()
         return self._budget.take(worker.take(size_bytes, now_s), now_s)
 
-    def _add(self, job: int, stream: int, tag: bytes, lines: bytes) -> None:
+    def _add(self, where: tuple[int, int, Send], tag: bytes, lines: bytes) -> None:
         tagged = b"".join(tag + line + b"\n" for line in lines[:-1].split(b"\n"))
-        self._lines.setdefault((job, stream), []).append(tagged)
+        self._lines.setdefault(where, []).append(tagged)
         if not self._sending:
             self._sending = True
             self._loop.callLater(GATHER_S, self._locked(self._send_later))
@@ -118,14 +123,14 @@ class Forwarding:
     def send_all(self) -> None:
         """Send what waits."""
         lines, self._lines = self._lines, {}
-        for (job, stream), parts in lines.items():
-            self._send(job, stream, b"".join(parts))
+        for (job, stream, send), parts in lines.items():
+            send(job, stream, b"".join(parts))
 
     def _tell_dropped(self, slot: int) -> None:
         if slot not in self._dropped:
             return  # told already
         now_s = time.monotonic()
-        (job, index), dropped_bytes = self._dropped[slot]
+        (job, index), dropped_bytes, send = self._dropped[slot]
         # To drop much takes a while, so notices of that are never many.
         if now_s - self._told_s.get(slot, 0.0) < NOTICE_PAUSE_S and dropped_bytes < WORKER_BYTES_PER_S:
             return  # too soon: the delayed call comes, though the job may be over by then
@@ -134,4 +139,4 @@ class Forwarding:
         if job in self._wanted:
             limit_kib = WORKER_BYTES_PER_S // 1024
             text = f"... {dropped_bytes} bytes of output were dropped: more than {limit_kib} KiB in a second"
-            self._add(job, 2, f"[{self._node} item {index}] ".encode(), text.encode() + b"\n")
+            self._add((job, 2, send), f"[{self._node} item {index}] ".encode(), text.encode() + b"\n")

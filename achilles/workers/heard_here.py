@@ -11,14 +11,12 @@ from collections.abc import Callable
 from types import TracebackType
 
 from .channel import LoopChannel
+from .cores import SPINS
 from .loop import SelectorLoop
-from .process import available_cores
 from .spinning import Spinning
 
 __all__ = ["SPINS", "HeardHere"]
 
-# Whoever spins on the only core keeps the other from running.
-SPINS = available_cores() > 1
 # What one call has found out serves the next.
 _spinning = Spinning()
 

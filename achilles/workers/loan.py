@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from .output import Label
     from .worker import Worker
 
-__all__ = ["GRACE_S", "Loan", "Loans"]
+__all__ = ["GRACE_S", "Loan", "Loans", "OnOutput"]
 
 #: Status, busy time in ns and payload of a RESULT.
 Answer = tuple[int, int, Payload]
+#: Gets the job, 1 or 2, and tagged lines.
+OnOutput = Callable[[int, int, bytes], None]
 
 HEAR_S = 0.01
 GRACE_S = 0.5
@@ -49,9 +51,10 @@ class Loan:
         answer: Status, busy time in ns and payload of its RESULT, once it came.
         is_lost: Whether the worker died before.
         index: The number of the call among those of the job, for what it prints.
+        on_output: Gets what it prints, in place of the crew's listener.
     """
 
-    __slots__ = ("_done", "_on_over", "_sleeps", "answer", "index", "is_lost", "job", "worker")
+    __slots__ = ("_done", "_on_over", "_sleeps", "answer", "index", "is_lost", "job", "on_output", "worker")
 
     def __init__(self, worker: Worker, job: int) -> None:
         self.worker = worker
@@ -62,6 +65,7 @@ class Loan:
         self._done = threading.Lock()
         self._sleeps = False
         self._on_over: Callable[[], None] | None = None
+        self.on_output: OnOutput | None = None
 
     @property
     def is_over(self) -> bool:
@@ -146,6 +150,11 @@ class Loans:
         """Whose is what a worker prints, if it is lent."""
         loan = self._by_slot.get(slot)
         return None if loan is None else (loan.job, loan.index)
+
+    def listener(self, slot: int, label: Label) -> OnOutput | None:
+        """Who gets what a worker prints with that label, if it is lent for just that."""
+        loan = self._by_slot.get(slot)
+        return None if loan is None or label != (loan.job, loan.index) else loan.on_output
 
     def forget(self, job: int) -> None:
         """A job is over, and nobody waits for its calls."""

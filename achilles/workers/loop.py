@@ -6,7 +6,7 @@ thread of its own, so that an embedded engine imports no Twisted and leaves a ca
 Rules of ``SelectorLoop``:
 
 - Every method may be called from any thread. Only the loop's thread touches the selector; others
-  leave their wish in a queue and wake it.
+  leave their wish in a queue and wake it. A delayed call wakes it only if it would sleep for longer.
 - Descriptors' methods and delayed calls run in the loop's thread. One that raises is logged and, if
   it is a descriptor's, disconnected; the loop goes on.
 - A thread that waits for what they bring may serve the descriptors itself (`pump`), which spares two
@@ -102,7 +102,8 @@ class SelectorLoop:
         self._leader = 0  # the same while it serves them
         self._wakes_at_s = 0.0
         self._wake_pending = False
-        # Reentrant: the garbage collector may run a finalizer that wakes the loop while it is held.
+        # Of the delayed calls as well. Reentrant: the garbage collector may run a finalizer that wakes the
+        # loop while it is held.
         self._wake_lock = threading.RLock()
         self._running = False
         self._closed = False
@@ -146,10 +147,10 @@ class SelectorLoop:
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any) -> DelayedCall:
         """Run the call after ``delay`` seconds."""
         call = DelayedCall(time.monotonic() + delay, lambda: callable(*args))
-        if self.in_loop():
-            self._add_timer(call)
-        else:
-            self.callFromThread(self._add_timer, call)
+        with self._wake_lock:
+            heapq.heappush(self._timers, (call.due_s, next(self._timer_numbers), call))
+            if call.due_s < self._wakes_at_s and threading.get_ident() != self._thread.ident:
+                self._wake()  # the loop's thread sleeps, or is about to, and knows nothing of it
         return call
 
     def callFromThread(self, callable: Callable[..., Any], *args: Any) -> None:
@@ -282,11 +283,6 @@ class SelectorLoop:
         except (KeyError, OSError, ValueError):
             pass  # closed in the meantime, which the kernel took as removal
 
-    def _add_timer(self, call: DelayedCall) -> None:
-        heapq.heappush(self._timers, (call.due_s, next(self._timer_numbers), call))
-        if self._leader and call.due_s < self._wakes_at_s:
-            self._wake()  # the loop's thread sleeps, and knows nothing of it
-
     def _wake(self) -> None:
         with self._wake_lock:
             if self._wake_pending or self._closed:
@@ -306,13 +302,12 @@ class SelectorLoop:
 
     def _turn(self) -> None:
         timeout_s: float | None = None
-        with self._serving:
+        with self._wake_lock:
             while self._timers and not self._timers[0][2].active():
                 heapq.heappop(self._timers)
-            self._wakes_at_s = math.inf
-            if self._timers:
-                self._wakes_at_s = self._timers[0][0]
-                timeout_s = max(0.0, self._wakes_at_s - time.monotonic())
+            self._wakes_at_s = self._timers[0][0] if self._timers else math.inf
+        if self._wakes_at_s < math.inf:
+            timeout_s = max(0.0, self._wakes_at_s - time.monotonic())
         if self._outer is not None:
             fds = [fd for fd, _ in self._outer.poll(timeout_s)]
         else:
@@ -331,10 +326,13 @@ class SelectorLoop:
                 self._serve_all(self._interest.poll(0))
             for _ in range(len(self._calls)):
                 self._guard(self._calls.popleft())
-            if self._timers:
-                now_s = time.monotonic()
-                while self._timers and self._timers[0][0] <= now_s:
-                    self._guard(heapq.heappop(self._timers)[2].run)
+            now_s = time.monotonic()
+            while (call := self._next_due(now_s)) is not None:
+                self._guard(call.run)
+
+    def _next_due(self, now_s: float) -> DelayedCall | None:
+        with self._wake_lock:
+            return heapq.heappop(self._timers)[2] if self._timers and self._timers[0][0] <= now_s else None
 
     def _serve_all(self, ready: list[tuple[int, int]]) -> None:
         for fd, events in ready:

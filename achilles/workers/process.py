@@ -32,6 +32,7 @@ from multiprocess import popen_spawn_posix, spawn
 from multiprocess.context import SpawnProcess
 
 import achilles
+from achilles.workers.cores import WITHIN_CORES, available_cores
 
 #: What common numeric libraries read once, when they are first imported.
 THREAD_LIMIT_VARIABLES = (
@@ -46,10 +47,8 @@ THREAD_LIMIT_VARIABLES = (
 #: How many processes joblib's own backend, and what uses it, takes for all there are.
 PROCESS_LIMIT_VARIABLES = ("LOKY_MAX_CPU_COUNT",)
 
-#: Set for workers, and so for all that user code starts: whose node they are of (host and process),
-#: and how many cores are theirs.
+#: Set for workers, and so for all that user code starts: whose node they are of (host and process).
 WITHIN_NODE = "ACHILLES_WITHIN_NODE"
-WITHIN_CORES = "ACHILLES_WITHIN_CORES"
 
 #: Exit code of a process whose real one was taken by somebody else's wait().
 UNKNOWN_EXIT_CODE = 255
@@ -59,16 +58,6 @@ _FIRST_LINE = (
     "from achilles.workers.worker_main import main; "
     "main({channel_fd}, {progress_fd}, {parent_pid}, {notes_fd})"
 )
-
-
-def available_cores() -> int:
-    """The cores this process may use; within a worker, the worker's share."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    share = os.environ.get(WITHIN_CORES, "")
-    return min(cores, max(int(share), 1)) if share.isdecimal() else cores
 
 
 def thread_limits(slots: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:

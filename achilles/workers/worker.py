@@ -35,6 +35,7 @@ from typing import Any, Literal, Protocol
 from achilles.sealed import Buffer, Payload, Sealed
 from achilles.workers import channel
 from achilles.workers.channel import LoopChannel
+from achilles.workers.cores import available_cores
 from achilles.workers.frames import BrokenChannelError
 from achilles.workers.heard_here import HeardHere
 from achilles.workers.loop import Call, Loop, SelectorLoop
@@ -43,7 +44,6 @@ from achilles.workers.output import Label, OutputPipe
 from achilles.workers.process import (
     UNKNOWN_EXIT_CODE,
     WorkerProcess,
-    available_cores,
     own_peak_rss_bytes,
     shared_file,
     thread_limits,
@@ -59,7 +59,7 @@ POLL_S = 0.02
 #: How long a worker may live on after it closed its channel.
 CHANNEL_LOST_GRACE_S = 2.0
 #: How long it may keep the function of a job that is over.
-FORGET_S = 0.02
+FORGET_S = 0.1
 
 
 class Owner(Protocol):

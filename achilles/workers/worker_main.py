@@ -88,7 +88,8 @@ from achilles.workers.channel import BlockingChannel
 from achilles.workers.frames import BrokenChannelError, Message
 from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
-from achilles.workers.running import Job, RunningItems, answer_reduce, answer_unit
+from achilles.workers.running import Job, answer_reduce, answer_unit
+from achilles.workers.running_items import RunningItems
 from achilles.workers.shared_blobs import SharedBlobs
 from achilles.workers.spinning import Spinning
 from achilles.workers.streams import WORKER_BYTES_PER_S, Budget, MarkedStream, text_stream

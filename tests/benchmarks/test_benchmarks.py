@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = ("--seconds", "0.01", "--scale", "0.01", "--workers", "1")
 
 
-def run_benchmarks(*arguments: str) -> str:
+def run_benchmarks(*arguments: str, program: str = "benchmarks") -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments],
+        [sys.executable, "-m", program, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -87,6 +87,21 @@ def test_what_takes_too_long_is_ended_and_told(tmp_path: Path) -> None:
     assert "W6 cluster: not done after 0.2 s" in said
     working_in = [str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in working_in if str(tmp_path) in line]
+
+
+def test_what_a_short_call_is_made_of() -> None:
+    said = run_benchmarks("1", program="benchmarks.short_calls")
+    for line in (
+        "stdlib",
+        "by hand, two workers",
+        "no core\ncaller",
+        "worker 1",
+        "results taken in",
+        "the end",
+    ):
+        assert line in said
+    at_us = [int(line.split()[0]) for line in said.partition("in µs\n")[2].splitlines()]
+    assert at_us == sorted(at_us)
 
 
 def test_unknown_names_are_refused() -> None:

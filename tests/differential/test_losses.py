@@ -16,7 +16,7 @@ from .comparing import Subject
 from .losing_pool import LosingPool
 from .programs import program
 
-PROGRAMS = 60
+PROGRAMS = 40
 CHANCE = 0.15
 
 

@@ -15,6 +15,7 @@ import achilles
 from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.parties import Cluster, Place, wait_until
+from tests.integration.forked_party import warm_process
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -23,6 +24,7 @@ def place() -> Iterator[Place]:
     from achilles.lineReceiver.achilles_controller import controller_loop
 
     controller_loop()  # one for the process, so no test leaves it
+    warm_process()
     found = Place()
     with pytest.MonkeyPatch.context() as patch:
         for key in list(os.environ):

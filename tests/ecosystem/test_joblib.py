@@ -24,7 +24,7 @@ from joblib import Parallel, delayed, parallel_config
 
 import achilles
 import achilles.joblib
-from achilles.workers.process import available_cores
+from achilles.workers.cores import available_cores
 from tests.ecosystem import calls
 from tests.integration.cluster.parties import wait_until
 from tests.integration.living import is_running

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.integration.forked_party import ForkedProcess, start
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 DEADLINE_S = 60.0
@@ -61,7 +63,10 @@ def run_python(
 
 
 class Program:
-    """A program that goes on until it is stopped, and the lines it printed so far."""
+    """A program that goes on until it is stopped, and the lines it printed so far.
+
+    A server or a node may be ``forked`` from the warm process, where real starts are not what is tested.
+    """
 
     def __init__(
         self,
@@ -70,17 +75,23 @@ class Program:
         cwd: Path,
         environment: Mapping[str, str],
         python: str | Path = sys.executable,
+        forked: bool = False,
     ) -> None:
         self.lines: list[str] = []
         self._arriving: queue.Queue[str | None] = queue.Queue()
-        self._process = subprocess.Popen(
-            [str(python), str(path), *map(str, arguments)],
-            cwd=cwd,
-            env=dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process: subprocess.Popen[str] | ForkedProcess
+        program = [str(path), *map(str, arguments)]
+        if forked:
+            self._process = start(program, cwd=cwd, env=environment)
+        else:
+            self._process = subprocess.Popen(
+                [str(python), *program],
+                cwd=cwd,
+                env=dict(environment),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

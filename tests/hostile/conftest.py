@@ -65,7 +65,7 @@ def place() -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def server(place: Place) -> Iterator[Cluster]:
     # So that its memory is what it holds, and not what the allocator keeps of what it gave back.
-    cluster = Cluster(place, server_code=SERVER, MALLOC_MMAP_THRESHOLD_="1048576")
+    cluster = Cluster(place, server_code=SERVER, fresh=True, MALLOC_MMAP_THRESHOLD_="1048576")
     yield cluster
     cluster.close()
 

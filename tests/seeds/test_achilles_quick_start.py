@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from achilles import getClusterStatus
-from tests.integration.cluster.parties import ROOT, Party, Place, wait_until
+from tests.integration.cluster.parties import Party, Place, wait_until
+from tests.integration.forked_party import ROOT
 from tests.integration.living import is_running
 
 DOCUMENT = Path(__file__).with_name("achilles.md").read_text(encoding="utf-8")

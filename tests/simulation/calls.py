@@ -43,7 +43,11 @@ class Call:
     def __init__(self, plan: JobPlan) -> None:
         self.plan = plan
         self.brain = Submission(
-            plan.chunksize, ordered=plan.ordered, budget_bytes=plan.budget_bytes, patient=plan.patient
+            plan.chunksize,
+            ordered=plan.ordered,
+            budget_bytes=plan.budget_bytes,
+            patient=plan.patient,
+            expected_ns=plan.expected_ns,
         )
         self.cancelled = CancelledItems(self.brain)
         self.never: set[int] = set()  # items that were cancelled before they were drawn

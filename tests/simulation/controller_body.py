@@ -73,9 +73,7 @@ class ControllerBody(Peer):
             self._look(connection)
         early = self._early(plan) if self.world.chance(EARLY_SHARE) else []
         connection.up.post(connection.server.submitted, connection, call, tuple(node for node, _, _ in early))
-        # Half of the iterables are lists or the like.
-        sized = plan.job % 2 == 0 and plan.lists is None
-        tasks = plan.tasks if sized else None
+        tasks = plan.tasks if plan.sized else None
         self._hear(call, ev.InputStarted(plan.lists is not None, tasks, plan.task_bytes if tasks else None))
         for node, cpu_count, packets in early:
             self.granted(call, connection, node, cpu_count, packets)
@@ -98,6 +96,7 @@ class ControllerBody(Peer):
             chunksize=plan.chunksize,
             task_slots=plan.slots,
             slots=self.slots,
+            expected_ns=plan.expected_ns or 0,
         )
 
     def _cancel_item(self, call: Call, index: int) -> None:
@@ -136,6 +135,10 @@ class ControllerBody(Peer):
                 connection.up.post(connection.server.parcel_arrived, connection, parcel)
             case ev.DropResults(number, attempt):
                 del call.results[number, attempt]
+            case ev.Redraw(number, first):
+                assert number not in call.seen and call.delivered_to.get(number, first) == first
+                del call.parcels[number], call.shapes[number]
+                call.next_index = first
             case ev.DropUnits(number):
                 del call.parcels[number]
                 call.cancelled.done(number)
@@ -157,12 +160,14 @@ class ControllerBody(Peer):
             call.grants[node] = cpu_count
             self._hear(call, ev.Granted(node, cpu_count, packets))
 
-    def resend(self, call: Call, _: Connection, parcel: int, attempt: int, node: int, beside: int) -> None:
+    def resend(
+        self, call: Call, _: Connection, parcel: int, attempt: int, node: int, beside: int, redraw: bool
+    ) -> None:
         """The server asks for a parcel again."""
         if call.state == "runs":
             assert call.plan.speculate or not beside, "a copy that was not allowed"
             assert beside or parcel not in call.seen, "a delivered parcel is asked for again"
-            self._hear(call, ev.ResendAsked(parcel, attempt, node, beside))
+            self._hear(call, ev.ResendAsked(parcel, attempt, node, beside, redraw))
 
     def results(self, call: Call, _: Connection, parcel: int, attempt: int, results: list[Results]) -> None:
         """Results came."""

@@ -89,7 +89,7 @@ class NodeBody(Machine, Peer):
         self.plans[job] = plan
         needs = (plan.priority, plan.slots, plan.chunksize)
         introduced = ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs)
-        introduced.patient = plan.patient
+        introduced.patient, introduced.expected_ns = plan.patient, plan.expected_ns
         self._hear(introduced)
 
     def parcel(self, job: int, parcel: Parcel) -> None:

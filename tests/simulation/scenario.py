@@ -105,6 +105,17 @@ class JobPlan:
         return bool(self.job % 2) and self.tasks is not None and self.leave_after is None
 
     @property
+    def sized(self) -> bool:
+        """Whether it is over a list or the like, which tells how long it is."""
+        return self.job % 2 == 0 and self.lists is None and self.tasks is not None
+
+    @property
+    def expected_ns(self) -> float | None:
+        """What a task is expected to take: nothing, what it will take, a thousandth of that, or far more."""
+        share = (None, 1e-3, 1.0, 100.0)[self.job // 2 % 4]
+        return None if share is None or not self.sized else self.task_ns * share
+
+    @property
     def cancelled(self) -> set[int]:
         """The items that are cancelled at some time."""
         return {index for _, index in self.cancels}

@@ -115,6 +115,7 @@ class ServerBody:
                 nodes=plan.nodes,
                 slots=plan.slots,
                 promised=promised,
+                expected_ns=plan.expected_ns if promised else None,
             )
         )
 
@@ -188,10 +189,12 @@ class ServerBody:
                 assert cpu_count == self.plan_of(node).cpu_count // self.calls[job][0].plan.slots
                 self._served(job, node)
                 self._tell_controller(job, "granted", node, cpu_count, packets)
-            case ev.Resend(_, job, parcel, attempt, node, beside):
-                if not beside:
+            case ev.Resend(_, job, parcel, attempt, node, beside, redraw):
+                if redraw:
+                    self.sent.pop((job, parcel), None)
+                elif not beside:
                     self._served(job, node)
-                self._tell_controller(job, "resend", parcel, attempt, node, beside)
+                self._tell_controller(job, "resend", parcel, attempt, node, beside, redraw)
             case ev.SendParcel(node, job, parcel, attempt):
                 assert isinstance(carried, Parcel) and carried.parcel == parcel
                 assert carried.plan.may_run_on(self.plan_of(node)), "a parcel goes where it may not"

@@ -16,6 +16,8 @@ from achilles.serialization import serialize_failure
 class FailingEngine:
     """Refuses every job, as a connection does that was lost a moment ago."""
 
+    alone = False
+
     def __init__(self) -> None:
         self.released = 0
 

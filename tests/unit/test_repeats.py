@@ -42,7 +42,13 @@ def came(serialized: Serialized) -> Any:
     return deserialize(join(serialized), "it")
 
 
-def test_from_the_second_time_on_it_is_a_name() -> None:
+@pytest.fixture(params=[0, 4 * REPEAT_BYTES], ids=["compared in parts", "compared in one go"])
+def copied_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr("achilles.repeats.COPIED_BYTES", request.param)
+    return int(request.param)
+
+
+def test_from_the_second_time_on_it_is_a_name(copied_bytes: int) -> None:
     repeats = Repeats()
     array = np.arange(SIZE, dtype=np.float64)
     units = [sent([array, number], repeats) for number in range(4)]
@@ -58,7 +64,7 @@ def test_from_the_second_time_on_it_is_a_name() -> None:
 
 @pytest.mark.parametrize("place", [0, COMPARED_BYTES // 8, SIZE - 1])
 @pytest.mark.parametrize("before", [1, 2, 3])
-def test_what_was_written_to_is_sent_as_it_is(place: int, before: int) -> None:
+def test_what_was_written_to_is_sent_as_it_is(copied_bytes: int, place: int, before: int) -> None:
     repeats = Repeats()
     array = np.zeros(SIZE)
     units, copies = [], []
@@ -105,6 +111,41 @@ def test_all_blobs_of_a_job_have_a_bound() -> None:
     arrays = [np.full(SIZE, float(number)) for number in range(4)]
     sizes = [[sent([array], repeats).size_bytes < 1000 for array in arrays] for _ in range(3)]
     assert sizes == [[False] * 4, [True, True, False, False], [True, True, False, False]]
+
+
+def test_who_writes_while_it_becomes_a_blob_is_found_out(
+    copied_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeats = Repeats()
+    array = np.zeros(SIZE)
+    sent([array], repeats)
+    keep = blobs.keep
+
+    def keep_while_another_thread_writes(segments: Any, origin: Any) -> blobs.Blob:
+        made = keep(segments, origin)
+        array[-1] = 7.0
+        return made
+
+    monkeypatch.setattr(blobs, "keep", keep_while_another_thread_writes)
+    assert came(sent([array], repeats))[0][-1] == 0.0
+    assert came(sent([array], repeats))[0][-1] == 7.0
+
+
+def test_no_more_is_copied_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("achilles.repeats.MOST_COPIED_BYTES", 2 * REPEAT_BYTES)
+    repeats = Repeats()
+    arrays = [np.full(SIZE, float(number)) for number in range(4)]
+    for sizes in ([False] * 4, [True] * 4, [True] * 4):
+        assert [sent([array], repeats).size_bytes < 1000 for array in arrays] == sizes
+    copies = [seen.copy is not None for seen in repeats._seen.values()]
+    assert copies == [True, True, False, False]
+    # Who changes makes room for another.
+    arrays[0][-1] = 7.0
+    arrays.append(np.full(SIZE, 5.0))
+    assert [sent([array], repeats).size_bytes < 1000 for array in arrays] == [False, *[True] * 3, False]
+    assert [sent([array], repeats).size_bytes < 1000 for array in arrays] == [False, *[True] * 4]
+    copies = [seen.copy is not None for seen in repeats._seen.values()]
+    assert copies == [False, True, False, False, True]
 
 
 def test_the_job_keeps_the_blob_and_nobody_else() -> None:

@@ -14,6 +14,7 @@ from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Place, wait_until
 from tests.integration.cluster.proxies import Proxy
+from tests.integration.forked_party import warm_process
 
 WITH_KEY = f", username={USERNAME!r}, secret_key={SECRET_KEY!r}"
 
@@ -25,6 +26,7 @@ def place() -> Iterator[Place]:
 
     tqdm.monitor_interval = 0  # no thread of tqdm's own
     controller_loop()  # one for the process, so no test leaves it
+    warm_process()
     found = Place()
     with pytest.MonkeyPatch.context() as patch:
         for key in list(os.environ):
@@ -117,7 +119,10 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         wait_until(lambda: parties.own_threads() <= threads, what="for threads")
     except AssertionError:
         pytest.fail(f"these threads are left: {parties.own_threads() - threads}")
-    wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
+    try:
+        wait_until(lambda: parties.own_descriptors() <= descriptors, what="for descriptors")
+    except AssertionError:
+        pytest.fail(f"these descriptors are left: {parties.own_descriptors() - descriptors}")
 
     def no_more() -> bool:
         # Below its own children there are workers, which may have been replaced.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,14 @@ def _memory_files_of(pid: int) -> int:
     return count
 
 
-def own_memory_files() -> int:
-    """How many this process and the workers below it hold."""
-    pids = [os.getpid(), *(below.pid for below in psutil.Process().children(recursive=True))]
-    return sum(map(_memory_files_of, pids))
+def processes_below() -> set[int]:
+    """The processes that this one or those below it have started."""
+    return {below.pid for below in psutil.Process().children(recursive=True)}
+
+
+def own_memory_files(others: Set[int] = frozenset()) -> int:
+    """How many this process holds and those below it, but for others: clusters of other tests, say."""
+    return sum(map(_memory_files_of, {os.getpid(), *processes_below()} - others))
 
 
 def no_more_than(party: Party, most: int) -> None:

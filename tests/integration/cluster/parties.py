@@ -12,15 +12,22 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.integration.forked_party import (
+    ForkedProcess,
+    interpreter_variables,
+    start,
+    start_fresh,
+    warm_process,
+)
 from tests.integration.living import is_running
 
-ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
 USERNAME, SECRET_KEY = "foo", "bar-of-the-tests"
 
@@ -72,8 +79,7 @@ class Place:
     def environment(self, **more: str) -> dict[str, str]:
         """This process's environment without its settings of achilles, and with these directories."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ACHILLES_")}
-        own = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-        return {**kept, **own, **self.variables(), **more}
+        return {**kept, **interpreter_variables(), **self.variables(), **more}
 
     def write(self, name: str, text: str) -> Path:
         path = self.work / name
@@ -86,7 +92,11 @@ class Place:
 
 
 class Party:
-    """A child process and the lines it printed on both outputs."""
+    """A child process and the lines it printed on both outputs.
+
+    Code that this interpreter runs with ``-c``, as servers and nodes are, is forked from the warm process;
+    unless what is tested depends on a ``fresh`` interpreter.
+    """
 
     def __init__(
         self,
@@ -96,21 +106,26 @@ class Party:
         python: str = sys.executable,
         stdin: str | None = None,
         own_group: bool = False,
+        fresh: bool = False,
         **variables: str,
     ) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
-        self.process = subprocess.Popen(
-            [python, *map(str, arguments)],
-            cwd=place.work,
-            env=place.environment(**variables),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=own_group,
-        )
+        self.process: subprocess.Popen[str] | ForkedProcess
+        environment = place.environment(**variables)
+        program = [*map(str, arguments)]
+        if program[0] == "-c" and python == sys.executable and stdin is None and not fresh:
+            self.process = start(program, cwd=place.work, env=environment, own_group=own_group)
+        else:
+            self.process = start_fresh(
+                program,
+                cwd=place.work,
+                env=environment,
+                own_group=own_group,
+                python=python,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            )
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read, name="party", daemon=True)
         self._reader.start()
@@ -190,10 +205,13 @@ class Party:
 
 
 class Cluster:
-    """A server and its nodes."""
+    """A server and its nodes, perhaps each in a ``fresh`` interpreter."""
 
-    def __init__(self, place: Place, *, server_code: str = SERVER, **variables: str) -> None:
+    def __init__(
+        self, place: Place, *, server_code: str = SERVER, fresh: bool = False, **variables: str
+    ) -> None:
         self.place = place
+        self.fresh = fresh
         self.variables = variables
         self.server_code = server_code
         self.nodes: list[Party] = []
@@ -212,7 +230,7 @@ class Cluster:
 
     def _server(self, port: int) -> Party:
         code = self.server_code.format(port=port, username=USERNAME, secret_key=SECRET_KEY)
-        server = Party(["-c", code], place=self.place, **self.variables)
+        server = Party(["-c", code], place=self.place, fresh=self.fresh, **self.variables)
         try:
             server.wait_for("Listening for connections...")
         except BaseException:
@@ -233,7 +251,7 @@ class Cluster:
         """A node, once it has joined; perhaps one that believes that its machine has another name."""
         code = "" if name is None else f"import socket\nsocket.gethostname = lambda: {name!r}\n"
         code += NODE.format(port=self.port if port is None else port, cpu_count=cpu_count, more=more)
-        node = Party(["-c", code], place=self.place, **{**self.variables, **options})
+        node = Party(["-c", code], place=self.place, **{"fresh": self.fresh, **self.variables, **options})
         self.nodes.append(node)
         if wait:
             node.wait_for("CLIENT_ID:")
@@ -311,23 +329,24 @@ def own_threads() -> set[str]:
     return {f"{thread.name} {thread.ident}" for thread in threading.enumerate()}
 
 
-def own_descriptors() -> dict[str, str]:
-    found = {}
+def own_descriptors() -> Counter[str]:
+    """How many of each kind this process has open; which they are changes when a worker is replaced."""
+    found: Counter[str] = Counter()
     for number in os.listdir("/proc/self/fd"):
         try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
+            found[re.sub(r"\d+", "", os.readlink(f"/proc/self/fd/{number}"))] += 1
         except FileNotFoundError:
             pass  # the one that listed the directory
     return found
 
 
 def own_children() -> tuple[set[int], int]:
-    """This process's children, and how many processes there are below it in all."""
+    """Its children and the warm process's, and how many processes there are below this process in all."""
     below = [process for process in psutil.Process().children(recursive=True) if is_running(process)]
-    mine = os.getpid()
+    mine = {os.getpid(), warm_process().pid}
     children = set()
     for process in below:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.ppid() == mine:
+            if process.ppid() in mine:
                 children.add(process.pid)
     return children, len(below)

@@ -64,7 +64,7 @@ if __name__ == "__main__":
 
 def test_large_arguments_and_results_before_a_slow_reader(place: Place) -> None:
     """640 MiB each way; the reader takes the next packet only when the producer stands still."""
-    cluster = Cluster(place, ACHILLES_MEMORY_BUDGET=f"{BUDGET_MIB}M")
+    cluster = Cluster(place, fresh=True, ACHILLES_MEMORY_BUDGET=f"{BUDGET_MIB}M")
     try:
         node = cluster.start_node(1)
         where = {**cluster.address, "memory_budget": BUDGET_MIB * MIB}
@@ -141,7 +141,7 @@ if __name__ == "__main__":
 
 
 def test_two_thousand_idle_and_two_hundred_working_controllers(place: Place) -> None:
-    cluster = Cluster(place)
+    cluster = Cluster(place, fresh=True)
     try:
         cluster.start_node(2)
         where = json.dumps(cluster.address)

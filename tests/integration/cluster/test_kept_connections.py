@@ -68,13 +68,13 @@ def test_a_call_that_fails_or_is_left_early_spoils_nothing(pair: Cluster) -> Non
 
 
 def test_an_idle_connection_is_closed_in_time(pair: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = set(own_descriptors())
+    before = own_descriptors()
     monkeypatch.setattr(
         engine_module, "_idle", engine_module.IdleConnections(engine_module._later, idle_s=0.1)
     )
     assert map(tasks.square, [[3]], **pair.address) == [[9]]
     wait_until(lambda: getClusterStatus(**pair.address).server["controllers"] == 1, 5.0)
-    wait_until(lambda: set(own_descriptors()) <= before, 5.0)
+    wait_until(lambda: own_descriptors() <= before, 5.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)

@@ -99,7 +99,7 @@ def test_more_results_than_can_be_mapped(where: Where, monkeypatch: pytest.Monke
 
 def test_a_call_that_is_left_early_leaves_nothing_open(pair: Cluster) -> None:
     members = (pair.server, *pair.nodes)
-    before = [party.descriptors() for party in members], len(own_descriptors())
+    before = [party.descriptors() for party in members], own_descriptors().total()
     for _ in range(3):
         endless = (np.full(MEBIBYTE // 8, 1.0) for _ in iter(int, 1))
         packets = imap(tasks.identity, endless, **pair.address)
@@ -111,7 +111,9 @@ def test_a_call_that_is_left_early_leaves_nothing_open(pair: Cluster) -> None:
         gc.collect()
         now = [party.descriptors() for party in members]
         most = [count + 2 for count in before[0]]  # a connection may be kept for the next call
-        return all(a <= b for a, b in zip(now, most, strict=True)) and len(own_descriptors()) <= before[1] + 2
+        return (
+            all(a <= b for a, b in zip(now, most, strict=True)) and own_descriptors().total() <= before[1] + 2
+        )
 
     wait_until(as_before, what="for descriptors")
 

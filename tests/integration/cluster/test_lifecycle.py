@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -30,6 +31,16 @@ from tests.integration.cluster.test_sharing import Job
 from tests.integration.living import is_running
 
 
+@pytest.fixture
+def started(place: Place) -> Iterator[Cluster]:
+    """A server, and perhaps nodes, that begin as a user's do: Python and all that is imported included."""
+    cluster = Cluster(place, fresh=True)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
 def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "NO_NODES_WARNING_S", 0.1)
     started_s = time.monotonic()
@@ -49,14 +60,14 @@ def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: p
     wait_until(lambda: not getClusterStatus(**moving.address).jobs, 2.0)
 
 
-def test_a_node_that_comes_in_time_gets_the_work(moving: Cluster) -> None:
+def test_a_node_that_comes_in_time_gets_the_work(started: Cluster) -> None:
     found: list[Any] = []
     thread = threading.Thread(
-        target=lambda: found.append(map(tasks.square, range(5), startup_timeout=None, **moving.address))
+        target=lambda: found.append(map(tasks.square, range(5), startup_timeout=None, **started.address))
     )
     thread.start()
-    wait_until(lambda: getClusterStatus(**moving.address).jobs)
-    moving.start_node(2)
+    wait_until(lambda: getClusterStatus(**started.address).jobs)
+    started.start_node(2)
     thread.join(20)
     assert found == [[[0, 1], [4, 9], [16]]]
 
@@ -106,29 +117,29 @@ def test_a_node_that_is_started_before_its_server(moving: Cluster) -> None:
     assert map(tasks.square, [3], **moving.address) == [[9]]
 
 
-def test_shutting_the_server_down(moving: Cluster) -> None:
-    node = moving.start_node(2)
+def test_shutting_the_server_down(started: Cluster) -> None:
+    node = started.start_node(2)
     workers = node.descendants()
     assert len(workers) == 2
-    assert killCluster(**moving.address, command_verified=True, shutdown_server=True) == 1
+    assert killCluster(**started.address, command_verified=True, shutdown_server=True) == 1
     assert node.wait() == 0
-    assert moving.server.wait() == 0
+    assert started.server.wait() == 0
     wait_until(lambda: not any(is_running(worker) for worker in workers))
     with pytest.raises(ServerUnreachable):
-        getClusterStatus(**moving.address)
-    run = moving.place.path / "run" / "achilles"
-    assert not list(run.glob(f"*-{moving.port}.*"))  # neither socket nor connection file
-    moving.nodes.remove(node)
+        getClusterStatus(**started.address)
+    run = started.place.path / "run" / "achilles"
+    assert not list(run.glob(f"*-{started.port}.*"))  # neither socket nor connection file
+    started.nodes.remove(node)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_an_idle_server_and_node_end_quickly(moving: Cluster, number: signal.Signals) -> None:
-    node = moving.start_node(1)
+def test_an_idle_server_and_node_end_quickly(started: Cluster, number: signal.Signals) -> None:
+    node = started.start_node(1)
     started_s = time.monotonic()
-    code = moving.end_node(node, number)
+    code = started.end_node(node, number)
     assert code == 0
-    assert moving.server.stop(number) == 0
-    assert time.monotonic() - started_s < 2.0
+    assert started.server.stop(number) == 0
+    assert time.monotonic() - started_s < 4.0
 
 
 @pytest.mark.parametrize("call", ["runAchillesServer('127.0.0.1', 0)", "runAchillesNode('127.0.0.1', 1)"])

@@ -237,13 +237,13 @@ def test_priorities_on_this_machine(embedded: dict[str, Any], place: Place) -> N
     marks = Path(f"{gate}.begun")
     cores = len(os.sched_getaffinity(0))
     low = threading.Thread(
-        target=run, args=(embedded, tasks.after_gate, [(str(gate), number) for number in range(30)])
+        target=run, args=(embedded, tasks.long_after_gate, [(str(gate), number) for number in range(30)])
     )
     low.start()
     wait_until(lambda: marks.exists() and len(marks.read_text().splitlines()) >= cores)
     high = threading.Thread(
         target=run,
-        args=(embedded, tasks.after_gate, [(str(gate), 100 + number) for number in range(4)]),
+        args=(embedded, tasks.long_after_gate, [(str(gate), 100 + number) for number in range(4)]),
         kwargs={"priority": 1},
     )
     from achilles.engines.local import local_engine
@@ -256,5 +256,6 @@ def test_priorities_on_this_machine(embedded: dict[str, Any], place: Place) -> N
     high.join(30)
     order = [int(line.split()[1]) for line in marks.read_text().splitlines()]
     assert sorted(order) == [*range(30), *range(100, 104)]
-    # What workers have at hand already runs first: short pieces, once the gate is open. Not the others.
+    # What workers have at hand already runs first, not the others. Tasks are long, so that a worker that gets
+    # no core for a while does not begin its own when another has run all that was behind it.
     assert max(order.index(number) for number in range(100, 104)) < 15 + 4

@@ -20,7 +20,8 @@ import pytest
 
 from achilles import VersionMismatch, getClusterStatus, map
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import ROOT, SERVER, Cluster, Place, wait_until
+from tests.integration.cluster.parties import SERVER, Cluster, Place, wait_until
+from tests.integration.forked_party import ROOT
 
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 OTHERS = [version for version in ("3.12", "3.13", "3.11", "3.14") if version != OURS]

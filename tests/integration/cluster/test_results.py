@@ -87,7 +87,7 @@ def test_packets_are_cpu_count_times_chunksize_of_one_of_the_nodes(pair: Cluster
 
 
 def test_packets_of_the_embedded_engine(embedded: Where) -> None:
-    from achilles.workers.process import available_cores
+    from achilles.workers.cores import available_cores
 
     length = 3 * available_cores()
     packets = map(tasks.square, range(100), chunksize=3, **embedded)

@@ -34,7 +34,7 @@ RIGHT = {"username": USERNAME, "secret_key": SECRET_KEY}
 @pytest.fixture(scope="module")
 def guarded(place: Place) -> Iterator[Cluster]:
     """A server, watched for what it unpickles and imports, without nodes."""
-    cluster = Cluster(place, server_code=WATCHED_SERVER)
+    cluster = Cluster(place, server_code=WATCHED_SERVER, fresh=True)
     try:
         yield cluster
     finally:
@@ -172,7 +172,7 @@ MARKER = b"a marker that nobody may read on the wire"
 
 
 def test_a_proxy_that_listens_learns_nothing(place: Place) -> None:
-    cluster = Cluster(place, ACHILLES_LOCAL_SOCKET="off", server_code=WATCHED_SERVER)
+    cluster = Cluster(place, ACHILLES_LOCAL_SOCKET="off", server_code=WATCHED_SERVER, fresh=True)
     key = ", username={username!r}, secret_key={secret_key!r}".format(**RIGHT)
     try:
         with proxy(cluster.port) as between:

@@ -25,6 +25,7 @@ def work(item):
 
 if __name__ == "__main__":
     where, gate, first = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    list(imap(abs, [1], **where))  # so that its connection is there
     print("ready", flush=True)
     while not os.path.exists(gate):
         time.sleep(0.002)

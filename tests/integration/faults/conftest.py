@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.examples.programs import Program, clean_environment, free_port
+from tests.integration.forked_party import interpreter_variables
 from tests.integration.living import is_running
 
 DEADLINE_S = 30.0
@@ -74,14 +75,14 @@ def wait_until(condition: Callable[[], Any]) -> None:
 @contextlib.contextmanager
 def cluster_of(home: Path, cpu_count: int) -> Iterator[Place]:
     """A server and one node of so many workers."""
-    environment = clean_environment(home)
+    environment = {**clean_environment(home), **interpreter_variables()}
     port = free_port()
     programs = []
     try:
         for name, text, line in (("server", SERVER, "Listening"), ("node", NODE, "CLIENT_ID:")):
             path = home / f"{name}.py"
             path.write_text(text.format(port=port, key=KEY, cpu_count=cpu_count))
-            programs.append(Program(path, cwd=home, environment=environment))
+            programs.append(Program(path, cwd=home, environment=environment, forked=True))
             programs[-1].wait_for(line)
         call = {"address": f"127.0.0.1:{port}", "username": "u", "secret_key": KEY}
         yield Place("cluster", call, psutil.Process(programs[1]._process.pid))

@@ -35,7 +35,10 @@ def nothing_left_of_the_module(place: parties.Place) -> Iterator[None]:
     except AssertionError:
         faulthandler.dump_traceback()
         pytest.fail(f"these threads are left: {more_threads()}")
-    wait_until(lambda: set(parties.own_descriptors()) <= set(descriptors), what="for descriptors")
+    try:
+        wait_until(lambda: parties.own_descriptors() <= descriptors, what="for descriptors")
+    except AssertionError:
+        pytest.fail(f"these descriptors are left: {parties.own_descriptors() - descriptors}")
     wait_until(lambda: parties.own_children() <= children, what="for processes")
 
 

@@ -15,7 +15,7 @@ import pytest
 import achilles
 from achilles import aio
 from achilles.engines.cluster import close_idle_connections
-from tests.integration.cluster.parties import ROOT
+from tests.integration.forked_party import ROOT
 from tests.integration.pool.asyncio_programs import (
     fail_at_three,
     numbers,

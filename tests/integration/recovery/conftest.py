@@ -11,6 +11,7 @@ import pytest
 
 from achilles import getClusterStatus
 from tests.examples.programs import Program, clean_environment, free_port
+from tests.integration.forked_party import interpreter_variables
 
 USERNAME, SECRET_KEY = "foo", "the key that nobody may see"
 
@@ -26,12 +27,13 @@ runAchillesNode(host='127.0.0.1', port={port}, cpu_count={cpus}{more})
 
 
 class Cluster:
-    """Starts the parties, and ends whatever is left at the end."""
+    """Starts the parties, perhaps as ``fresh`` interpreters, and ends whatever is left at the end."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, fresh: bool = False) -> None:
+        self.fresh = fresh
         self.home = home
         self.port = free_port()
-        self.environment = clean_environment(home)
+        self.environment = {**clean_environment(home), **interpreter_variables()}
         self.programs: list[Program] = []
         self.server = self.start_server()
 
@@ -40,17 +42,18 @@ class Cluster:
         """Arguments of a call that runs here."""
         return {"host": "127.0.0.1", "port": self.port, "username": USERNAME, "secret_key": SECRET_KEY}
 
-    def run(self, name: str, text: str, **variables: str) -> Program:
+    def run(self, name: str, text: str, *, forked: bool = False, **variables: str) -> Program:
         """Start a program of this text."""
         path = self.home / f"{name}_{len(self.programs)}.py"
         path.write_text(text)
-        program = Program(path, cwd=self.home, environment={**self.environment, **variables})
+        program = Program(path, cwd=self.home, environment={**self.environment, **variables}, forked=forked)
         self.programs.append(program)
         return program
 
     def start_server(self) -> Program:
         """Start the server and wait until it listens."""
-        server = self.run("server", SERVER.format(port=self.port, username=USERNAME, key=SECRET_KEY))
+        text = SERVER.format(port=self.port, username=USERNAME, key=SECRET_KEY)
+        server = self.run("server", text, forked=not self.fresh)
         server.wait_for("Listening for connections...")
         return server
 
@@ -59,7 +62,8 @@ class Cluster:
     ) -> Program:
         """Start a node; returns at once."""
         more = f", username={USERNAME!r}, secret_key={SECRET_KEY!r}" if with_key else ""
-        return self.run("node", NODE.format(port=port or self.port, cpus=cpus, more=more), **variables)
+        text = NODE.format(port=port or self.port, cpus=cpus, more=more)
+        return self.run("node", text, forked=not self.fresh, **variables)
 
     def add_node(self, cpus: int) -> Program:
         """Start a node and wait until it has joined."""

@@ -154,7 +154,7 @@ FAULTS: list[tuple[str, Callable[[Cluster], float]]] = [
 def fresh_cluster() -> Iterator[Cluster]:
     """Two nodes of two workers."""
     with tempfile.TemporaryDirectory(prefix="rec-") as directory:
-        cluster = Cluster(Path(directory))
+        cluster = Cluster(Path(directory), fresh=True)
         for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
             os.environ[variable] = cluster.environment[variable]
         try:

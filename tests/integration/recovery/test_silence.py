@@ -5,8 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from typing import Any
 
-from achilles import imap, map
+import pytest
+
+from achilles import Pool, imap, map
+from achilles.engines.remote_calls import RemoteCall
+from achilles.lineReceiver.controller_shortcut import ControllerShortcut
 from tests.integration.recovery.conftest import Cluster
 
 
@@ -47,3 +52,37 @@ def test_a_frozen_server_is_waited_for(cluster: Cluster) -> None:
             # Longer than node and controller have patience for; both dial again.
             threading.Timer(3.0, cluster.server.signal, (signal.SIGCONT,)).start()
     assert values == [item + 1 for item in range(400)]
+
+
+def test_single_calls_that_a_frozen_node_has_go_to_another(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by: list[RemoteCall] = []
+    call = RemoteCall.call
+
+    def noted(one: RemoteCall, *args: Any) -> None:
+        by.append(one)
+        call(one, *args)
+
+    monkeypatch.setattr(RemoteCall, "call", noted)
+    frozen = cluster.add_node(1)
+    with Pool(**cluster.where) as pool:
+        while not (by and isinstance(by[-1]._line, ControllerShortcut)):
+            assert pool.apply(slow, (1,)) == 2
+        begun = len(by)
+        frozen.signal(signal.SIGSTOP)
+        try:
+            results: list[int] = []
+            caller = threading.Thread(target=lambda: results.append(pool.apply(slow, (2,))))
+            caller.start()
+            cluster.add_node(1)
+            caller.join(30)
+            assert results == [3]
+            # It went straight to the frozen node, and was lost with it.
+            assert isinstance(by[begun]._line, ControllerShortcut) and by[begun].answer is None
+            assert pool.apply(slow, (3,)) == 4
+        finally:
+            frozen.signal(signal.SIGCONT)
+        cluster.wait_for(lambda status: len(status.nodes) == 2)
+        assert pool.apply(slow, (4,)) == 5
+    by.clear()  # they refer to results

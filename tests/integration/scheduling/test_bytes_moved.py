@@ -20,7 +20,8 @@ from achilles.pool import call_sources, stream
 from achilles.scheduling import schedule
 from tests.integration.cluster.conftest import nothing_left, place
 from tests.integration.cluster.kept_values import Two
-from tests.integration.cluster.parties import ROOT, Place
+from tests.integration.cluster.parties import Place
+from tests.integration.forked_party import ROOT
 
 __all__ = ["nothing_left", "place"]
 

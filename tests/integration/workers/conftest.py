@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import sys
@@ -139,6 +140,7 @@ def own_children() -> set[int]:
 
 @pytest.fixture
 def parent() -> Iterator[Parent]:
+    gc.collect()  # what other tests have left, and would be gone in the end
     fds, children = own_fds(), own_children()
     parent = Parent()
     yield parent

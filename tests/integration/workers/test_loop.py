@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -44,6 +45,43 @@ def test_delayed_calls_run_by_time_and_can_be_cancelled(loop) -> None:
     assert not cancelled.active()
     assert done.wait(DEADLINE_S)
     assert seen == ["first", "second"]
+
+
+def test_delayed_calls_of_many_threads_all_run_and_none_too_soon(loop) -> None:
+    late_s: list[float] = []
+    done = threading.Semaphore(0)
+
+    def add(number: int) -> None:
+        for turn in range(50):
+            due_s = time.monotonic() + (number * turn % 7) / 1000
+            loop.callLater(due_s - time.monotonic(), lambda due_s=due_s: note(due_s))
+            loop.callLater(0.002, done.release).cancel()
+
+    def note(due_s: float) -> None:
+        late_s.append(time.monotonic() - due_s)
+        done.release()
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    assert all(done.acquire(timeout=DEADLINE_S) for _ in range(8 * 50))
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert len(late_s) == 400 and min(late_s) > -0.001
+
+
+def test_a_delayed_call_wakes_the_loop_only_if_it_is_due_before_others(loop, wait) -> None:
+    first, soon = threading.Event(), threading.Event()
+    loop.callLater(3600, first.set)
+    loop.callFromThread(soon.set)
+    assert soon.wait(DEADLINE_S)  # so it has seen the first
+    wait(lambda: loop._wakes_at_s > time.monotonic() + 3000 and not loop._wake_pending)
+    for _ in range(10):
+        loop.callLater(3700, first.set)
+    assert not loop._wake_pending, "it was woken for nothing"
+    soon.clear()
+    loop.callLater(0.01, soon.set)
+    assert soon.wait(DEADLINE_S) and not first.is_set()
 
 
 def test_a_call_that_raises_does_not_end_the_loop(loop, caplog) -> None:

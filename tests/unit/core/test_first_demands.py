@@ -6,6 +6,7 @@ import pytest
 
 from achilles.core import scheduler_events as ev
 from achilles.core.scheduler import Scheduler
+from achilles.core.scheduler_state import FIRST_TASKS
 from tests.unit.core.scheduler_driver import Driver, of
 
 PYTHON = (3, 11)
@@ -37,6 +38,24 @@ def test_who_is_alone_gets_half_of_a_long_list_first_so_that_some_run_while_the_
     brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=10_000))
     (packets,) = asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 5_000, 100)))
     assert packets >= 2_500
+
+
+def test_what_is_expected_to_be_short_is_drawn_at_once() -> None:
+    def demanded(expected_ns: float) -> list[int]:
+        return first_packets(2, alone=True, tasks=10_000, expected_ns=expected_ns)
+
+    assert demanded(10.0) == [FIRST_TASKS // 2]  # all of it, before anything runs
+    assert demanded(1_000.0) == [2_500]
+
+
+def test_who_expects_something_is_not_believed_once_a_task_was_measured() -> None:
+    brain = Scheduler()
+    brain.handle(ev.NodeJoined(0, 1, 2, PYTHON, alone=True))
+    brain.handle(ev.JobSubmitted(0, 5, 0, 1, tasks=100_000, expected_ns=10.0))
+    assert asked(brain.handle(ev.ParcelArrived(0, 5, 0, 1, 1_000, 100))) == [FIRST_TASKS // 2]
+    brain.handle(ev.ParcelArrived(0, 5, 1, 1, 10, 100, 1, 1_000))
+    (packets,) = asked(brain.handle(ev.ResultsArrived(10**10, 1, 5, 0, 1, [(0, 1_000, 0, 10_000_000)])))
+    assert packets * 2 < 100
 
 
 def rest_packets(nodes: int, task_us: int, done_tasks: int = 32) -> int:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from achilles.core.packets import (
+    LEAST_UNIT_NS,
     MAX_UNITS_PER_PARCEL,
     UNIT_TARGET_BYTES,
     UNIT_TARGET_NS,
@@ -134,7 +135,13 @@ def test_slow_drawing_bounds_a_unit() -> None:
 
 
 def test_every_slot_gets_a_unit() -> None:
-    assert length(8, 1, packets=10, task_ns=1.0) <= 80 / 16 + 8
+    assert length(8, 1, packets=10, task_ns=1e6) <= 80 / 16 + 8
+
+
+def test_what_is_done_in_no_time_is_not_shared_out() -> None:
+    assert length(8, 1, packets=10, task_ns=LEAST_UNIT_NS / 80) == 80
+    assert length(8, 1, packets=10, task_ns=LEAST_UNIT_NS / 40) == 40
+    assert length(8, 1, packets=10, task_ns=LEAST_UNIT_NS / 10) == 8
 
 
 @given(

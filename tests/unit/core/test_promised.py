@@ -54,6 +54,38 @@ def test_few_tasks_are_not_promised_to_more_nodes_than_get_some() -> None:
     assert sent == [(0, 2, 1), (1, 2, 1)]
 
 
+@pytest.mark.parametrize(
+    ("nodes", "expected_ns", "packets"),
+    [
+        ([2], 0.0, [16, 16]),
+        ([2], 100.0, [16, 4_984]),  # all that is left
+        ([2], 100_000.0, [16, 300]),  # no more than 30 ms for each slot
+        ([2], 1e9, [16, 16]),
+        ([2, 2], 100.0, [16, 16, 621, 544]),  # a quarter of an even share of what is left each time
+        ([2, 6], 1e9, [16, 16, 16, 16]),
+    ],
+)
+def test_what_waits_behind_the_first_parcels_is_as_long_as_is_expected_of_it(
+    nodes: list[int], expected_ns: float, packets: list[int]
+) -> None:
+    sent = first_parcels(
+        list(enumerate(nodes)),
+        tasks=10_000,
+        chunksize=1,
+        task_slots=1,
+        slots=sum(nodes),
+        expected_ns=expected_ns,
+    )
+    assert [each for _, _, each in sent] == packets
+
+
+def test_the_scheduler_asks_for_as_much_where_nothing_was_promised(drive: Driver) -> None:
+    drive.node(0)
+    (first,) = of(drive.job(7, tasks=10_000, expected_ns=100.0), ev.Demand)
+    (second,) = of(drive.parcel(7, 0, 0, tasks=32), ev.Demand)
+    assert [first.packets, second.packets] == [16, 4_984]
+
+
 def test_a_few_nodes_are_offered_and_none_that_leaves(drive: Driver) -> None:
     for number in range(12):
         drive.node(number, number + 1)

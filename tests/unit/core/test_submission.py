@@ -372,3 +372,43 @@ def test_packets_of_large_or_long_tasks_are_short_when_their_length_is_left_to_u
         brain.handle(ev.Granted(0, 4, 9))
         plan = brain.plan()
         assert plan is not None and (plan.packet_tasks, plan.unit_tasks) == (4, 1)
+
+
+def expecting(
+    expected_ns: float | None, *, tasks: int | None = 1_000, prompt: bool = False, alone: bool = True
+) -> DrawPlan:
+    """What is drawn first of a job whose tasks are said to take so long."""
+    brain = Submission(
+        1, ordered=True, budget_bytes=2**30, prompt=prompt, expected_ns=expected_ns, alone=alone
+    )
+    brain.handle(ev.InputStarted(False, tasks, None))
+    brain.handle(ev.Granted(0, 2, 4096))
+    plan = brain.plan()
+    assert plan is not None
+    return plan
+
+
+def test_units_are_as_long_as_is_expected_of_them_before_anything_was_measured() -> None:
+    assert expecting(None).unit_tasks == 112  # four and more for each slot, even ones
+    assert expecting(200.0).unit_tasks == 1_000
+    assert expecting(5_000_000.0).unit_tasks < 20
+
+
+def test_every_slot_of_a_node_has_something_to_run_before_what_may_go_elsewhere_is_begun() -> None:
+    assert expecting(200.0, alone=False).unit_tasks == 500
+
+
+def test_nothing_is_expected_of_results_that_are_waited_for_or_of_a_generator() -> None:
+    assert expecting(200.0, prompt=True) == expecting(None, prompt=True)
+    assert expecting(200.0, tasks=None) == expecting(None, tasks=None)
+
+
+def test_what_was_measured_counts_for_more_than_what_was_expected() -> None:
+    brain = Submission(1, ordered=True, budget_bytes=2**30, expected_ns=200.0)
+    brain.handle(ev.InputStarted(False, 10_000, None))
+    brain.handle(ev.Granted(0, 2, 50))
+    brain.handle(ev.ParcelDrawn(0, 100, 50, 2, 1_000, 1))
+    brain.handle(ev.ResultsArrived(0, 1, [(0, 100, 0, 100_000_000)], 100))
+    brain.handle(ev.Granted(0, 2, 50))
+    plan = brain.plan()
+    assert plan is not None and plan.unit_tasks == 1

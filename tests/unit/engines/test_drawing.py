@@ -134,3 +134,66 @@ def test_what_the_iterable_raises_after_a_cut() -> None:
     thread.join(LIMIT_S)
     assert [(draw.first, draw.tasks, draw.ended) for draw in draws] == [(0, 2, False), (2, 1, True)]
     assert isinstance(draws[1].error, KeyError)
+
+
+class Doubled(list[int]):
+    """A list whose items are others when they are asked for by their place."""
+
+    def __getitem__(self, place: Any) -> Any:
+        raise AssertionError("an iterator does not come here")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, Doubled, range, iter])
+def test_whatever_is_quick_to_iterate_is_drawn_in_order_and_once(kind: Any) -> None:
+    drawn: list[int] = []
+    drawer = Drawer(iter(range(10) if kind is range else kind(list(range(10)))))
+    drawer.look()
+    assert drawer.left() == 10
+
+    def hand_over(_: DrawPlan, draw: Draw) -> None:
+        for unit in draw.units:
+            drawn.extend(deserialize(b"".join(unit), "a unit"))
+
+    while drawer.draw(plan_of(1, 4, 3), hand_over):
+        assert drawer.left() == 10 - len(drawn)
+    assert drawn == list(range(10))
+
+
+def test_a_list_may_change_while_it_is_drawn_as_while_it_is_iterated_over() -> None:
+    drawn: list[int] = []
+    arguments = [1, 2, 3, 4, 5]
+    drawer = Drawer(iter(arguments))
+    drawer.look()
+
+    def hand_over(_: DrawPlan, draw: Draw) -> None:
+        for unit in draw.units:
+            drawn.extend(deserialize(b"".join(unit), "a unit"))
+
+    assert drawer.draw(plan_of(1, 2, 2), hand_over)
+    arguments.append(6)
+    assert drawer.draw(plan_of(1, 2, 2), hand_over)
+    del arguments[4:]
+    assert not drawer.draw(plan_of(1, 2, 2), hand_over)
+    assert drawn == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, Doubled, range, bytes])
+@pytest.mark.parametrize("first", [0, 3, 4, 10])
+def test_what_is_quick_to_iterate_can_be_drawn_again(kind: Any, first: int) -> None:
+    drawn: list[int] = []
+    drawer = Drawer(iter(range(10) if kind is range else kind(list(range(10)))))
+    drawer.look()
+
+    def hand_over(_: DrawPlan, draw: Draw) -> None:
+        assert draw.first == len(drawn)
+        for unit in draw.units:
+            drawn.extend(deserialize(b"".join(unit), "a unit"))
+
+    while drawer.draw(plan_of(1, 4, 3), hand_over):
+        pass
+    del drawn[first:]
+    drawer.rewind(first)
+    assert drawer.left() == 10 - first
+    while drawer.draw(plan_of(1, 3, 3), hand_over):
+        pass
+    assert drawn == list(range(10))

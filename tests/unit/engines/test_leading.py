@@ -15,6 +15,8 @@ from achilles.task_cancelled import TaskCancelled
 class Engine:
     """One whose job is cancelled by somebody else while its reader pumps."""
 
+    alone = False
+
     def __init__(self) -> None:
         self.heard: list[str] = []
 

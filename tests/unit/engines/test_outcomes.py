@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from achilles.engines.outcomes import ParcelResults, packets_of, results_of
 from achilles.serialization import join, serialize, serialize_failure
@@ -47,6 +50,18 @@ def test_segments_in_any_order_become_packets_of_exact_length() -> None:
     expected = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert results_of(whole, reduces=False) == expected
     assert packets(whole) == [(0, expected[0], []), (4, expected[1], []), (8, expected[2], [])]
+
+
+@given(lengths=st.lists(st.integers(1, 9), max_size=8), packet_tasks=st.integers(1, 9))
+def test_packets_are_of_exact_length_however_long_segments_are(lengths: list[int], packet_tasks: int) -> None:
+    segments = [
+        ok(start, length, list(range(start, start + length)))
+        for start, length in zip(accumulate([0, *lengths]), lengths, strict=False)
+    ]
+    tasks = sum(lengths)
+    found = results_of(parcel(segments, tasks=tasks, packet_tasks=packet_tasks), reduces=False)
+    starts = range(0, tasks, packet_tasks)
+    assert found == [list(range(start, min(start + packet_tasks, tasks))) for start in starts]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def refused(calls: RemoteCalls, call: RemoteCall) -> None:
 
 
 def test_an_answer_that_comes_while_the_caller_reads() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     call = made(calls, connection)
     connection.coming = [
         lambda: None,  # something else
@@ -53,7 +53,7 @@ def test_an_answer_that_comes_while_the_caller_reads() -> None:
 
 
 def test_an_answer_that_comes_while_the_caller_sleeps() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     call = made(calls, connection)
     call.call(0, [])
     call.wait(0.001)
@@ -67,16 +67,18 @@ def test_an_answer_that_comes_while_the_caller_sleeps() -> None:
 
 
 def test_what_nobody_waits_for_is_dropped() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     call = made(calls, connection)
-    assert calls.give_up(call) and not calls.give_up(call)
+    call.give_up()
+    call.give_up()
+    assert connection.sent == [wire.GiveUp(call=call.number)]
     calls.came(wire.Answer(call.number, 0, 7), [b"late"])
     calls.came(wire.Answer(99, 0, 7), [b"never asked"])
     assert call.answer is None
 
 
 def test_those_of_a_job_end_with_it_and_all_with_the_connection() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     first, second = made(calls, connection, 1), made(calls, connection, 2)
     calls.end(1)
     assert first.is_over and not second.is_over
@@ -86,7 +88,7 @@ def test_those_of_a_job_end_with_it_and_all_with_the_connection() -> None:
 
 
 def test_after_refusals_fewer_and_fewer_are_tried_until_one_is_run() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     skipped = []
     for _ in range(12):
         refused(calls, made(calls, connection))
@@ -94,7 +96,7 @@ def test_after_refusals_fewer_and_fewer_are_tried_until_one_is_run() -> None:
         while (call := calls.make(connection, 1)) is None:  # type: ignore[arg-type]
             count += 1
         skipped.append(count)
-        calls.give_up(call)
+        call.give_up()
     assert skipped == [1, 3, 7, 15, 31, 63, 127, 255, 255, 255, 255, MOST_SKIPPED]
     refused_then_run = calls.make(connection, 1)  # type: ignore[arg-type]
     assert refused_then_run is not None
@@ -105,7 +107,7 @@ def test_after_refusals_fewer_and_fewer_are_tried_until_one_is_run() -> None:
 
 
 def test_a_call_that_is_lost_says_nothing_of_the_next() -> None:
-    calls, connection = RemoteCalls(print), Connection()
+    calls, connection = RemoteCalls(print, print), Connection()
     call = made(calls, connection)
     calls.came(wire.Answer(call.number, wire.CALL_LOST, 0), [])
     assert call.is_over and call.answer is None
@@ -114,7 +116,7 @@ def test_a_call_that_is_lost_says_nothing_of_the_next() -> None:
 
 def test_who_is_interrupted_while_he_reads_says_that_the_connection_is_broken() -> None:
     told: list[str] = []
-    calls, connection = RemoteCalls(told.append), Connection()
+    calls, connection = RemoteCalls(told.append, print), Connection()
 
     def interrupt() -> None:
         raise KeyboardInterrupt

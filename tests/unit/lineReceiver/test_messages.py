@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -32,24 +33,12 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "client_first": st.none() | st.text(max_size=500),
     "server_final": st.none() | st.text(max_size=500),
     "parcel": counts,
-    "reduces": st.booleans(),
-    "given": st.booleans(),
-    "descriptors": st.booleans(),
-    "calls": st.booleans(),
     "offers": st.lists(st.tuples(counts, st.integers(1, m.MAX_SLOTS)), max_size=8).map(tuple),
     "promised": st.lists(counts, max_size=8).map(tuple),
-    "quiet": st.booleans(),
-    "speculate": st.booleans(),
-    "patient": st.booleans(),
-    "whole": st.booleans(),
-    "found": st.booleans(),
-    "is_package": st.booleans(),
-    "is_extension": st.booleans(),
     "reason": st.text(max_size=500),
     "load": st.floats(0, 1e6),
     "heartbeat_s": st.floats(0.001, 3600),
     "cpu_count": st.integers(0, m.MAX_SLOTS),
-    "shutdown_server": st.booleans(),
     **dict.fromkeys(["version", "host", "mechanism", "code", "session", "name", "module"], short),
 }
 
@@ -61,7 +50,6 @@ OF_JOBS: dict[str, st.SearchStrategy[Any]] = {
 }
 OF_BLOBS: dict[str, st.SearchStrategy[Any]] = {
     "most": st.integers(1, m.MAX_PIECE_BYTES),
-    "descriptor": st.booleans(),
     "reason": short,
 }
 OF_KEPT = {**OF_BLOBS, "name": digests}
@@ -79,9 +67,10 @@ OF = {
 @st.composite
 def controls(draw: st.DrawFn) -> m.Control:
     kind = draw(st.sampled_from(m.Control.__subclasses__()))
-    names = [name for name in kind.__struct_fields__ if name != "size"]
-    fields = FIELDS | OF.get(kind, {})
-    return kind(**{name: draw(fields.get(name, counts)) for name in names})
+    known = FIELDS | OF.get(kind, {})
+    fields = [field for field in msgspec.structs.fields(kind) if field.name != "size"]
+    others = {bool: st.booleans()}
+    return kind(**{each.name: draw(known.get(each.name, others.get(each.type, counts))) for each in fields})
 
 
 @st.composite

@@ -110,3 +110,16 @@ def test_much_that_is_dropped_just_after_a_notice_is_told_before_results(desk, m
     said = b"".join(lines for _, _, lines in desk.sent).decode()
     assert said.count("bytes of output were dropped") == 2
     assert f" {WORKER_BYTES_PER_S + 5} bytes of output were dropped" in said
+
+
+def test_who_borrows_a_worker_gets_what_that_prints(desk) -> None:
+    borrowed: list[tuple[int, int, bytes]] = []
+    desk.forwarding._borrower = lambda slot, label: (
+        (lambda *said: borrowed.append(said)) if (slot, label) == (0, (1, 4)) else None
+    )
+    desk.forwarding.heard(0, 1, (1, 4), b"a\n", 0)
+    desk.forwarding.heard(0, 1, (1, 3), b"of the one before\n", 0)
+    desk.forwarding.heard(1, 1, (1, 5), b"b\n", 0)
+    desk.forwarding.unit_over(0)
+    assert borrowed == [(1, 1, b"[lab7 item 4] a\n")]
+    assert desk.sent == [(1, 1, b"[lab7 item 3] of the one before\n[lab7 item 5] b\n")]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from achilles.errors import SerializationError
 from achilles.serialization import deserialize, join, load_failure, serialize
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
-from achilles.workers.running import GULP_NS, MOST_IN_A_GULP, Job, RunningItems, answer_reduce, answer_unit
+from achilles.workers.running import GULP_NS, MOST_IN_A_GULP, Job, answer_reduce, answer_unit
+from achilles.workers.running_items import RunningItems
 
 
 def make_job(function, *, callback=None, reducer=None, on_error="raise") -> Job:
@@ -118,6 +120,39 @@ def test_items_that_take_their_time_are_each_noted() -> None:
     job.function = function
     answer(job, join(serialize([0] * 5, "arguments")), 0, 0, 5, progress=progress)
     assert noted == [1, 2, 3, 4, 5]
+
+
+class Doubled(partial):
+    """A partial that does something else when it is called."""
+
+    def __call__(self, item):
+        return 2 * super().__call__(item)
+
+
+def beside(first, item, third=0):
+    if item == 70:
+        raise StopIteration(item)
+    return first, item, third
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (partial(beside, "a"), lambda item: ("a", item, 0)),
+        (partial(partial(beside, "a"), third="c"), lambda item: ("a", item, "c")),
+        (partial(beside, "a", "b"), lambda item: ("a", "b", item)),
+        (partial(beside, third="c", item="b"), lambda item: (item, "b", "c")),
+        (Doubled(beside, "a"), lambda item: ("a", item, 0) * 2),
+    ],
+)
+def test_partials_of_all_kinds_are_called_as_they_would_be_anywhere(function, expected) -> None:
+    job = make_job(halve)
+    job.function = function
+    _, values, *failed = opened(*answer(job, join(serialize(list(range(99)), "arguments")), 0, 0, 99))
+    fails = [70] if expected(70)[1] == 70 else []
+    assert values == [None if item in fails else expected(item) for item in range(99)]
+    errors = {index: (type(error), error.args) for each in failed for index, error in each.items()}
+    assert errors == {index: (StopIteration, (index,)) for index in fails}
 
 
 def test_an_item_of_a_gulp_that_fails_is_the_one_that_failed() -> None:

@@ -318,7 +318,7 @@ def test_forked_child(ending: Callable[..., Face], used: bool) -> None:
 def test_many_one_after_the_other(ending: Callable[..., Face]) -> None:
     def count() -> tuple[int, int, int]:
         close_idle_connections()
-        return len(parties.own_threads()), len(parties.own_descriptors()), parties.own_children()[1]
+        return len(parties.own_threads()), parties.own_descriptors().total(), parties.own_children()[1]
 
     def use(face: Face) -> None:
         assert face.call(tasks.square, 3)(PATIENCE_S) == 9
