@@ -37,7 +37,8 @@ class PoolLife:
     def __init__(self, place: Place, jobs: Jobs) -> None:
         self._place = place
         self._jobs = jobs
-        self._ending: threading.Thread | None = None
+        # Set when all is done and the workers are gone; there is one once the pool was closed.
+        self._over: threading.Event | None = None
         self._state = RUN
 
     # -- how it is
@@ -70,20 +71,25 @@ class PoolLife:
         """Take no more calls; what was asked for is done, then the workers leave."""
         if self._state != RUN or self._place.is_inherited:
             return
+        # Before others see that it was closed: they may wait for it at once.
+        self._over = over = threading.Event()
         self._state = CLOSE
         self._jobs.stop_buffered()
-        self._ending = threading.Thread(target=self._jobs.end, name="achilles-pool-closing", daemon=True)
-        self._ending.start()
+        threading.Thread(target=self._end, args=(over,), name="achilles-pool-closing", daemon=True).start()
+
+    def _end(self, over: threading.Event) -> None:
+        try:
+            self._jobs.end()
+        finally:
+            over.set()
 
     def finish(self) -> None:
         """Close and wait, in this thread alone: at the end of the program no other can be started."""
-        if self._state == RUN and not self._place.is_inherited:
+        if self._state != TERMINATE and not self._place.is_inherited:
             self._state = CLOSE
             self._jobs.stop_buffered()
             self._jobs.join()
             self._jobs.end()
-        elif self._state == CLOSE:
-            self.join()
 
     def terminate(self) -> None:
         """End the workers at once; who waits for results is told (`TaskCancelled`)."""
@@ -104,10 +110,9 @@ class PoolLife:
         if self._state == RUN:
             raise ValueError("Pool is still running: close() or terminate() it before join()")
         self._jobs.join()
-        ending = self._ending
-        if ending is not None:
-            while ending.is_alive():
-                ending.join(0.25)
+        if (over := self._over) is not None:
+            while not over.wait(0.25):
+                pass  # Ctrl-C is seen between two waits
 
     def __enter__(self) -> Self:
         self._check_running()

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from achilles import getClusterStatus
 from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
-from tests.integration.cluster.parties import SECRET_KEY, USERNAME, Cluster, Place, wait_until
+from tests.integration.cluster.parties import PROMPT_S, SECRET_KEY, USERNAME, Cluster, Place, wait_until
 from tests.integration.cluster.proxies import Proxy
 from tests.integration.forked_party import warm_process
 
@@ -150,7 +150,7 @@ def _settle(cluster: Cluster) -> None:
         status = getClusterStatus(**cluster.with_key)
         return not status.jobs and status.server["controllers"] == 1
 
-    wait_until(idle, 5.0, "for the jobs to be gone from the server")
+    wait_until(idle, PROMPT_S, "for the jobs to be gone from the server")
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ from tests.integration.forked_party import (
 from tests.integration.living import is_running
 
 DEADLINE_S = 30.0
+# What happens at once may take so long on a machine that has much else to do.
+PROMPT_S = 10.0
 USERNAME, SECRET_KEY = "foo", "bar-of-the-tests"
 
 SERVER = (

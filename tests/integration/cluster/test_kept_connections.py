@@ -16,7 +16,7 @@ from achilles.engines import cluster as engine_module
 from achilles.lineReceiver.achilles_controller import Controller, controller_loop
 from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, own_descriptors, run_program, wait_until
+from tests.integration.cluster.parties import PROMPT_S, Cluster, own_descriptors, run_program, wait_until
 
 
 class Count:
@@ -73,8 +73,8 @@ def test_an_idle_connection_is_closed_in_time(pair: Cluster, monkeypatch: pytest
         engine_module, "_idle", engine_module.IdleConnections(engine_module._later, idle_s=0.1)
     )
     assert map(tasks.square, [[3]], **pair.address) == [[9]]
-    wait_until(lambda: getClusterStatus(**pair.address).server["controllers"] == 1, 5.0)
-    wait_until(lambda: own_descriptors() <= before, 5.0)
+    wait_until(lambda: getClusterStatus(**pair.address).server["controllers"] == 1, PROMPT_S)
+    wait_until(lambda: own_descriptors() <= before, PROMPT_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
@@ -254,4 +254,4 @@ def test_the_end_of_a_program_leaves_nothing(pair: Cluster, how: str, ends: str)
     said = [line for line in party.lines if line and not line.startswith("ALERT:")]
     more = {"at exit": ["[[2]]"], "raises": ["as asked"]}.get(ends, [])
     assert sorted(said) == sorted(["[[1]]", "True", *more])
-    wait_until(lambda: getClusterStatus(**pair.with_key).server["controllers"] == 1, 2.0)
+    wait_until(lambda: getClusterStatus(**pair.with_key).server["controllers"] == 1, PROMPT_S)

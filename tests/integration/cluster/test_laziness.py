@@ -16,7 +16,7 @@ import pytest
 
 from achilles import getClusterStatus, imap, imap_unordered, map
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Place, run_program, wait_until
+from tests.integration.cluster.parties import PROMPT_S, Cluster, Place, run_program, wait_until
 
 Where = dict[str, Any]
 # The most that is drawn ahead of a reader who stands still: what lies unread, and what is at the nodes.
@@ -67,9 +67,9 @@ def test_a_thousand_results_of_an_endless_generator(
         del packets
     gc.collect()
     if "port" in where:
-        wait_until(lambda: not getClusterStatus(**where).jobs, 2.0, "for the job to be gone")
+        wait_until(lambda: not getClusterStatus(**where).jobs, PROMPT_S, "for the job to be gone")
     assert map(tasks.square, [3], **where) == [[9]]
-    wait_until(lambda: endless.closed, 2.0, "for the generator to be closed")
+    wait_until(lambda: endless.closed, PROMPT_S, "for the generator to be closed")
     assert endless.drawn <= len(values) + LEAD_TASKS
 
 

@@ -26,7 +26,7 @@ from achilles.engines import startup
 from achilles.lineReceiver import local_socket
 from achilles.lineReceiver.dialling import dial
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Party, Place, wait_until
+from tests.integration.cluster.parties import PROMPT_S, Cluster, Party, Place, wait_until
 from tests.integration.cluster.test_sharing import Job
 from tests.integration.living import is_running
 
@@ -57,7 +57,7 @@ def test_without_nodes_a_call_warns_and_gives_up(moving: Cluster, monkeypatch: p
         with pytest.raises(NoNodesError):
             next(packets)
         assert next(packets, None) is None
-    wait_until(lambda: not getClusterStatus(**moving.address).jobs, 2.0)
+    wait_until(lambda: not getClusterStatus(**moving.address).jobs, PROMPT_S)
 
 
 def test_a_node_that_comes_in_time_gets_the_work(started: Cluster) -> None:

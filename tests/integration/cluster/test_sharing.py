@@ -13,7 +13,7 @@ import pytest
 
 from achilles import getClusterStatus, imap, map
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Party, Place, wait_until
+from tests.integration.cluster.parties import PROMPT_S, Cluster, Party, Place, wait_until
 
 CONTROLLER = """
 import json, os, sys, time
@@ -164,6 +164,6 @@ def test_a_controller_that_is_killed_leaves_no_job(moving: Cluster, place: Place
     party = Party([script, json.dumps(moving.address), gate, 0], place=place)
     wait_until(lambda: getClusterStatus(**moving.address).jobs)
     party.stop(signal.SIGKILL)
-    wait_until(lambda: not getClusterStatus(**moving.address).jobs, 2.0)
+    wait_until(lambda: not getClusterStatus(**moving.address).jobs, PROMPT_S)
     assert map(tasks.square, [[1, 2, 3]], **moving.address) == [[1, 4, 9]]
     assert node.process.poll() is None

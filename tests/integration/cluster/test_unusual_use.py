@@ -15,7 +15,15 @@ import pytest
 
 from achilles import ServerUnreachable, getClusterStatus, imap, imap_unordered, killCluster, map
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import Cluster, Party, Place, in_session, run_program, wait_until
+from tests.integration.cluster.parties import (
+    PROMPT_S,
+    Cluster,
+    Party,
+    Place,
+    in_session,
+    run_program,
+    wait_until,
+)
 
 Where = dict[str, Any]
 
@@ -170,9 +178,9 @@ def test_a_program_that_is_killed_leaves_nothing(where: Where, place: Place, num
     party = Party([place.write("endless.py", ENDLESS), json.dumps(where)], place=place, own_group=True)
     party.wait_for("running")
     party.stop(number)
-    wait_until(lambda: not in_session(party.pid), 5.0, "for workers of a killed program")
+    wait_until(lambda: not in_session(party.pid), PROMPT_S, "for workers of a killed program")
     if "port" in where:
-        wait_until(lambda: not getClusterStatus(**where).jobs, 2.0)
+        wait_until(lambda: not getClusterStatus(**where).jobs, PROMPT_S)
 
 
 def test_a_server_by_another_name(pair: Cluster) -> None:
