@@ -89,11 +89,15 @@ class shielded:  # noqa: N801 - as contextlib.closing
             return
         if not _functions:
             _closed.clear()
-            for number in _SIGNALS:
-                function = _getsignal(number)
-                if callable(function) and function is not _note:
-                    _functions[number] = function
-                    _setsignal(number, _note)
+            try:
+                for number in _SIGNALS:
+                    function = _getsignal(number)
+                    if callable(function) and function is not _note:
+                        _functions[number] = function
+                        _setsignal(number, _note)
+            except BaseException:  # what a function raised that was about to be replaced
+                self._leave()
+                raise
         self._depth = len(_closed)
         _closed.append(True)
 
@@ -105,11 +109,14 @@ class shielded:  # noqa: N801 - as contextlib.closing
             if not _closed[-1]:
                 _raise_noted()
         elif self._depth == 0:
-            functions = dict(_functions)
-            _functions.clear()
-            _put_back(functions)
-            _closed.clear()
-            _raise_noted()
+            self._leave()
+
+    def _leave(self) -> None:
+        functions = dict(_functions)
+        _functions.clear()
+        _put_back(functions)
+        _closed.clear()
+        _raise_noted()
 
 
 class opened:  # noqa: N801 - as contextlib.closing

@@ -8,9 +8,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import pytest
 
+from achilles.engines import interrupts
 from achilles.engines.changes import Changes
 from achilles.engines.interrupts import finalizing, opened, shielded
 
@@ -36,6 +38,35 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
         steps.append("whole")
     assert steps == ["whole"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("replaced", [0, 1, 2])
+def test_one_that_comes_while_its_function_is_replaced_leaves_the_next_block_whole(
+    replaced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = signal.SIGINT, signal.SIGTERM, signal.SIGALRM
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    calls = 0
+
+    def set_signal(number: int, function: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == replaced + 1:
+            signal.raise_signal(number)
+        return signal.signal(number, function)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "_setsignal", set_signal)
+        with pytest.raises(KeyboardInterrupt), shielded():
+            pytest.fail("it was not interrupted")
+    for number in numbers:
+        assert signal.getsignal(number) is signal.default_int_handler
+        steps = []
+        with pytest.raises(KeyboardInterrupt), shielded():
+            signal.raise_signal(number)
+            steps.append("whole")
+        assert steps == ["whole"]
 
 
 def test_it_is_raised_at_once_where_that_is_allowed() -> None:
