@@ -142,15 +142,8 @@ class LocalEngine:
                 self._tell(ev.InputEnded(time.monotonic_ns(), job.number))
 
     def cancel(self, job: Job) -> None:
-        """Drop a job."""
-        # The garbage collector may be at work in the middle of what a brain or the crew does, in this thread.
-        within = self._lock._is_owned()  # type: ignore[attr-defined]
-        with self._lock:
-            if self._jobs.pop(job.number, None) is None:
-                return  # it is done, or the parent's of this forked process
-            if not within:
-                self._drop(job.number)
-        if within:
+        """Drop a job, soon. At any moment: the garbage collector may be at work in the middle of anything."""
+        if self._jobs.pop(job.number, None) is not None:  # else done, or the parent's of a fork
             self._loop.callFromThread(self._drop, job.number)
 
     def _drop(self, number: int) -> None:
