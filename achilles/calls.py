@@ -275,9 +275,9 @@ class _Held:
                     self.job.cancel()
                 self.engine.release()
 
-    def __del__(self) -> None:
-        # At the end of the interpreter modules are half gone, and engines have closed themselves.
-        if not sys.is_finalizing():
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the end of the interpreter modules are half gone, this one too, and engines have closed.
+        if not is_finalizing():
             with finalizing():
                 self.close()
 

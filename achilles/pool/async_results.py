@@ -133,8 +133,9 @@ class Results(AsyncIterator[Any]):
     ) -> None:
         await self.aclose()
 
-    def __del__(self) -> None:
-        if getattr(self, "_open", False) and not sys.is_finalizing():
+    # At the end of the interpreter this module's names may be gone.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if getattr(self, "_open", False) and not is_finalizing():
             with finalizing():
                 self._end()
                 self._reading.cancel()

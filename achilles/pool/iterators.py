@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..engines.interrupts import finalizing, opened, shielded
@@ -140,9 +140,10 @@ class ResultIterator(Iterator[Any]):
         if bar is not None:
             bar.close()
 
-    def __del__(self) -> None:
+    # At the end of the interpreter this module's names may be gone.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         held = getattr(self, "_held", None)
-        if held is None or sys.is_finalizing():
+        if held is None or is_finalizing():
             return
         with finalizing():
             if self._begun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..config_values import LOCAL
@@ -123,8 +124,9 @@ class PoolLife:
     ) -> None:
         self.terminate()
 
-    def __del__(self) -> None:
-        if self._state == RUN and not sys.is_finalizing() and not self._place.is_inherited:
+    # At the end of the interpreter a module's names may be gone before its objects.
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self._state == RUN and not is_finalizing() and not self._place.is_inherited:
             warnings.warn(
                 f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self, stacklevel=2
             )

@@ -107,6 +107,14 @@ def pid_of(_: Any) -> int:
     return os.getpid()
 
 
+def modules(*_: Any) -> set[str]:
+    """What the worker has imported."""
+    return set(sys.modules)
+
+
+def nothing() -> None: ...
+
+
 def speak(item: Any) -> Any:
     print(f"spoken {item}")
     return item
