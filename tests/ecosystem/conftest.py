@@ -53,6 +53,7 @@ def nothing_left(cluster: Cluster) -> Iterator[None]:
     """Fails a module that leaves a thread or a process."""
     from achilles.pool.kept_places import close_kept
 
+    wait_until(cluster.has_all_workers, what="for workers of nodes")
     threads, children = parties.own_threads(), parties.own_children()
     yield
     close_kept()  # those are left for the next Parallel

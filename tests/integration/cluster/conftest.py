@@ -109,6 +109,9 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in shared:
         request.getfixturevalue(name)
     _all_workers_are_there()
+    if "pair" in request.fixturenames:
+        pair: Cluster = request.getfixturevalue("pair")
+        wait_until(pair.has_all_workers, what="for workers of nodes")
     threads, descriptors = parties.own_threads(), parties.own_descriptors()
     children = parties.own_children()
     yield

@@ -217,6 +217,7 @@ class Cluster:
         self.variables = variables
         self.server_code = server_code
         self.nodes: list[Party] = []
+        self._cpu_counts: dict[Party, int] = {}
         self.ended: list[Party] = []
         self.server = self._server(0)
         self.port = int(self.server.lines[0].rpartition(":")[2])
@@ -255,12 +256,19 @@ class Cluster:
         code += NODE.format(port=self.port if port is None else port, cpu_count=cpu_count, more=more)
         node = Party(["-c", code], place=self.place, **{"fresh": self.fresh, **self.variables, **options})
         self.nodes.append(node)
+        self._cpu_counts[node] = cpu_count
         if wait:
             node.wait_for("CLIENT_ID:")
         return node
 
+    def has_all_workers(self) -> bool:
+        """Whether none is missing, as one that was stopped is until another takes its place."""
+        counts = self._cpu_counts.items()
+        return all(sum(map(is_running, node.descendants())) >= cpu_count for node, cpu_count in counts)
+
     def end_node(self, node: Party, number: int = signal.SIGINT) -> int:
         self.nodes.remove(node)
+        self._cpu_counts.pop(node, None)
         self.ended.append(node)
         workers = node.descendants()
         code = node.stop(number)
