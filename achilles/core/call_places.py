@@ -50,7 +50,7 @@ class CallPlaces:
         yield PlaceCalls(node.node, job.job)
 
     def _may_take(self, node: NodeState, job: JobState) -> bool:
-        return node.takes_calls and not node.draining and node.may_run(job)
+        return node.takes_calls and not node.takes_nothing and node.may_run(job)
 
     def _rank(self, node: NodeState, job: JobState, refused_by: int) -> tuple[bool, bool, float, bool, int]:
         """The lower, the better."""

@@ -129,7 +129,7 @@ class RoomyNodes:
 
     def _has_room_at(self, node: NodeState, priority: int) -> bool:
         """Whether any job of this priority may add a parcel."""
-        if node.has_room() or self._due.is_flat:
+        if node.has_room() or node.takes_nothing or self._due.is_flat:
             return node.has_room()
         jobs = self._jobs
         lying = [one for (job, _), one in node.parcels.items() if jobs[job].priority >= priority]
@@ -138,7 +138,7 @@ class RoomyNodes:
 
     def _has_room_for_another_at(self, node: NodeState, priority: int) -> bool:
         """Whether a job of this priority that has nothing here may add one parcel though there is no room."""
-        if self._due.is_flat:
+        if self._due.is_flat or node.takes_nothing:
             return node.has_room_for_another()
         beside = sum(self._jobs[job].priority >= priority for job in (*node.parcels_of, *node.reserved))
         # What waits for others anyway might begin something long in a gap between their parcels.

@@ -21,7 +21,8 @@ Rules:
 5. A parcel belongs to one attempt on one node. When the node is lost, the parcel is asked for
    again, ahead of new work; what belongs to older attempts is ignored. When `max_attempts` nodes
    were lost that had it, it is given up and the controller is told.
-6. A draining node keeps what has reached it. What is still on its way to it goes to another.
+6. A draining node keeps what has reached it. What is still on its way to it goes to another. One all of whose
+   slots have had single calls for a while is sent nothing, and asked for what it has not begun.
 7. An idle node for which no job has new work takes parcels back from a node where they wait (a
    straggler, or one that was filled before the idle one came), unless they were begun there. A job's last
    one, which may hold all that was left as tasks were expected to be short, is then drawn again. When the
@@ -112,6 +113,8 @@ class Scheduler:
                 self._node_draining(event.node)
             case ev.NodeLost():
                 self._node_lost(event.node)
+            case ev.SlotsLent() if event.node in self.nodes:
+                self._slots_lent(self.nodes[event.node], event.slots)
         if self._demands.look_at_ns <= event.now_ns:
             self._release_stale()
         if self._spread:
@@ -132,6 +135,11 @@ class Scheduler:
         if (node := self.nodes.get(number)) is not None:
             node.draining = True
             self._note_room(node)
+
+    def _slots_lent(self, node: NodeState, slots: int) -> None:
+        node.lend(slots)
+        self._feed(node)
+        self._out += self._stragglers.slots_lent(node)
 
     def _node_lost(self, number: int) -> None:
         node = self.nodes.pop(number, None)
@@ -241,7 +249,7 @@ class Scheduler:
             job.weigh(event.parcel, event.tasks, event.size_bytes)
             job.stalled = False
             narrow = job.group is not None and node is not None and not node.may_run(job)
-            if not answers or node is None or node.draining or narrow:
+            if not answers or node is None or node.takes_nothing or narrow:
                 if answers:
                     self._close_demand(job, event.node)
                 self._retry(job, parcel)
@@ -257,7 +265,7 @@ class Scheduler:
             self._spread = True
             self._reconsider(job)
             return
-        elif node.draining:
+        elif node.takes_nothing:
             node.take_off(job, parcel)
             self._retry(job, parcel)
             return
@@ -354,14 +362,7 @@ class Scheduler:
             self._ask(node, job)
         self._note_room(node)
         if node.is_idle:
-            self._take_back_for(node)
-
-    def _take_back_for(self, node: NodeState) -> None:
-        """Rule 7: ask another node for a parcel that this one could run at once."""
-        if (found := self._stragglers.to_take_back(node)) is not None:
-            job, parcel = found
-            parcel.asked_back_for = node.node
-            self._out.append(ev.TakeBack(parcel.node, job, parcel.parcel, parcel.attempt))
+            self._out += self._stragglers.take_back_for(node)
 
     def _copy_late(self) -> None:
         """Rule 7: have idle nodes run what is late elsewhere as well."""
@@ -399,7 +400,7 @@ class Scheduler:
             parcel.begun = True
             idle = self.nodes.get(parcel.asked_back_for)
             if idle is not None and idle.is_idle:
-                self._take_back_for(idle)
+                self._out += self._stragglers.take_back_for(idle)
 
     def _feed_roomy(self) -> None:
         """Serve nodes that had room while no job wanted it."""

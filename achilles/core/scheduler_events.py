@@ -42,6 +42,14 @@ class NodeDraining(Record):
     node: int
 
 
+class SlotsLent(Record):
+    """So many of a node's slots have had single calls for a while, and these may go on for ever."""
+
+    now_ns: int
+    node: int
+    slots: int
+
+
 class NodeLost(Record):
     """A node's connection is gone."""
 
@@ -291,6 +299,7 @@ class WakeAt(Record):
 Event = (
     NodeJoined
     | NodeDraining
+    | SlotsLent
     | NodeLost
     | JobSubmitted
     | ParcelArrived

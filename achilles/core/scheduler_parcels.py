@@ -43,6 +43,11 @@ class ParcelState(Record):
         """How many tasks it holds."""
         return self.ranges.end - self.ranges.first
 
+    @property
+    def may_move(self) -> bool:
+        """Whether its node may be asked to give it back."""
+        return self.sent and self.asked_back_for is None and self.twin is None
+
     def next_attempt(self) -> int:
         """A number that no attempt had."""
         self.newest = max(self.newest, self.attempt) + 1

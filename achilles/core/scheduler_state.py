@@ -252,6 +252,7 @@ class NodeState(Record):
     takes_calls: bool = True  # whether it knows single calls
     groups: tuple[Group, ...] = ()  # whose jobs it may run
     draining: bool = False
+    lent: int = 0  # slots that single calls have had for a while
     parcels: dict[tuple[int, int], ParcelState] = made_by(default_factory=dict)
     parcels_of: dict[int, int] = made_by(default_factory=dict)  # job -> parcels here
     work_ns: float = 0.0
@@ -269,13 +270,26 @@ class NodeState(Record):
         self.window_ns = float(self.cpu_count * WINDOW_NS)
         self.full_ns = self.window_ns * (PARCELS_PER_WINDOW - 1) / PARCELS_PER_WINDOW
 
+    def lend(self, slots: int) -> None:
+        """So many slots have single calls now."""
+        if slots > self.cpu_count:
+            raise ProtocolError(f"calls are said to have {slots} slots of a node that has {self.cpu_count}")
+        self.lent = slots
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether it is not to be sent anything now: it leaves, or calls have all its slots."""
+        return self.draining or self.lent >= self.cpu_count
+
     @property
     def is_idle(self) -> bool:
-        """Whether nothing lies here or is on its way."""
-        return not self.draining and not self.parcels and not self.reserved
+        """Whether nothing lies here or is on its way, and something may come."""
+        return not self.parcels and not self.reserved and not self.takes_nothing
 
     def has_stock(self) -> bool:
-        """Whether parcels wait here that an idle node would finish sooner."""
+        """Whether parcels wait here that an idle node would finish sooner, or perhaps wait for calls."""
+        if self.lent:
+            return bool(self.parcels)
         return len(self.parcels) > 1 and self.work_ns > self.cpu_count * WORTH_MOVING_NS
 
     def task_slots(self, slots: int) -> int:
@@ -290,14 +304,16 @@ class NodeState(Record):
 
     def has_room(self) -> bool:
         """Whether any job may add a parcel."""
+        if self.lent >= self.cpu_count:
+            return False
         if self.work_ns + self.reserved_ns < self.full_ns or len(self.parcels) + len(self.reserved) < 2:
             return True
         # However long tasks are, a slot that has none is room.
-        return not self.reserved and self.slots_due < self.cpu_count
+        return not self.reserved and self.slots_due + self.lent < self.cpu_count
 
     def has_room_for_another(self) -> bool:
         """Whether a job that has nothing here may add one parcel even though the node is full."""
-        return len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
+        return self.lent < self.cpu_count and len(self.parcels_of) + len(self.reserved) < MAX_JOBS_PER_NODE
 
     def may_add(self, job: JobState, has_room: bool) -> bool:
         """Whether this job may add a parcel where there is room, or else room for who has nothing here."""

@@ -12,10 +12,11 @@ Every look is bounded: some nodes, some jobs, their oldest parcels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from .levels import Levels
+from .scheduler_events import TakeBack
 from .scheduler_parcels import ParcelState
 from .scheduler_state import WINDOW_NS, JobState, NodeState
 
@@ -60,10 +61,10 @@ class Stragglers:
             self._stocked[number] = None
         elif number in self._stocked:
             del self._stocked[number]
-        if node.parcels or node.reserved or node.draining:
-            self._idle.pop(number, None)
-        else:
+        if node.is_idle:
             self._idle[number] = None
+        else:
+            self._idle.pop(number, None)
 
     def node_lost(self, node: int) -> None:
         """That node is gone."""
@@ -79,19 +80,34 @@ class Stragglers:
         """There is a job less."""
         self._speculative.pop(job, None)
 
-    def to_take_back(self, node: NodeState) -> tuple[int, ParcelState] | None:
-        """A parcel, with its job, that waits elsewhere and that this node could run at once.
+    def take_back_for(self, node: NodeState) -> Iterator[TakeBack]:
+        """Ask for a parcel that waits elsewhere and that this idle node could run, if there is one."""
+        if (found := self._to_take_back(node)) is not None:
+            yield _asked_back(*found, node)
 
-        The first that is found; or, where jobs have other priorities, of those that are seen of the highest.
-        """
+    def slots_lent(self, node: NodeState) -> Iterator[TakeBack]:
+        """Calls have other slots of a node than before: what may wait for these goes to who has room."""
+        if node.lent >= node.cpu_count:
+            for (job, _), parcel in node.parcels.items():
+                if parcel.may_move and self._may_run_elsewhere(self._jobs[job], node):
+                    yield _asked_back(job, parcel, node)
+        if node.lent:
+            for number in list(islice(self._idle, LOOK_AT_NODES)):
+                yield from self.take_back_for(self._nodes[number])
+
+    def _may_run_elsewhere(self, job: JobState, node: NodeState) -> bool:
+        nodes = self._nodes.values()
+        return any(one is not node and not one.takes_nothing and one.may_run(job) for one in nodes)
+
+    def _to_take_back(self, node: NodeState) -> tuple[int, ParcelState] | None:
+        """The first that is found; or, where jobs have other priorities, of those seen of the highest."""
         best: tuple[int, ParcelState] | None = None
         highest = 0
         for number in islice(self._stocked, LOOK_AT_NODES):
             stocked = self._nodes[number]
             # The parcel that came last is the least likely to have been begun.
             for (job, _), parcel in islice(reversed(stocked.parcels.items()), LOOK_AT_PARCELS):
-                free = parcel.sent and parcel.asked_back_for is None and parcel.twin is None
-                if free and node.may_run(self._jobs[job]):
+                if parcel.may_move and node.may_run(self._jobs[job]):
                     priority = self._jobs[job].priority
                     if self._due.is_flat:
                         return job, parcel
@@ -135,3 +151,9 @@ class Stragglers:
             if self._nodes[number].may_run(job):
                 return self._nodes[number]
         return None
+
+
+def _asked_back(job: int, parcel: ParcelState, node: NodeState) -> TakeBack:
+    """The command, and a note of it."""
+    parcel.asked_back_for = node.node
+    return TakeBack(parcel.node, job, parcel.parcel, parcel.attempt)

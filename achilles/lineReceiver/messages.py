@@ -72,8 +72,8 @@ from achilles.lineReceiver.hot_frames import (
     format_parcel,
     format_results,
 )
-from achilles.lineReceiver.moving import Abandon, Returned, TakeBack
-from achilles.lineReceiver.upkeep import Drain, Exit, Kill, Killed, Ping, Pong, Status, StatusReply
+from achilles.lineReceiver.moving import Abandon, Lent, Returned, TakeBack
+from achilles.lineReceiver.upkeep import Capacity, Drain, Exit, Kill, Killed, Ping, Pong, Status, StatusReply
 
 __all__ = [
     "ALLOWED",
@@ -126,6 +126,7 @@ __all__ = [
     "KeptPiece",
     "Kill",
     "Killed",
+    "Lent",
     "Message",
     "Output",
     "Parcel",
@@ -204,6 +205,7 @@ class Welcome(Control):
     job_options: Count = 0
     offers: Offers = ()
     calls: bool = False
+    lent: bool = False
 
 
 class Error(Control):
@@ -214,14 +216,6 @@ class Error(Control):
 
     code: Short
     message: str
-
-
-class Capacity(Control):
-    """Server -> controllers: how many nodes and slots there are now."""
-
-    nodes: Count
-    slots: Count
-    offers: Offers = ()
 
 
 class Submit(Control):
@@ -361,7 +355,7 @@ _EITHER_WAY: frozenset[type] = frozenset({Ping, Pong, Error})
 
 ALLOWED: dict[tuple[str, str], frozenset[type]] = {
     ("server", "node"): _EITHER_WAY
-    | {Results, Answer, Returned, Fetch, FetchBlob, FetchKept, KeptPiece, Output, Drain},
+    | {Results, Answer, Returned, Fetch, FetchBlob, FetchKept, KeptPiece, Output, Drain, Lent},
     ("server", "controller"): _EITHER_WAY
     | {Submit, Parcel, Exhausted, Cancel, CancelItem, Fetched, Blob, FetchKept, DropKept, Status, Kill}
     | {Call, GiveUp},

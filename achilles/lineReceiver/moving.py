@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from achilles.lineReceiver.control import Control
-from achilles.lineReceiver.fields import Count
+from achilles.lineReceiver.fields import Count, Slots
 
-__all__ = ["Abandon", "Returned", "TakeBack"]
+__all__ = ["Abandon", "Lent", "Returned", "TakeBack"]
 
 
 class TakeBack(Control):
@@ -31,3 +31,9 @@ class Abandon(Control):
     job: Count
     parcel: Count
     attempt: Count
+
+
+class Lent(Control):
+    """Node -> server: single calls have had so many of my slots for a while, and may have them for long."""
+
+    slots: Slots

@@ -33,6 +33,7 @@ from ..workers.module_source import ModuleSource
 from ..workers.process import WITHIN_NODE
 from . import local_socket
 from . import messages as wire
+from .lent_slots import LentSlots
 from .node_calls import NodeCalls
 from .node_connection import NodeConnection
 from .node_shortcuts import NodeShortcuts
@@ -93,6 +94,7 @@ class AchillesNode:
         )
         self._connection: NodeConnection | None = None
         self._calls: NodeCalls | None = None
+        self._lent: LentSlots | None = None
         self._shortcuts = NodeShortcuts(self._crew, reactor)
         self._functions: dict[str, tuple[list[Buffer], set[int]]] = {}
         self._jobs: dict[int, str] = {}
@@ -204,6 +206,8 @@ class AchillesNode:
         self._connection = connection
         self._calls = NodeCalls(self._crew, connection)
         self._shortcuts = NodeShortcuts(self._crew, self._reactor)
+        if welcome.lent:
+            self._lent = LentSlots(self._crew.loans, self._reactor, self._tell_lent)
         kept = self._crew.kept
         kept.holder, kept.node = welcome.client_id, f"{socket.gethostname()}#{welcome.client_id}"
         self._delay_s = RETRY_S
@@ -218,6 +222,8 @@ class AchillesNode:
         was_joined = connection is self._connection
         if was_joined:
             self._connection = None
+            if self._lent is not None:
+                self._lent.close()
             self._shortcuts.close()
             self._functions.clear()
             self._fetches.clear()
@@ -366,6 +372,10 @@ class AchillesNode:
             blobs.refused(answer.request, answer.reason)
 
     # What the crew reports.
+
+    def _tell_lent(self, slots: int) -> None:
+        if self._connection is not None:
+            self._connection.send(wire.Lent(slots=slots))
 
     def results_ready(self, job: int, parcel: int, attempt: int, segments: list[ResultSegment]) -> None:
         """Send results on; nobody waits for those of a server that is gone."""

@@ -109,6 +109,7 @@ class AchillesServer:
             wire.Status: self._status,
             wire.Kill: self._kill,
             wire.Drain: self._drain,
+            wire.Lent: self._lent,
         }
 
     # Connections come and go.
@@ -305,6 +306,9 @@ class AchillesServer:
 
     def _drain(self, connection: ServerConnection, message: wire.Drain, _: list[Buffer]) -> None:
         self.tell(ev.NodeDraining(time.monotonic_ns(), connection.number))
+
+    def _lent(self, connection: ServerConnection, message: wire.Lent, _: list[Buffer]) -> None:
+        self.tell(ev.SlotsLent(time.monotonic_ns(), connection.number, message.slots))
 
     def _output(self, connection: ServerConnection, output: wire.Output, chunks: list[Buffer]) -> None:
         if output.size > wire.MAX_OUTPUT_BYTES:

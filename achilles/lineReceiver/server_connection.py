@@ -162,7 +162,7 @@ class ServerConnection(AchillesProtocol):
                 max(LEAST_UNHEARD_BYTES, min(self._server.budget_bytes, MAX_UNHEARD_BYTES))
             )
         self.takes_shortcuts = welcome.descriptors and hello.shortcuts
-        welcome.job_options, welcome.calls = wire.JOB_OPTIONS, True
+        welcome.job_options, welcome.calls, welcome.lent = wire.JOB_OPTIONS, True, True
         welcome.offers = self._server.offers()
         self.send(welcome)
         self._heartbeat = self._server.reactor.callLater(self._server.heartbeat_s, self._beat)

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from achilles.lineReceiver.control import Control
-from achilles.lineReceiver.fields import Count
+from achilles.lineReceiver.fields import Count, Offers
 
-__all__ = ["Drain", "Exit", "Kill", "Killed", "Ping", "Pong", "Status", "StatusReply"]
+__all__ = ["Capacity", "Drain", "Exit", "Kill", "Killed", "Ping", "Pong", "Status", "StatusReply"]
 
 
 class Ping(Control):
@@ -23,6 +23,14 @@ class Pong(Control):
 
     sent_ns: Count
     load: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Capacity(Control):
+    """Server -> controllers: how many nodes and slots there are now."""
+
+    nodes: Count
+    slots: Count
+    offers: Offers = ()
 
 
 class Status(Control):

@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..sealed import Buffer, Payload
@@ -125,6 +125,10 @@ class Loans:
         self._stop = stop
         self._by_slot: dict[int, Loan] = {}
         self._new: Loan | None = None
+        self._numbers: dict[int, int] = {}  # by slot
+        self._made = 0
+        #: Called when one was lent, or came back.
+        self.on_change: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self._by_slot)
@@ -132,6 +136,14 @@ class Loans:
     def make(self, worker: Worker, job: int) -> None:
         """Lend a worker; `take_new` follows."""
         self._new = self._by_slot[worker.slot] = Loan(worker, job)
+        self._made += 1
+        self._numbers[worker.slot] = self._made
+        if self.on_change is not None:
+            self.on_change()
+
+    def lent(self) -> Iterable[int]:
+        """A number for each that is out, which no other ever has."""
+        return self._numbers.values()
 
     def take_new(self) -> Loan | None:
         """The one just made, if one was."""
@@ -143,6 +155,9 @@ class Loans:
         loan = self._by_slot.pop(slot, None)
         if loan is None:
             return False
+        del self._numbers[slot]
+        if self.on_change is not None:
+            self.on_change()
         loan.over(answer)
         return True
 

@@ -57,7 +57,7 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
     for job in node.jobs:
         require(node.node in scheduler.jobs[job].nodes, "a job forgot a node it was introduced to")
     roomy = node.node in scheduler._roomy._by_python.get(node.python, ())
-    require(roomy == (not node.draining and node.has_room()), f"room of a node is misnoted: {roomy}")
+    require(roomy == (not node.takes_nothing and node.has_room()), f"room of a node is misnoted: {roomy}")
     for group in scheduler._groups:
         require((group in node.groups) == group.may_run_on(node), "a node is in the wrong groups")
         require((node.node in group.nodes) == (group in node.groups), "a group misses a node")
@@ -65,7 +65,7 @@ def check_server_node(scheduler: Scheduler, node: NodeState) -> None:
             continue  # it is looked at again when one comes
         roomy = node.node in group.roomy
         above = _has_room_above(scheduler, node, group.priority)
-        expected = group in node.groups and not node.draining and above
+        expected = group in node.groups and not node.takes_nothing and above
         require(roomy == expected, f"room of a node for priority {group.priority} is misnoted: {roomy}")
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import achilles
 from achilles.engines.remote_calls import RemoteCall
+from achilles.engines.shortcut_calls import ShortcutCalls
 from achilles.lineReceiver import messages as wire
 from tests.integration.cluster.parties import NODE, Cluster, Party, Place, in_session, wait_until
 from tests.integration.living import is_running
@@ -347,6 +348,48 @@ if __name__ == "__main__":
         print(pool.apply(abs, (-3,)), flush=True)
         sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["by the server", "past the server"])
+def test_nothing_waits_for_a_long_call_while_another_node_could_run_it(
+    moving: Cluster, tmp_path: Path, short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not short:
+        monkeypatch.setattr(ShortcutCalls, "take", lambda *_: None)
+    for _ in range(2):
+        moving.start_node(1)
+    gate = Gate(tmp_path)
+    with warmed(moving) as pool, warmed(moving) as other:
+        caller = Caller(lambda: other.apply(touch_and_wait, gate.arguments))
+        gate.begun()
+        for _ in range(3):
+            # Parts of these go to either node.
+            assert pool.map(abs, range(-50, 0), chunksize=1) == list(range(50, 0, -1))
+            calls = [pool.apply_async(abs, (-x,)) for x in range(20)]
+            assert [call.get(30) for call in calls] == list(range(20))
+            assert achilles.map(abs, range(-4, 0), **moving.address) == [[4], [3], [2], [1]]
+        gate.gate.touch()
+        assert caller.ended().result == "passed"
+        assert pool.map(abs, [-1, -2], chunksize=1) == [1, 2]
+    pool.join()
+    other.join()
+
+
+def test_what_only_a_node_could_run_whose_workers_have_calls_waits_for_these(
+    moving: Cluster, tmp_path: Path
+) -> None:
+    moving.start_node(1)
+    gate = Gate(tmp_path)
+    with warmed(moving) as pool:
+        caller = Caller(lambda: pool.apply(touch_and_wait, gate.arguments))
+        gate.begun()
+        waits = pool.map_async(abs, range(-50, 0))
+        waits.wait(0.3)
+        assert not waits.ready()
+        gate.gate.touch()
+        assert caller.ended().result == "passed"
+        assert waits.get(30) == list(range(50, 0, -1))
+    pool.join()
 
 
 def test_ctrl_c_ends_the_wait_and_then_the_call(pair: Cluster, place: Place, tmp_path: Path) -> None:

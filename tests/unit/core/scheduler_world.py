@@ -53,6 +53,7 @@ class World:
         self.pythons: dict[int, tuple[int, int]] = {}
         self.names: dict[int, tuple[str, ...]] = {}
         self.draining: set[int] = set()
+        self.lent: set[int] = set()  # nodes all of whose slots single calls have
         self.jobs: dict[int, Job] = {}
         self.introduced: set[tuple[int, int]] = set()
         self.asked_back: list[ev.TakeBack] = []
@@ -74,19 +75,19 @@ class World:
         match command:
             case ev.Demand(_, number, node, cpu_count, packets):
                 job = self.jobs[number]
-                assert node in self.cpu_counts and node not in self.draining and packets >= 1
+                assert node in self.cpu_counts and node not in self.draining | self.lent and packets >= 1
                 assert cpu_count == self.cpu_counts[node] // job.slots
                 assert self.may_run(job, node) and not job.ended
                 job.demands.append(command)
                 self.asked_ns[number, node] = self.now_ns
             case ev.Resend(_, number, parcel, attempt, node):
-                assert node in self.cpu_counts and node not in self.draining
+                assert node in self.cpu_counts and node not in self.draining | self.lent
                 assert self.may_run(self.jobs[number], node)
                 assert attempt not in self.jobs[number].parcels[parcel].attempts
                 self.jobs[number].resends.append(command)
             case ev.SendParcel(node, number, parcel, attempt):
                 assert self.carried == (number, parcel), "another parcel than the one that came is sent on"
-                assert node in self.cpu_counts and node not in self.draining
+                assert node in self.cpu_counts and node not in self.draining | self.lent
                 assert (node, number) in self.introduced and self.may_run(self.jobs[number], node)
                 known = self.jobs[number].parcels[parcel]
                 assert attempt not in known.attempts, "one attempt is handed out twice"

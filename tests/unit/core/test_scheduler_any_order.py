@@ -47,6 +47,7 @@ class SchedulerMachine(World, RuleBasedStateMachine):
         node = self.pick(data, self.cpu_counts)
         del self.cpu_counts[node], self.pythons[node]
         self.draining.discard(node)
+        self.lent.discard(node)
         self.introduced = {(other, job) for other, job in self.introduced if other != node}
         for job in self.jobs.values():
             for known in job.parcels.values():
@@ -61,6 +62,14 @@ class SchedulerMachine(World, RuleBasedStateMachine):
         node = self.pick(data, self.cpu_counts)
         self.draining.add(node)
         self.hear(ev.NodeDraining, node)
+
+    @rule(data=st.data(), slots=st.integers(0, 8))
+    def slots_are_lent(self, data: st.DataObject, slots: int) -> None:
+        if self.cpu_counts:
+            node = self.pick(data, self.cpu_counts)
+            slots = min(slots, self.cpu_counts[node])
+            (self.lent.add if slots == self.cpu_counts[node] else self.lent.discard)(node)
+            self.hear(ev.SlotsLent, node, slots)
 
     @precondition(lambda self: len(self.jobs) < MAX_JOBS)
     @rule(
@@ -282,7 +291,7 @@ class SchedulerMachine(World, RuleBasedStateMachine):
         there = self.brain.jobs[number].parcels.get(asked.parcel)
         if known is None or there is None or there.node != asked.node or there.attempt != asked.attempt:
             return
-        if asked.node in self.cpu_counts and asked.node not in self.draining:
+        if asked.node in self.cpu_counts and asked.node not in self.draining | self.lent:
             what = (number, asked.parcel, asked.node, known.tasks + 1, 10, asked.attempt, known.first)
             self.is_refused(ev.ParcelArrived, *what)
 
