@@ -106,6 +106,24 @@ def test_results_of_jobs_that_are_not_there(victim: Cluster, stage: ExitStack) -
     node.expect(wire.Fetched)
 
 
+def test_a_node_more_of_whose_slots_have_calls_than_it_has(victim: Cluster, stage: ExitStack) -> None:
+    node = come(stage, victim, "node")
+    node.send(wire.Lent(slots=wire.MAX_SLOTS))
+    node.refused("slots of a node that has")
+
+
+def test_a_node_that_tells_of_its_slots_without_end_gets_its_work(victim: Cluster, stage: ExitStack) -> None:
+    controller, node, work = at_work(stage, victim)
+    for slots in (0, 1) * 2000:
+        node.send(wire.Lent(slots=slots))
+    node.send(wire.Lent(slots=0))
+    node.send(wire.Results(work.job, work.parcel, work.attempt, [(0, 1, 0, 1, 1)]), b"x")
+    asked = 0
+    while isinstance(message := controller.next()[0], wire.Demand):
+        asked += 1
+    assert isinstance(message, wire.Results) and asked <= 1
+
+
 @pytest.mark.parametrize("how", ["unix", "tls"])
 @pytest.mark.parametrize(
     "message",

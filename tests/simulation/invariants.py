@@ -155,7 +155,7 @@ def check_end(world: World) -> None:
 def _check_waits(world: World, call: Call) -> None:
     plan = call.plan
     server = world.server
-    nodes = [node for node in server.brain.nodes.values() if not node.draining]
+    nodes = [node for node in server.brain.nodes.values() if not node.takes_nothing]
     if plan.stop_reading_after is not None and call.read >= plan.stop_reading_after:
         return
     if nodes:

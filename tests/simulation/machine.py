@@ -63,7 +63,7 @@ class Machine:
         self.state = "away"  # then: runs, gone
         self._serial = 0
 
-    def _hear(self, event: ev.Event) -> None:
+    def hear(self, event: ev.Event) -> None:
         """Tell the brain (the node does)."""
         raise NotImplementedError
 
@@ -75,7 +75,7 @@ class Machine:
     def _started(self, number: int) -> None:
         if self.state == "runs":
             self.workers[number] = Worker(number)
-            self._hear(ev.WorkerStarted(self.world.now_ns, number))
+            self.hear(ev.WorkerStarted(self.world.now_ns, number))
 
     def _run(self, worker: Worker, command: ev.RunPiece | ev.RunReduce) -> None:
         parcel = self.parcels[command.key]
@@ -196,17 +196,17 @@ class Machine:
     def _hear_finished(self, worker: int, piece: int, result: Results, busy_ns: int, tasks: int) -> None:
         self.kept[piece] = result
         answer = (worker, piece, result.status, busy_ns, result.size_bytes, tasks)
-        self._hear(ev.PieceFinished(self.world.now_ns, *answer))
+        self.hear(ev.PieceFinished(self.world.now_ns, *answer))
 
     def _hear_last(self, worker: int, *answer: Any) -> None:
-        self._hear(ev.WorkerLeaving(self.world.now_ns, worker))
+        self.hear(ev.WorkerLeaving(self.world.now_ns, worker))
         self._hear_finished(worker, *answer)
 
     def _hear_cut(self, worker: int, piece: int, tasks: int) -> None:
-        self._hear(ev.PieceCut(self.world.now_ns, worker, piece, tasks))
+        self.hear(ev.PieceCut(self.world.now_ns, worker, piece, tasks))
 
     def _hear_unbegun(self, worker: int, piece: int) -> None:
-        self._hear(ev.PieceFinished(self.world.now_ns, worker, piece, 0, 0, 0, 0))
+        self.hear(ev.PieceFinished(self.world.now_ns, worker, piece, 0, 0, 0, 0))
 
     def _kill_any(self) -> None:
         alive = [worker for worker in self.workers.values() if worker.alive]
@@ -230,7 +230,7 @@ class Machine:
             # Whoever runs short items notes only some of them.
             notes_each = command.singly or worker.queue[0][1].limit_ns or worker.item_ns > GULP_NS
             exact = bool(notes_each) or self.world.chance(0.2)
-        self._hear(ev.WorkerDied(self.world.now_ns, worker.number, running, exact))
+        self.hear(ev.WorkerDied(self.world.now_ns, worker.number, running, exact))
         if self.state == "runs":
             self._start_worker()
 
@@ -245,7 +245,7 @@ class Machine:
             if not exact:
                 index -= self.world.rng.randrange(min(index - command.first - command.skip, 1023) + 1)
                 since_ns = 0
-        self._hear(ev.WorkerSeen(self.world.now_ns, worker.number, job, index, since_ns, exact))
+        self.hear(ev.WorkerSeen(self.world.now_ns, worker.number, job, index, since_ns, exact))
 
     def _check_limit(self, worker: Worker) -> None:
         """A worker that is stopped for its item's time was found in time."""

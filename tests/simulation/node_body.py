@@ -10,6 +10,7 @@ from achilles.core.slots import Slots
 from tests.simulation.books import check_turn
 from tests.simulation.calls import Parcel
 from tests.simulation.connections import Connection, Peer
+from tests.simulation.lent_workers import LentWorkers
 from tests.simulation.machine import Machine, Worker
 from tests.simulation.reading import Results
 from tests.simulation.scenario import MS, JobPlan, NodePlan
@@ -30,6 +31,7 @@ class NodeBody(Machine, Peer):
         Peer.__init__(self, world, plan.latency_ns, plan.cuts)
         self.brain = Slots(max_attempts)
         self.draining = False
+        self.lent = LentWorkers(self)
         world.at(plan.join_ns, self._start)
         if plan.lost_ns is not None:
             world.at(plan.lost_ns, self._die)
@@ -47,6 +49,7 @@ class NodeBody(Machine, Peer):
     def connected(self, connection: Connection) -> None:
         """Join, under a new number."""
         connection.up.post(connection.server.joined, connection)
+        self.lent.connected()
 
     def disconnected(self) -> None:
         """Whoever wanted something is gone."""
@@ -70,7 +73,7 @@ class NodeBody(Machine, Peer):
             self.comes_back = False
             server, number = self.connection.server, self.connection.number
             self.connection.up.post(lambda: server.hear(server_ev.NodeDraining(self.world.now_ns, number)))
-            self._hear(ev.DrainBegan(self.world.now_ns))
+            self.hear(ev.DrainBegan(self.world.now_ns))
             self.world.after(self.plan.grace_ns, self._leave)
 
     def _leave(self) -> None:
@@ -90,7 +93,7 @@ class NodeBody(Machine, Peer):
         needs = (plan.priority, plan.slots, plan.chunksize)
         introduced = ev.JobIntroduced(self.world.now_ns, job, plan.reduces, plan.limit_ns, *needs)
         introduced.patient, introduced.expected_ns = plan.patient, plan.expected_ns
-        self._hear(introduced)
+        self.hear(introduced)
 
     def parcel(self, job: int, parcel: Parcel) -> None:
         """Work comes."""
@@ -101,32 +104,34 @@ class NodeBody(Machine, Peer):
         event = ev.ParcelReceived(
             self.world.now_ns, *key, parcel.first, list(parcel.units), parcel.packet_tasks, parcel.size_bytes
         )
-        self._hear(event)
+        self.hear(event)
         if key in self.parcels and self.world.chance(ECHO_SHARE):
-            self._hear(event)
+            self.hear(event)
 
     def ask_back(self, key: tuple[int, int, int]) -> None:
         """An idle node could run a parcel sooner."""
-        self._hear(ev.ParcelAskedBack(self.world.now_ns, key))
+        self.hear(ev.ParcelAskedBack(self.world.now_ns, key))
 
     def abandon(self, key: tuple[int, int, int]) -> None:
         """Another node was faster."""
-        self._hear(ev.ParcelAbandoned(self.world.now_ns, key))
+        self.hear(ev.ParcelAbandoned(self.world.now_ns, key))
 
     def cancel_item(self, key: tuple[int, int, int], index: int) -> None:
         """An item is not wanted any more."""
-        self._hear(ev.ItemCancelled(self.world.now_ns, key, index))
+        self.hear(ev.ItemCancelled(self.world.now_ns, key, index))
 
     def forget(self, job: int) -> None:
         """A job is over."""
         if self.plans.pop(job, None) is not None:
             for _ in range(1 + self.world.chance(ECHO_SHARE)):
-                self._hear(ev.JobForgotten(self.world.now_ns, job))
+                self.hear(ev.JobForgotten(self.world.now_ns, job))
 
-    def _hear(self, event: ev.Event) -> None:
+    def hear(self, event: ev.Event) -> None:
         if self.state != "runs":
             return
         self.world.touch(self)
+        if isinstance(event, ev.WorkerDied):
+            self.lent.lost(event.worker)
         if isinstance(event, ev.WorkerDied) and event.running is None:
             self._count_death_before_begin(event.worker)
         commands = self.brain.handle(event)
@@ -153,7 +158,10 @@ class NodeBody(Machine, Peer):
                 self.workers[worker].jobs[job] = self.plans[job]
             case ev.UnteachJob(worker, job):
                 del self.workers[worker].jobs[job]
+            case ev.LendWorker(worker):
+                self.lent.lent(worker)
             case ev.RunPiece() | ev.RunReduce():
+                assert command.worker not in self.lent, "a worker that is lent got work"
                 self._run(self.workers[command.worker], command)
             case ev.HandBack(worker, piece, within):
                 assert piece in self.brain.pieces
@@ -188,7 +196,7 @@ class NodeBody(Machine, Peer):
             case ev.LookAt(worker):
                 self.world.after(0, self._look_at, self.workers[worker])
             case ev.WakeAt(at_ns):
-                self.world.at(at_ns, lambda: self._hear(ev.TimePassed(self.world.now_ns)))
+                self.world.at(at_ns, lambda: self.hear(ev.TimePassed(self.world.now_ns)))
 
     def _check_order(self, commands: list[ev.Command]) -> None:
         """Nobody is served before who has a higher priority, and tasks take no more slots than there are."""

@@ -51,6 +51,8 @@ class NodePlan:
     drain_ns: int | None = None
     grace_ns: int = SECOND  # after it began to drain, it leaves
     kills_ns: list[int] = field(default_factory=list)  # a worker is killed at these times
+    # When single calls borrow a worker, and for how long; None: for ever.
+    calls: list[tuple[int, int | None]] = field(default_factory=list)
     names: tuple[str, ...] = ()
     shares_slots: bool = True
 
@@ -229,6 +231,10 @@ def _node(rng: random.Random, number: int, pythons: list[tuple[int, int]], calm:
         node.drain_ns = node.join_ns + rng.randrange(1, 100 * MS)
         node.grace_ns = rng.choice([0, 20 * MS, SECOND])
     node.kills_ns = [node.join_ns + rng.randrange(150 * MS) for _ in range(rng.choice([0, 0, 1, 4]))]
+    # What needs all slots of a node could wait for such a call as long as for any.
+    longest = None if node.cpu_count == 1 else SECOND
+    for _ in range(rng.choice([0, 0, 2, 9])):
+        node.calls.append((node.join_ns + rng.randrange(300 * MS), rng.choice([MS, 100 * MS, longest])))
     return node
 
 
