@@ -114,7 +114,7 @@ def test_a_flood_of_100_mb_blocks_nobody_and_is_told_in_a_line(place, capfd, how
     mine_bytes = psutil.Process().memory_info().rss
     ((took_s,),) = achilles.map(flood, [how], **place.call)
     out, err = capfd.readouterr()
-    assert took_s < 10
+    assert took_s < 60
     seconds = took_s + 1
     assert 100_000 < len(out) < 2_000_000 * seconds
     dropped = [int(number) for number in re.findall(r"(\d+) bytes of output were dropped", err)]

@@ -55,7 +55,7 @@ def test_a_deadly_item_fails_alone_with_all_that_is_known(place, capsys, how, ex
     assert capsys.readouterr().err.count(f"item 7] last words of {how}\n") == 3
 
 
-def test_a_death_is_noticed_within_a_second_and_its_item_runs_again(place, tmp_path) -> None:
+def test_a_death_is_noticed_at_once_and_its_item_runs_again(place, tmp_path) -> None:
     def die_once(mark):
         if not os.path.exists(mark):
             with open(mark, "w") as file:
@@ -66,7 +66,7 @@ def test_a_death_is_noticed_within_a_second_and_its_item_runs_again(place, tmp_p
 
     place.settled()
     ((recovery_ns,),) = achilles.map(die_once, [str(tmp_path / "mark")], **place.call)
-    assert recovery_ns < 1e9
+    assert recovery_ns < 5e9  # no heartbeat, however much else the machine does
 
 
 def test_one_killer_among_ten_thousand(place) -> None:

@@ -73,9 +73,7 @@ def wait_forever(_):
 
 def spawn_child_then(what):
     """Leave a child process running; then return its pid, or die."""
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-c", "import sys; sys.stdin.read(1)"], stdin=subprocess.PIPE
-    )
+    child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
     if what == "die":
         os._exit(4)
     pid = child.pid
