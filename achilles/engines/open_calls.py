@@ -25,6 +25,10 @@ HEAR_S = 0.01
 # So many calls in a row go another way at most before one is tried again.
 MOST_SKIPPED = 255
 
+# Whether a call that takes longer begins a moment sooner does not matter. It does that the scheduler knows of
+# it: it can then give each job its turn.
+LONG_US = 50_000
+
 # Status, busy time in ns and payload, as of `achilles.workers.loan.Loan`.
 Answer = tuple[int, int, Buffer | Sealed]
 
@@ -53,8 +57,8 @@ class Trials:
             return False
         return True
 
-    def refused(self) -> None:
-        """One was refused: 1, 3, 7, ... calls are not to try it."""
+    def in_vain(self) -> None:
+        """One was refused, or would better have gone another way: 1, 3, 7, ... calls are not to try it."""
         self._skipped, self._skip = 0, min(2 * self._skip + 1, MOST_SKIPPED)
 
     def run(self) -> None:
@@ -170,11 +174,14 @@ class OpenCalls:
             return
         status = answer.status
         if status == wire.CALL_REFUSED:
-            call.trials.refused()
+            call.trials.in_vain()
         if status >= wire.CALL_REFUSED:
             call.over(None)
             return
-        call.trials.run()
+        if answer.busy_us > LONG_US:
+            call.trials.in_vain()
+        else:
+            call.trials.run()
         call.over((status, answer.busy_us * 1000, gather(chunks) if answer.shared is None else answer.shared))
 
     def give_up(self, call: RemoteCall) -> bool:

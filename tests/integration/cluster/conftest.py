@@ -10,6 +10,7 @@ import pytest
 from tqdm import tqdm
 
 from achilles import getClusterStatus
+from achilles.engines import open_calls
 from achilles.engines.cluster import close_idle_connections
 from tests.integration.cluster import parties
 from tests.integration.cluster.parties import PROMPT_S, SECRET_KEY, USERNAME, Cluster, Place, wait_until
@@ -98,6 +99,12 @@ def embedded(place: Place) -> Iterator[dict[str, Any]]:
     yield {"address": "local"}
     engine.close()
     local._engine = None
+
+
+@pytest.fixture
+def none_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of its cores the machine has for a single call, the next one goes the same way."""
+    monkeypatch.setattr(open_calls, "LONG_US", 60_000_000)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,15 @@ from achilles.engines.cluster import close_idle_connections
 from achilles.engines.remote_calls import RemoteCall
 from achilles.lineReceiver import messages as wire
 from achilles.lineReceiver.controller_shortcut import ControllerShortcut
-from tests.integration.cluster.parties import NODE, Cluster, Party, Place, in_session, wait_until
+from tests.integration.cluster.parties import (
+    NODE,
+    PROMPT_S,
+    Cluster,
+    Party,
+    Place,
+    in_session,
+    wait_until,
+)
 from tests.integration.cluster.test_single_calls import (
     Caller,
     Gate,
@@ -29,6 +37,7 @@ from tests.integration.cluster.test_single_calls import (
     zeros,
 )
 
+pytestmark = pytest.mark.usefixtures("none_is_long")
 OLD_NODE = """
 from achilles.lineReceiver import node_connection
 node_connection.available = lambda: False
@@ -185,6 +194,37 @@ def test_a_node_that_is_busy_refuses_and_another_has_it(moving: Cluster, tmp_pat
         assert caller.ended().result == "passed"
     pool.join()
     other.join()
+
+
+LONG_CALLS = """
+import sys, time
+from achilles import Pool
+
+if __name__ == "__main__":
+    with Pool(host="127.0.0.1", port=int(sys.argv[1])) as pool:
+        for _ in range(5):
+            pool.apply(abs, (-1,))
+        print("at it", flush=True)
+        while True:
+            pool.apply(time.sleep, (0.3,))
+"""
+
+
+def test_others_get_their_turn_beside_long_calls_without_end(moving: Cluster, place: Place) -> None:
+    for _ in range(2):
+        moving.start_node(1)
+    script = place.write("long_calls.py", LONG_CALLS)
+    callers = [Party([script, moving.port], place=place) for _ in range(2)]
+    try:
+        for caller in callers:
+            caller.wait_for("at it")
+        for _ in range(6):
+            began_s = time.monotonic()
+            assert achilles.map(abs, range(-20, 0), **moving.address) == [[20 - n] for n in range(20)]
+            assert time.monotonic() - began_s < PROMPT_S
+    finally:
+        for caller in callers:
+            caller.stop(signal.SIGKILL)
 
 
 def test_the_node_is_lost_during_the_call(moving: Cluster, tmp_path: Path, made: Made) -> None:

@@ -22,6 +22,7 @@ from achilles.lineReceiver import messages as wire
 from tests.integration.cluster.parties import NODE, Cluster, Party, Place, in_session, wait_until
 from tests.integration.living import is_running
 
+pytestmark = pytest.mark.usefixtures("none_is_long")
 OLD_NODE = """
 from achilles.lineReceiver.node import AchillesNode
 hello = AchillesNode.hello

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from achilles.engines.open_calls import LONG_US
 from achilles.engines.remote_calls import MOST_SKIPPED, RemoteCall, RemoteCalls
 from achilles.lineReceiver import messages as wire
 
@@ -85,6 +86,22 @@ def test_those_of_a_job_end_with_it_and_all_with_the_connection() -> None:
     calls.end()
     calls.end()
     assert second.is_over and second.answer is None
+
+
+def test_after_long_ones_fewer_and_fewer_are_tried_until_one_is_short() -> None:
+    calls, connection = RemoteCalls(print, print), Connection()
+
+    def skipped(busy_us: int) -> int:
+        """How many go another way before one is tried, which takes so long."""
+        number = 0
+        while (call := calls.make(connection, 1)) is None:  # type: ignore[arg-type]
+            number += 1
+        calls.came(wire.Answer(call.number, 0, busy_us), [b"result"])
+        assert call.answer is not None
+        return number
+
+    assert [skipped(2 * LONG_US) for _ in range(4)] == [0, 1, 3, 7]
+    assert [skipped(LONG_US // 2) for _ in range(3)] == [15, 0, 0]
 
 
 def test_after_refusals_fewer_and_fewer_are_tried_until_one_is_run() -> None:
