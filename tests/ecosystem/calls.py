@@ -25,7 +25,10 @@ def square(number: int) -> int:
     return number * number
 
 
-def refuse(item: int) -> None:
+def refuse(item: int, begin: Path) -> None:
+    """Fail, once that file is there."""
+    while not begin.exists():
+        time.sleep(0.005)
     raise Refused(item)
 
 
