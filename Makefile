@@ -8,8 +8,9 @@ FUZZ_SECONDS ?= 60
 ROUNDS ?= 5
 BENCH ?=
 MINUTES ?= 30
+TESTS ?=
 
-.PHONY: help demo test lint simulate differential soak many fuzz clean
+.PHONY: help demo test lint simulate differential soak unsteady many bench bench-smoke fuzz clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -35,6 +36,9 @@ differential: $(INSTALLED)  ## Compare scheduled and plain execution of random p
 
 soak: $(INSTALLED)  ## Kill parts of a working cluster at random and check every result (MINUTES=30)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+unsteady: $(INSTALLED)  ## Run the tests while their processes are stopped for moments, at random (TESTS="tests/unit -q")
+	$(BIN)/python -m tests.soak.unsteady -- $(TESTS)
 
 many: $(INSTALLED)  ## Draw 100 million integers lazily and check that memory stays flat
 	$(BIN)/python -m tests.soak.many_ints
