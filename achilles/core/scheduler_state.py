@@ -287,8 +287,8 @@ class NodeState(Record):
         return not self.parcels and not self.reserved and not self.takes_nothing
 
     def has_stock(self) -> bool:
-        """Whether parcels wait here that an idle node would finish sooner, or perhaps wait for calls."""
-        if self.lent:
+        """Whether parcels wait here that an idle node would finish sooner, or wait for calls."""
+        if self.lent >= self.cpu_count:
             return bool(self.parcels)
         return len(self.parcels) > 1 and self.work_ns > self.cpu_count * WORTH_MOVING_NS
 
@@ -320,6 +320,10 @@ class NodeState(Record):
         if not self.may_run(job) or (self.node in job.open_demands and not job.lost):
             return False
         return has_room or (job.job not in self.parcels_of and job.job not in self.reserved)
+
+    def may_begin(self, job: JobState) -> bool:
+        """Whether this node may run the job, and calls have left it enough slots for a task."""
+        return self.may_run(job) and job.slots <= self.cpu_count - self.lent
 
     def may_run(self, job: JobState) -> bool:
         """Whether this node has what the job needs."""

@@ -86,18 +86,14 @@ class Stragglers:
             yield _asked_back(*found, node)
 
     def slots_lent(self, node: NodeState) -> Iterator[TakeBack]:
-        """Calls have other slots of a node than before: what may wait for these goes to who has room."""
+        """Calls have other slots of a node than before: if they have all, what waits goes to who has room."""
         if node.lent >= node.cpu_count:
             for (job, _), parcel in node.parcels.items():
-                if parcel.may_move and self._may_run_elsewhere(self._jobs[job], node):
+                if parcel.may_move and self._may_begin_elsewhere(self._jobs[job]):
                     yield _asked_back(job, parcel, node)
-        if node.lent:
-            for number in list(islice(self._idle, LOOK_AT_NODES)):
-                yield from self.take_back_for(self._nodes[number])
 
-    def _may_run_elsewhere(self, job: JobState, node: NodeState) -> bool:
-        nodes = self._nodes.values()
-        return any(one is not node and not one.takes_nothing and one.may_run(job) for one in nodes)
+    def _may_begin_elsewhere(self, job: JobState) -> bool:
+        return any(node.may_begin(job) and not node.draining for node in self._nodes.values())
 
     def _to_take_back(self, node: NodeState) -> tuple[int, ParcelState] | None:
         """The first that is found; or, where jobs have other priorities, of those seen of the highest."""
@@ -107,7 +103,7 @@ class Stragglers:
             stocked = self._nodes[number]
             # The parcel that came last is the least likely to have been begun.
             for (job, _), parcel in islice(reversed(stocked.parcels.items()), LOOK_AT_PARCELS):
-                if parcel.may_move and node.may_run(self._jobs[job]):
+                if parcel.may_move and node.may_begin(self._jobs[job]):
                     priority = self._jobs[job].priority
                     if self._due.is_flat:
                         return job, parcel

@@ -209,7 +209,9 @@ class ControllerBody(Peer):
             return
         assert plan.cpu_count == call.grants[plan.node]
         call.drawing = True
-        blind = call.brain._result_bytes is None
+        # What failed has small results: of those alone nobody learns how large the others are.
+        known_bytes = call.brain._result_bytes
+        blind = known_bytes is None or known_bytes * call.plan.largest_packet < call.plan.result_bytes
         units, packets, packet_tasks, ended, draw_ns = take(call, plan)
         if blind:
             call.blind_tasks += sum(units)

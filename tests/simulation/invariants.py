@@ -92,7 +92,7 @@ def check_call(call: Call) -> None:
     brain, plan = call.brain, call.plan
     check_submission(brain)
     require(brain.tasks_drawn == call.next_index, "tasks are miscounted")
-    largest = max(max(plan.lists or [0]), 8 * plan.chunksize)
+    largest = plan.largest_packet
     # Results may be larger than arguments; what that can add is known after the first of them. Where
     # some are smaller, the forecast is too low for a while.
     bound = (

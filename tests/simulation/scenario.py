@@ -91,6 +91,11 @@ class JobPlan:
     nodes: tuple[str, ...] = ()
     slots: int = 1
 
+    @property
+    def largest_packet(self) -> int:
+        """How many tasks the largest packet has."""
+        return max(max(self.lists or [0]), 8 * self.chunksize)
+
     def may_run_on(self, node: NodePlan) -> bool:
         """Whether a machine has what it needs; said here again, in other words than the brain's."""
         names = [name.lower() for name in node.names]

@@ -80,14 +80,18 @@ def test_what_was_on_its_way_goes_elsewhere() -> None:
     assert of(drive.node(1, cpu_count=1), ev.Resend) == [ev.Resend(1, 1, 0, 2, 1)]
 
 
-def test_a_node_some_of_whose_slots_have_calls_is_helped_by_idle_ones() -> None:
+def test_nothing_goes_to_and_fro_between_nodes_some_of_whose_slots_have_calls() -> None:
     drive = Driver()
     for node in (0, 1):
         drive.node(node, cpu_count=2)
-    drive.job(1, tasks=2)
+        drive.hear(ev.SlotsLent, node, 1)
+    drive.job(1, slots=2)
     drive.parcel(1, 0, 0, tasks=1)
     drive.hear(ev.InputEnded, 1)
-    assert of(drive.hear(ev.SlotsLent, 0, 1), ev.TakeBack) == [ev.TakeBack(0, 1, 0, 1)]
+    for node in (0, 1, 0):
+        assert of(drive.hear(ev.SlotsLent, node, 1), ev.TakeBack) == []
+    assert of(drive.hear(ev.SlotsLent, 0, 2), ev.TakeBack) == []  # nor could the other one begin it
+    assert of(drive.hear(ev.SlotsLent, 1, 0), ev.TakeBack) == [ev.TakeBack(0, 1, 0, 1)]
 
 
 def test_single_calls_are_placed_elsewhere() -> None:
