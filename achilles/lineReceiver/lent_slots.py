@@ -53,7 +53,7 @@ class LentSlots:
 
     def _look(self) -> None:
         self._next_look = None
-        lent = set(self._loans.lent())
+        lent = self._loans.lent()
         self._long = lent & self._seen
         self._seen = lent
         self._say()
@@ -61,7 +61,7 @@ class LentSlots:
             self._next_look = self._reactor.callLater(LONG_S, self._look)
 
     def _say(self) -> None:
-        self._long.intersection_update(self._loans.lent())
+        self._long &= self._loans.lent()
         if len(self._long) != self._told:
             self._told = len(self._long)
             self._tell(self._told)

@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..sealed import Buffer, Payload
@@ -46,6 +46,7 @@ class Loan:
     Args:
         worker: The worker.
         job: Whose function it calls.
+        number: Which of its crew's loans it is; no other has it.
 
     Attributes:
         answer: Status, busy time in ns and payload of its RESULT, once it came.
@@ -54,11 +55,23 @@ class Loan:
         on_output: Gets what it prints, in place of the crew's listener.
     """
 
-    __slots__ = ("_done", "_on_over", "_sleeps", "answer", "index", "is_lost", "job", "on_output", "worker")
+    __slots__ = (
+        "_done",
+        "_on_over",
+        "_sleeps",
+        "answer",
+        "index",
+        "is_lost",
+        "job",
+        "number",
+        "on_output",
+        "worker",
+    )
 
-    def __init__(self, worker: Worker, job: int) -> None:
+    def __init__(self, worker: Worker, job: int, number: int) -> None:
         self.worker = worker
         self.job = job
+        self.number = number
         self.index = 0
         self.answer: Answer | None = None
         self.is_lost = False
@@ -125,7 +138,6 @@ class Loans:
         self._stop = stop
         self._by_slot: dict[int, Loan] = {}
         self._new: Loan | None = None
-        self._numbers: dict[int, int] = {}  # by slot
         self._made = 0
         #: Called when one was lent, or came back.
         self.on_change: Callable[[], None] | None = None
@@ -135,15 +147,14 @@ class Loans:
 
     def make(self, worker: Worker, job: int) -> None:
         """Lend a worker; `take_new` follows."""
-        self._new = self._by_slot[worker.slot] = Loan(worker, job)
         self._made += 1
-        self._numbers[worker.slot] = self._made
+        self._new = self._by_slot[worker.slot] = Loan(worker, job, self._made)
         if self.on_change is not None:
             self.on_change()
 
-    def lent(self) -> Iterable[int]:
-        """A number for each that is out, which no other ever has."""
-        return self._numbers.values()
+    def lent(self) -> set[int]:
+        """The numbers of those that are out."""
+        return {loan.number for loan in self._by_slot.values()}
 
     def take_new(self) -> Loan | None:
         """The one just made, if one was."""
@@ -155,7 +166,6 @@ class Loans:
         loan = self._by_slot.pop(slot, None)
         if loan is None:
             return False
-        del self._numbers[slot]
         if self.on_change is not None:
             self.on_change()
         loan.over(answer)

@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
-from achilles import getClusterStatus, map
+from achilles import getClusterStatus, imap, map
+from achilles.engines.local import local_engine
 from tests.integration.cluster import tasks
-from tests.integration.cluster.parties import PROMPT_S, Party, Place, in_session, run_program, wait_until
+from tests.integration.cluster.parties import (
+    DEADLINE_S,
+    PROMPT_S,
+    Party,
+    Place,
+    in_session,
+    run_program,
+    wait_until,
+)
 
 INTERRUPTED = """
 import json, os, sys, time
@@ -125,3 +136,29 @@ def test_map_does_not_wait_when_its_arguments_fail(where: dict[str, Any]) -> Non
     with pytest.raises(LookupError, match="no more"):
         map(sleep, failing, **where)
     assert time.monotonic() - began_s < 10
+
+
+def test_a_job_is_dropped_while_another_thread_has_the_engine(embedded: dict[str, Any]) -> None:
+    """As the garbage collector does it, in any thread and in the middle of anything."""
+    packets = imap(abs, count(), chunksize=1, **embedded)
+    next(packets)
+    engine = local_engine()
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with engine._lock:
+            is_held.set()
+            may_end.wait(DEADLINE_S)
+
+    holding = threading.Thread(target=hold)
+    holding.start()
+    assert is_held.wait(DEADLINE_S)
+    dropping = threading.Thread(target=packets.close)
+    dropping.start()
+    dropping.join(PROMPT_S)
+    waits = dropping.is_alive()
+    may_end.set()
+    dropping.join(DEADLINE_S)
+    holding.join(DEADLINE_S)
+    assert not waits
+    wait_until(lambda: not engine._scheduler.jobs, what="for the end of the job")
