@@ -120,7 +120,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         pair: Cluster = request.getfixturevalue("pair")
         wait_until(pair.has_all_workers, what="for workers of nodes")
     threads, descriptors = parties.own_threads(), parties.own_descriptors()
-    children = parties.own_children()
+    children = _children()
     yield
     close_idle_connections()  # which are left for the next call, and no part of what a test leaves
     if "pair" in request.fixturenames:
@@ -135,11 +135,19 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"these descriptors are left: {parties.own_descriptors() - descriptors}")
 
     def no_more() -> bool:
-        # Below its own children there are workers, which may have been replaced.
-        now = parties.own_children()
+        # Workers may have been replaced, so of these the number alone says something.
+        now = _children()
         return now[0] <= children[0] and now[1] <= children[1]
 
     wait_until(no_more, what="for processes")
+
+
+def _children() -> tuple[set[int], int]:
+    """This process's own children but the embedded engine's workers; how many there are below it in all."""
+    from achilles.engines import local
+
+    children, below = parties.own_children()
+    return children - set(local._engine.pids if local._engine is not None else ()), below
 
 
 def _all_workers_are_there() -> None:
