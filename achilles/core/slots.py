@@ -25,7 +25,8 @@ Rules:
 8. When a job is forgotten or a parcel is abandoned, its waiting pieces vanish. A worker still busy
    with it after `CANCEL_GRACE_NS` is stopped. What it answers until then counts for nothing, even if
    the job's number is used again: a server that starts anew counts from the beginning.
-9. A worker that is at a piece for too long gives back the rest of it at once, and what waits behind it.
+9. A worker that is at a piece for too long gives back the rest of it at once, and what waits behind it. If it
+   is still at the same item then, it answers for those before.
 10. While a worker runs tasks that take several slots, so many others less one stay idle (`Placement`).
 11. What waits at a worker that ends by itself runs elsewhere, and nobody is charged.
 12. A worker that is idle while nothing waits may be lent for one call (`Lending`).
@@ -99,6 +100,8 @@ class Slots:
                 self._parcel_received(event)
             case ev.PieceCut():
                 self._piece_cut(event)
+            case ev.PartFinished():
+                self._part_finished(event)
             case ev.WorkerAsked():
                 return self._lending.handle(event)  # which makes no room for anything else
             case ev.WorkerReturned():
@@ -287,6 +290,22 @@ class Slots:
         piece.status = event.status
         piece.busy_us += event.busy_ns // 1000
         self._results.keep(job, parcel, piece, event.size_bytes, self._now_ns)
+
+    def _part_finished(self, event: ev.PartFinished) -> None:
+        """Rule 9: keep what a worker has done of a piece."""
+        piece = self.pieces.get(event.piece)
+        parcel = None if piece is None else self.parcels.get(piece.key)
+        if piece is None or parcel is None or not 0 < event.tasks < piece.tasks:
+            self._out.append(ev.DropPiece(event.piece))
+            return
+        job = self.jobs[piece.key[0]]
+        done = piece.done_early(event.tasks, self._next())
+        self.pieces[done.piece] = done
+        self._out.append(ev.KeepPart(done.piece, piece.piece))
+        self._turns.charge(job.job, event.busy_ns * job.slots)
+        job.measure(done.tasks, event.busy_ns)
+        done.status, done.busy_us = event.status, event.busy_ns // 1000
+        self._results.keep(job, parcel, done, event.size_bytes, self._now_ns)
 
     def _came_back(self, job: JobState, parcel: ParcelState) -> None:
         """Rule 6: a piece came back as it went; perhaps its parcel can go."""

@@ -114,6 +114,18 @@ class PieceFinished(Record):
     tasks: int | None = None
 
 
+class PartFinished(Record):
+    """A worker answered for the first items of a piece, at whose next one it is for long."""
+
+    now_ns: int
+    worker: int
+    piece: int
+    status: int
+    busy_ns: int
+    size_bytes: int
+    tasks: int
+
+
 class PieceCut(Record):
     """A worker that was asked to give back what it has not begun will answer for so many items only."""
 
@@ -268,6 +280,13 @@ class DropParcel(Record):
     key: ParcelKey
 
 
+class KeepPart(Record):
+    """What is kept of a piece that still runs is the result of another: of its first items."""
+
+    piece: int
+    of: int
+
+
 class DropPiece(Record):
     """Free the kept result of a piece."""
 
@@ -311,6 +330,7 @@ Event = (
     | ParcelAskedBack
     | DrainBegan
     | PieceFinished
+    | PartFinished
     | PieceCut
     | ParcelAbandoned
     | ItemCancelled
@@ -330,6 +350,7 @@ Command = (
     | ReportTimeout
     | ReportCancelled
     | DropParcel
+    | KeepPart
     | DropPiece
     | UnteachJob
     | StopWorker

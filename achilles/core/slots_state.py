@@ -113,6 +113,13 @@ class Piece(Record):
             for start, stop in pairwise(cuts)
         ]
 
+    def done_early(self, tasks: int, number: int) -> Piece:
+        """The first items, which are done; keep the others."""
+        done = self.replaced(piece=number, tasks=tasks, work_ns=0.0)
+        self.skip += tasks
+        self.tasks -= tasks
+        return done
+
     def cut_at(self, edges: Iterable[int], number: Callable[[], int]) -> list[Piece]:
         """The pieces between these indices, as far as it has them."""
         start = self.first + self.skip

@@ -69,6 +69,7 @@ LAST_RESULT = 20  #: as RESULT; the worker runs nothing more, and ends
 #: a = request, b = bytes of the wanted blob; c = 0: payload is its SHA-256; c = 1: it is the name of a kept
 #: value of the controller's machine; else of the node of number c - 2
 FETCH_BLOB = 21
+EARLY_RESULT = 23  #: as RESULT, of the first items of the UNIT that runs; its RESULT is for those after them
 KEEP = 22  #: a = request; payload: a serialized value, to be kept for the session
 
 # status of a UNIT: one of these, both or none

@@ -14,7 +14,6 @@ Not thread-safe by itself: callers hold ``lock``, and so do the workers' reports
 from __future__ import annotations
 
 import logging
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,10 +21,11 @@ from typing import Any, Literal, Protocol
 
 from ..core import slots_events as ev
 from ..core.slots import Slots
-from ..sealed import Buffer, Payload, Sealed, plain
+from ..sealed import Buffer, Payload, Sealed
 from ..serialization import serialize_failure
 from . import channel
 from .deaths import failure_of
+from .feeding import send_function, send_parts, send_unit
 from .forwarding import Forwarding
 from .given import Given
 from .loan import Loan, Loans
@@ -276,6 +276,10 @@ class Crew:
                     self._tell(ev.WorkerReturned(time.monotonic_ns(), worker.slot, c))
                 else:
                     self._answered(worker, job, a, (status, c, len(payload), b), payload)
+            elif kind == channel.EARLY_RESULT:
+                self._forwarding.unit_over(worker.slot)
+                self.kept.unit_over(worker.slot)
+                self._answered(worker, job, a, (status, c, len(payload), b), payload, early=True)
             elif kind == channel.UNBEGUN:
                 self._unbegun(worker.slot, a, b)
             elif kind == channel.LAST_RESULT:
@@ -298,15 +302,24 @@ class Crew:
             self._tell(ev.PieceFinished(time.monotonic_ns(), slot, piece, 0, 0, 0, 0))
 
     def _answered(
-        self, worker: Worker, job: int, first: int, answer: tuple[int, int, int, int], payload: Payload
+        self,
+        worker: Worker,
+        job: int,
+        first: int,
+        answer: tuple[int, int, int, int],
+        payload: Payload,
+        early: bool = False,
     ) -> None:
-        piece = self._at_worker[worker.slot].answered(job, first)
+        given = self._at_worker[worker.slot]
+        piece = given.answered_early(job, first, answer[3]) if early else given.answered(job, first)
         if piece is None:
             _log.error("%r answered what it was not asked; it is ended", worker)
             worker.kill()
             return
         self._kept[piece] = payload
-        self._tell(ev.PieceFinished(time.monotonic_ns(), worker.slot, piece, *answer))
+        self._tell(
+            (ev.PartFinished if early else ev.PieceFinished)(time.monotonic_ns(), worker.slot, piece, *answer)
+        )
 
     def worker_printed(
         self, worker: Worker, stream: int, label: Label, lines: bytes, dropped_bytes: int
@@ -366,53 +379,39 @@ class Crew:
             case ev.RunPiece():
                 first = command.first + command.skip
                 self._at_worker[command.worker].add(command.piece, command.key[0], first)
-                self._workers[command.worker].send(
-                    channel.UNIT,
-                    command.singly,
-                    command.key[0],
-                    command.first,
-                    command.skip << 32 | command.tasks,
-                    command.packet_tasks,
-                    self._units[command.key][command.unit],
-                    more=more,
-                )
+                unit = self._units[command.key][command.unit]
+                send_unit(self._workers[command.worker], command, unit, more)
             case ev.LendWorker():
                 self._at_worker[command.worker].count()
                 self.loans.make(self._workers[command.worker], command.job)
             case ev.HandBack():
-                unit = self._at_worker[command.worker].unit_of(command.piece)
-                if unit is not None:
-                    self._workers[command.worker].hand_back(unit, command.within)
+                number = self._at_worker[command.worker].unit_of(command.piece)
+                if number is not None:
+                    self._workers[command.worker].hand_back(number, command.within)
             case ev.SendResults():
                 segments: list[ResultSegment] = [
                     (first, tasks, status, busy_us, self._kept[piece])
                     for piece, first, tasks, status, busy_us in command.segments
                 ]
                 self._listener.results_ready(*command.key, segments)
+            case ev.KeepPart():
+                self._kept[command.piece] = self._kept.pop(command.of)
             case ev.DropPiece():
                 self._kept.pop(command.piece, None)
             case ev.DropParcel():
                 self._units.pop(command.key, None)
             case ev.TeachJob():
-                self._workers[command.worker].send(
-                    channel.FUNCTION,
-                    0,
-                    command.job,
-                    self._supplies.session_of(command.job),
-                    command.job in self._timed,
-                    0,
-                    self._functions[command.job],
-                    more=True,  # its first piece follows
+                facts = self._supplies.session_of(command.job), command.job in self._timed
+                send_function(
+                    self._workers[command.worker], command.job, *facts, self._functions[command.job]
                 )
             case ev.UnteachJob():
                 if (worker := self._workers.get(command.worker)) is not None:
                     worker.forget(command.job)
             case ev.RunReduce():
-                parts = [plain(self._kept[piece]) for piece in command.parts]
-                sizes = struct.pack(f"<{len(parts)}Q", *(len(part) for part in parts))
                 self._at_worker[command.worker].add(command.piece, command.key[0], command.first)
-                what = (command.key[0], command.first, command.tasks, len(parts))
-                self._workers[command.worker].send(channel.REDUCE, 0, *what, [sizes, *parts])
+                parts = [self._kept[piece] for piece in command.parts]
+                send_parts(self._workers[command.worker], command, parts)
             case ev.ReturnParcel():
                 self._listener.parcel_returned(*command.key, command.given)
             case ev.ReportDeath() | ev.ReportTimeout() | ev.ReportCancelled():

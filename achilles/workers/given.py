@@ -40,6 +40,15 @@ class Given:
             return piece
         return None
 
+    def answered_early(self, job: int, first: int, tasks: int) -> int | None:
+        """The first, if this is the answer to so many of its items; what follows is about the others."""
+        for unit, (piece, *due) in self._pieces.items():
+            if due != [job, first]:
+                return None
+            self._pieces[unit] = (piece, job, first + tasks)
+            return piece
+        return None
+
     def unbegun(self, unit: int) -> int | None:
         """Take one away that the worker will not run."""
         piece, _, _ = self._pieces.pop(unit, (None, 0, 0))

@@ -22,7 +22,14 @@ from typing import Any
 
 from achilles.errors import KeptLost, SerializationError
 from achilles.sealed import Buffer
-from achilles.serialization import deserialize, join, numbered, serialize, serialize_failure
+from achilles.serialization import (
+    Serialized,
+    deserialize,
+    join,
+    numbered,
+    serialize,
+    serialize_failure,
+)
 from achilles.workers import loading
 from achilles.workers.channel import ALL_FAILED, OK, SOME_FAILED
 from achilles.workers.importing import explain
@@ -100,7 +107,8 @@ def answer_unit(
     With ``singly`` every item is noted before it is run.
 
     Returns:
-        The answer, and for how many of the items; the others were taken back.
+        The answer, and for how many of the items, after those that were answered early; the others were taken
+        back.
     """
     begin = first + skip
     if job.failure is not None:
@@ -125,16 +133,22 @@ def answer_unit(
         keep_errors = reduces and job.on_error == "return"
         if job.timed:
             function = _timed(function, progress)
-        remaining = running.begin(items, begin, packet_tasks, reduces)
+        results: list[Any] = []
+        failures: list[Failure] = []
+        remaining = running.begin(items, begin, packet_tasks, reduces, results, failures)
         most = 1 if singly or job.timed else MOST_IN_A_GULP
         try:
-            results, failures = _run(function, job.callback, remaining, begin, progress, keep_errors, most)
+            into = results, failures
+            _run(function, job.callback, remaining, begin, running, progress, keep_errors, most, into)
         finally:
             running.end()
         del items
         done = len(results)
         if not reduces:
-            return *_pack(results, range(begin, begin + done), failures), done
+            if early := running.early_tasks:
+                results = results[early:]
+                failures = [failure for failure in failures if failure[0] >= begin + early]
+            return *_pack(results, range(begin + early, begin + done), failures), done - early
         failed = dict(failures)
         values: list[Any] = []
         failures = []
@@ -146,7 +160,8 @@ def answer_unit(
         del results
         return *_pack(values, starts, failures), done
     except BaseException as error:  # noqa: BLE001
-        return ALL_FAILED, [_failure(error, begin)], limit if running.promised is None else running.promised
+        tasks = limit if running.promised is None else running.promised
+        return ALL_FAILED, [_failure(error, begin)], tasks - running.early_tasks
 
 
 def answer_reduce(job: Job, payload: bytearray, first: int, parts: int) -> Answer:
@@ -185,12 +200,13 @@ def _run(
     callback: Callable[[Any], Any] | None,
     remaining: Iterator[Any],
     first: int,
+    running: RunningItems,
     progress: memoryview,
     keep_errors: bool,
     most: int,
-) -> tuple[list[Any], list[Failure]]:
-    results: list[Any] = []
-    failures: list[Failure] = []
+    into: tuple[list[Any], list[Failure]],
+) -> None:
+    results, failures = into
     inner, argument = _bound(function)
     gulp = 1
     # The iterator outlives a failure: the loop is entered again where it was left, so the
@@ -202,19 +218,19 @@ def _run(
                 number = first + done + 1
                 # Below zero: the item that runs is this one, or one of the next.
                 progress[0] = number if gulp == 1 else -number
-                began_ns = perf_counter_ns()
+                began_ns = running.began_ns = perf_counter_ns()
                 if inner is not None and callback is None:
                     for item in islice(remaining, gulp):
-                        results.append(inner(argument, item))  # noqa: PERF401 - as below
+                        results.append(inner(argument, item))
                 elif callback is None:
                     for item in islice(remaining, gulp):
-                        results.append(function(item))  # noqa: PERF401 - what came before a failure stays
+                        results.append(function(item))
                 else:
                     for item in islice(remaining, gulp):
-                        results.append(callback(function(item)))  # noqa: PERF401
+                        results.append(callback(function(item)))
                 if len(results) - done < gulp:
                     progress[0] = first + len(results)
-                    return results, failures
+                    return
                 if done >= FIRST_SINGLY:
                     item_ns = (perf_counter_ns() - began_ns) // gulp + 1
                     gulp = max(min(GULP_NS // item_ns, GULP_GROWTH * gulp, most), 1)
@@ -277,10 +293,19 @@ def _pack(values: list[Any], indices: Sequence[int], failures: list[Failure]) ->
                 values[position] = None
                 failures.append((index, _failure(error, index)))
         whole = serialize(values, "results")
-    if not failures:
-        return OK, whole.segments
     failures.sort(key=lambda failure: failure[0])
-    return SOME_FAILED, serialize((bytes(join(whole)), failures), "failures").segments
+    return _packed(whole, failures)
+
+
+def pack_done(values: list[Any], failures: list[Failure]) -> Answer:
+    """The answer that carries these values; raises what keeps one from being pickled."""
+    return _packed(serialize(values, "results"), failures)
+
+
+def _packed(values: Serialized, failures: list[Failure]) -> Answer:
+    if not failures:
+        return OK, values.segments
+    return SOME_FAILED, serialize((bytes(join(values)), failures), "failures").segments
 
 
 def _failure(error: BaseException, index: int) -> bytes:

@@ -8,9 +8,25 @@ from __future__ import annotations
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["RunningItems"]
+__all__ = ["DoneItems", "RunningItems"]
+
+
+class DoneItems(NamedTuple):
+    """The first items of a unit that runs, as far as they are done and may be answered.
+
+    Attributes:
+        first: The index of the first.
+        results: One for each.
+        failures: (index, failure blob) of those that failed.
+        busy_ns: How long they took.
+    """
+
+    first: int
+    results: list[Any]
+    failures: list[tuple[int, bytes]]
+    busy_ns: int
 
 
 class RunningItems:
@@ -23,10 +39,17 @@ class RunningItems:
     Attributes:
         leaving: Whether the process is to end with the unit that it runs.
         promised: How many items of this unit it said that it will run, if it did not run all.
+        unit: The number of this unit.
+        early_tasks: How many of its items were answered while it ran.
+        early_busy_ns: How long these took.
+        started_ns: When the unit began (`time.perf_counter_ns`), kept by who runs it.
+        began_ns: When the items began that run now, likewise.
     """
 
     __slots__ = (
         "_cut",
+        "_ended",
+        "_failures",
         "_first",
         "_given_back",
         "_items",
@@ -36,11 +59,16 @@ class RunningItems:
         "_progress",
         "_remaining",
         "_rest",
+        "_results",
         "_say",
-        "_unit",
         "_within",
+        "began_ns",
+        "early_busy_ns",
+        "early_tasks",
         "leaving",
         "promised",
+        "started_ns",
+        "unit",
     )
 
     def __init__(self, progress: memoryview) -> None:
@@ -51,10 +79,15 @@ class RunningItems:
         self._first = 0
         self._packet_tasks = 1
         self._last_tasks = 1
+        self._results: list[Any] | None = None
+        self._failures: list[tuple[int, bytes]] = []
         self._lock = allocate_lock()
-        self._unit = 0
+        self.unit = 0
+        self.early_tasks = self.early_busy_ns = 0
+        self.started_ns = self.began_ns = 0
         self._cut = False
         self._within = False
+        self._ended = False
         self._given_back: set[int] = set()
         self.leaving = False
         self.promised: int | None = None
@@ -63,17 +96,26 @@ class RunningItems:
     def next_unit(self) -> bool:
         """Come to the next unit; False if it was given back."""
         with self._lock:
-            self._unit += 1
+            self.unit += 1
             self._cut = self.leaving
-            self._within = False
+            self._within = self._ended = False
             self._say = None
             self.promised = None
-            if self._unit in self._given_back:
-                self._given_back.remove(self._unit)
+            self.early_tasks = self.early_busy_ns = 0
+            if self.unit in self._given_back:
+                self._given_back.remove(self.unit)
                 return False
             return True
 
-    def begin(self, items: list[Any], first: int, packet_tasks: int, reduces: bool) -> Iterator[Any]:
+    def begin(
+        self,
+        items: list[Any],
+        first: int,
+        packet_tasks: int,
+        reduces: bool,
+        results: list[Any],
+        failures: list[tuple[int, bytes]],
+    ) -> Iterator[Any]:
         """These are run from now on.
 
         Args:
@@ -81,12 +123,16 @@ class RunningItems:
             first: The index of the first of them.
             packet_tasks: Where they may be handed back: between so many; 0: anywhere.
             reduces: So many are reduced together here, so that none of them can be left to others.
+            results: Takes one for each that is done.
+            failures: Those of items that failed, each before its place in the results.
         """
         with self._lock:
             self._first = first
             self._packet_tasks = max(packet_tasks, 1)
             self._last_tasks = self._packet_tasks if reduces else 1
             self._remaining = iter(items)
+            self._results = None if reduces else results
+            self._failures = failures
             self._items = items
             if self._cut:  # while they were loaded
                 within = self.leaving or self._within
@@ -98,7 +144,9 @@ class RunningItems:
     def end(self) -> None:
         """They are done."""
         with self._lock:
-            self._items = None
+            self._items = self._results = None
+            self._failures = []
+            self._ended = True
             self._remaining = iter([])
             # What was not run ends in this thread, where the user's code expects to be run.
             rest, self._rest = self._rest, []
@@ -113,16 +161,49 @@ class RunningItems:
             within: Perhaps from within a slice, unless it is reduced here.
         """
         with self._lock:
-            if unit > self._unit:
+            if unit > self.unit:
                 if unit not in self._given_back:
                     self._given_back.add(unit)
                     # With the lock held: else the answer to a later unit could be sent before this.
                     say(unit, 0)
-            elif unit == self._unit:
+            elif unit == self.unit:
                 self._say = say
                 self._within = self._within or within
                 self._cut_here(self._last_tasks if within else self._packet_tasks)
                 self._promise(say)
+
+    def done_so_far(self, unit: int) -> DoneItems | None:
+        """The first items of a unit that may be answered already, perhaps none. In another thread.
+
+        Returns:
+            None if it is over, can only be answered as a whole, or they were answered.
+        """
+        with self._lock:
+            if unit != self.unit or self.early_tasks:
+                return None
+            items, results = self._items, self._results
+            if items is None:  # perhaps it is loaded just now
+                return None if self._ended else DoneItems(self._first, [], [], 0)
+            if results is None:
+                return None
+            # Not the one that was drawn last, even if it is done: so something is left to be answered.
+            drawn = len(items) - length_hint(self._remaining)
+            tasks = max(min(len(results), drawn - 1), 0)
+            tasks -= tasks % self._packet_tasks
+            end = self._first + tasks
+            failures = [failure for failure in self._failures if failure[0] < end]
+            return DoneItems(self._first, results[:tasks], failures, self.began_ns - self.started_ns)
+
+    def answer_early(self, unit: int, done: DoneItems, send: Callable[[], None]) -> None:
+        """Send the results of a unit's first items, unless it is over. In another thread."""
+        with self._lock:
+            if unit == self.unit and self._items is not None:
+                send()
+                self.early_tasks, self.early_busy_ns = len(done.results), done.busy_ns
+
+    def after_fork(self) -> None:
+        """In a child of the worker, whose other threads are gone."""
+        self._lock = allocate_lock()
 
     def leave(self) -> None:
         """Begin nothing after the item that runs, or comes next, and have the process end. In any thread."""
@@ -154,7 +235,7 @@ class RunningItems:
             promised = max(len(items), int(state[2]))
             if promised != self.promised:
                 self.promised = promised
-                say(self._unit, promised)
+                say(self.unit, promised - self.early_tasks)
 
     def index(self) -> int:
         """Which item runs; while something is loaded or serialized, the one that was noted."""

@@ -50,7 +50,9 @@ A *note*, on a pipe of its own, is one int64: twice the number of a UNIT, counte
 REDUCEs, and one more if a slice that is not reduced may be cut. If the unit runs, no further item of it is
 begun (with ``packet_tasks``, none beyond those of so many that were begun, unless they may be cut):
 UNBEGUN, with its number in ``a``, says at once in ``b`` how many of its items the RESULT will be for. If it
-was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT.
+was not begun it never will be: UNBEGUN, with 0 in ``b``, takes the place of its RESULT. If it is still at an
+item some time later, EARLY_RESULT answers for those before; what is said of the UNIT from then on is about
+the others.
 
 Code of the user may have the worker leave (``achilles.workers.leaving``). Then it begins no further item
 either. LAST_RESULT takes the place of the RESULT, nothing more is read, and it ends as if told to EXIT.
@@ -77,6 +79,7 @@ import struct
 import sys
 from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
+from functools import partial
 from io import TextIOWrapper
 from time import perf_counter_ns
 from typing import NoReturn
@@ -85,6 +88,7 @@ from achilles.blobs import set_source
 from achilles.sealed import Buffer
 from achilles.workers import channel
 from achilles.workers.channel import BlockingChannel
+from achilles.workers.early_results import EarlyResults
 from achilles.workers.frames import BrokenChannelError, Message
 from achilles.workers.importing import OwnModules
 from achilles.workers.leaving import become_worker
@@ -230,9 +234,11 @@ def main(channel_fd: int, progress_fd: int, parent_pid: int, notes_fd: int) -> N
     running = RunningItems(progress)
     become_worker(running.leave)
     conversation = Conversation(link)
+    early = EarlyResults(running, partial(_say_early, conversation, progress))
     watched = (link.fileno(), parent_pid, _own_descriptor(notes_fd))
-    start_new_thread(_heed_parent, (*watched, running, conversation))
+    start_new_thread(_heed_parent, (*watched, running, conversation, early))
     os.register_at_fork(after_in_child=conversation.after_fork)
+    os.register_at_fork(after_in_child=running.after_fork)
     worker_pid = os.getpid()
     try:
         facts = marshal.loads(conversation.next()[6])  # noqa: S302 - from the parent that started us
@@ -295,20 +301,20 @@ def _serve_one(
         progress[0] = begin + 1
         own_modules.enter(job.session, number)
         job.load(begin)
-        started_ns = perf_counter_ns()
+        started_ns = running.started_ns = perf_counter_ns()
         if kind == channel.UNIT:
             status, segments, tasks = answer_unit(
                 job, payload, a, b >> 32, tasks, c, progress, running, singly=bool(how & channel.SINGLY)
             )
         else:
             status, segments = answer_reduce(job, payload, a, c)
-        busy_ns = perf_counter_ns() - started_ns
+        busy_ns = perf_counter_ns() - started_ns - running.early_busy_ns
         del payload  # while the parent is slow to read, do not hold both
         _flush_output(outputs)
         progress[0] = 0
         leaves = running.leaving
         kind = channel.LAST_RESULT if leaves else channel.RESULT
-        conversation.send(kind, status, number, begin, tasks, busy_ns, segments)
+        conversation.send(kind, status, number, begin + running.early_tasks, tasks, busy_ns, segments)
         conversation.soon = bool(how & channel.MORE_SOON)
         return not leaves
     elif kind == channel.FUNCTION:
@@ -323,6 +329,18 @@ def _serve_one(
     elif kind == channel.EXIT:
         return False
     return True
+
+
+def _say_early(
+    conversation: Conversation,
+    progress: memoryview,
+    status: int,
+    first: int,
+    tasks: int,
+    busy_ns: int,
+    segments: Sequence[Buffer],
+) -> None:
+    conversation.send(channel.EARLY_RESULT, status, progress[2], first, tasks, busy_ns, segments)
 
 
 def _shield_from_signals() -> None:
@@ -352,7 +370,12 @@ def _duplicate(fd: int) -> int:
 
 
 def _heed_parent(
-    channel_fd: int, parent_pid: int, notes_fd: int, running: RunningItems, conversation: Conversation
+    channel_fd: int,
+    parent_pid: int,
+    notes_fd: int,
+    running: RunningItems,
+    conversation: Conversation,
+    early: EarlyResults,
 ) -> None:
     """Thread: take back units that a note names; end this process and all it started with its parent."""
     poller = select.poll()
@@ -364,14 +387,17 @@ def _heed_parent(
         pass
     poller.register(notes_fd, select.POLLIN)
     while os.getppid() == parent_pid:
-        ready = dict(poller.poll())
-        if ready.pop(notes_fd, 0) & select.POLLIN:
-            for (note,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
-                running.hand_back(note >> 1, conversation.say_unbegun, within=bool(note & 1))
-        elif not ready:
-            poller.unregister(notes_fd)  # user code closed it
+        ready = dict(poller.poll(early.timeout_ms()))
+        events = ready.pop(notes_fd, 0)
         if ready:
             break
+        if events & select.POLLIN:
+            for (note,) in NOTE.iter_unpack(os.read(notes_fd, NOTE.size * 64)):
+                running.hand_back(note >> 1, conversation.say_unbegun, within=bool(note & 1))
+                early.asked(note >> 1)
+        elif events:
+            poller.unregister(notes_fd)  # user code closed it
+        early.look()
     _kill_group()
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 PIPE_NS = 20_000
 GULP_NS = 200_000
 START_NS = 2_000_000
+# Workers that are at an item much longer than the others when they are asked for the rest.
+STALL_SHARE = 0.5
+# How long after it was asked for the rest a worker at a long item answers for those before.
+EARLY_NS = 20_000_000
 OVERHEAD_NS = 20_000.0
 
 
@@ -31,6 +35,7 @@ class Worker:
         self.started_ns = 0
         self.item_ns = 0.0
         self.stuck_at: int | None = None  # the item without end that it runs, or will
+        self.stall_ns = 0.0  # how much longer than the others its last item takes
         self.done: int | None = None  # so many items are run, and the others given back
         self.noted = False  # whether it is known exactly which item it is at
         self.ran = 0  # items of jobs after some of which it leaves
@@ -45,7 +50,8 @@ class Worker:
             return command.key[0], command.first, 0
         start = command.first + command.skip
         at = start + int(max(now_ns - self.started_ns - OVERHEAD_NS, 0.0) / max(self.item_ns, 1.0))
-        at = min(at, start + command.tasks - 1 if self.stuck_at is None else self.stuck_at)
+        last = start + (command.tasks if self.done is None else self.done) - 1
+        at = min(at, last if self.stuck_at is None else self.stuck_at)
         return command.key[0], at, int(self.started_ns + OVERHEAD_NS + (at - start) * self.item_ns)
 
 
@@ -102,7 +108,7 @@ class Machine:
         command, plan = worker.queue[0]
         worker.run += 1
         worker.started_ns = self.world.now_ns
-        worker.item_ns = 0.0
+        worker.item_ns = worker.stall_ns = 0.0
         worker.stuck_at = worker.done = None
         worker.noted = worker.leaves = False
         if isinstance(command, ev.RunPiece):
@@ -127,7 +133,7 @@ class Machine:
 
     def _duration_ns(self, worker: Worker) -> float:
         tasks = worker.queue[0][0].tasks if worker.done is None else worker.done
-        return OVERHEAD_NS + tasks * worker.item_ns
+        return OVERHEAD_NS + tasks * worker.item_ns + worker.stall_ns
 
     def _hand_back(self, worker: Worker, piece: int, within: bool) -> None:
         """Stop a piece after the item that runs, or the slice unless ``within`` it; drop one that waits."""
@@ -157,8 +163,30 @@ class Machine:
         worker.stuck_at = None
         self.world.after(PIPE_NS, self._hear_cut, worker.number, piece, done)
         worker.run += 1
+        if not worker.queue[0][1].limit_ns and self.world.chance(STALL_SHARE):
+            worker.stall_ns = self.world.rng.choice([10, 100, 1000]) * MS
         left_ns = worker.started_ns + self._duration_ns(worker) - self.world.now_ns
         self.world.after(max(left_ns, 0.0), self._finished, worker, worker.run)
+        self.world.after(EARLY_NS, self._answer_early, worker, worker.run)
+
+    def _answer_early(self, worker: Worker, run: int) -> None:
+        running = worker.running(self.world.now_ns)
+        if not worker.alive or worker.run != run or running is None:
+            return
+        command, plan = worker.queue[0]
+        assert isinstance(command, ev.RunPiece) and worker.done is not None
+        start = command.first + command.skip
+        tasks = running[1] - start
+        tasks -= tasks % max(command.packet_tasks, 1)
+        if tasks <= 0 or (plan.reduces and command.packet_tasks):
+            return
+        failing = plan.failing and any(index % plan.failing == 0 for index in range(start, start + tasks))
+        result = Results(plan, start, tasks, int(bool(failing)), 0, tasks * plan.result_bytes)
+        worker.queue[0] = command.replaced(skip=command.skip + tasks, tasks=command.tasks - tasks), plan
+        worker.started_ns += int(tasks * worker.item_ns)
+        worker.done -= tasks
+        self.world.early += 1
+        self.world.after(PIPE_NS, self._hear_early, worker.number, command.piece, result)
 
     def _doomed(self, worker: Worker, run: int) -> None:
         if worker.run == run:
@@ -197,6 +225,11 @@ class Machine:
         self.kept[piece] = result
         answer = (worker, piece, result.status, busy_ns, result.size_bytes, tasks)
         self.hear(ev.PieceFinished(self.world.now_ns, *answer))
+
+    def _hear_early(self, worker: int, piece: int, result: Results) -> None:
+        self.kept[piece] = result
+        answer = (worker, piece, result.status, MS, result.size_bytes, result.tasks)
+        self.hear(ev.PartFinished(self.world.now_ns, *answer))
 
     def _hear_last(self, worker: int, *answer: Any) -> None:
         self.hear(ev.WorkerLeaving(self.world.now_ns, worker))

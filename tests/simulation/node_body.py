@@ -189,6 +189,8 @@ class NodeBody(Machine, Peer):
                 self.kept[piece] = Results(None, index, -1, 2, 0, 100, cancelled_of=index)
             case ev.DropParcel(key):
                 del self.parcels[key]
+            case ev.KeepPart(piece, of):
+                self.kept[piece] = self.kept.pop(of)
             case ev.DropPiece(piece):
                 self.kept.pop(piece, None)
             case ev.StopWorker(worker):

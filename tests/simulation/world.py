@@ -37,6 +37,7 @@ class World:
         self.controllers = {plan.controller: ControllerBody(self, plan) for plan in scenario.controllers}
         self.nodes = {plan.node: NodeBody(self, plan, scenario.max_attempts) for plan in scenario.nodes}
         self.touched: list[Any] = []
+        self.early = 0  # answers for the first items of what still runs
         self.kills: Counter[tuple[int, int]] = Counter()  # (job, item) -> workers that died at it
         for plan in scenario.jobs:
             self.at(plan.submit_ns, self.controllers[plan.controller].submit, plan)

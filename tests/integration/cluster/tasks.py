@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +106,34 @@ def between_marks(item: tuple[str, int]) -> tuple[int, int]:
 def pid_after(wait_s: float) -> int:
     time.sleep(wait_s)
     return os.getpid()
+
+
+def behind_gate(item: tuple[str, int, bool, bool], size_bytes: int = 0) -> Any:
+    """The item's number, or so many bytes; perhaps it fails, or waits for a file, and fails if none comes."""
+    gate, number, waits, fails = item
+    if fails:
+        raise ValueError(number)
+    until = time.monotonic() + 20
+    while waits and not os.path.exists(gate):
+        if time.monotonic() > until:
+            raise TimeoutError(gate)
+        time.sleep(0.005)
+    return bytes([number]) * size_bytes if size_bytes else number
+
+
+class OfThread:
+    """A number that can be pickled in the thread that made it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.thread = threading.get_ident()
+
+    def __reduce__(self) -> Any:
+        if threading.get_ident() != self.thread:
+            raise RuntimeError("another thread's")
+        return int, (self.number,)
+
+
+def with_thread(item: tuple[str, int, bool, bool]) -> OfThread:
+    """The same, as something that no other thread can pickle."""
+    return OfThread(behind_gate(item))

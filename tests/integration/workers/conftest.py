@@ -48,7 +48,8 @@ class Parent:
         elif kind == channel.UNBEGUN:
             self.said.put(("unbegun", a, b))
         else:
-            name = "last result" if kind == channel.LAST_RESULT else "result"
+            names = {channel.LAST_RESULT: "last result", channel.EARLY_RESULT: "early result"}
+            name = names.get(kind, "result")
             self.said.put((name, worker, status, job, a, b, c, mapped(payload)))
 
     def worker_died(self, worker: Worker, exit_code: int) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from achilles.serialization import deserialize
 from achilles.workers import channel
 from tests.integration.workers import tasks
 
@@ -14,6 +15,13 @@ def wait_for(path):
     while not path.exists():
         time.sleep(0.001)
     return path.name
+
+
+def read_later(path):
+    wait_for(path)
+    while not (found := path.read_bytes()):
+        time.sleep(0.001)
+    return found
 
 
 def test_a_worker_stops_after_the_item_it_runs(parent, wait, tmp_path) -> None:
@@ -119,3 +127,57 @@ def test_a_worker_that_leaves_answers_what_it_ran_and_ends_by_itself(parent) -> 
     assert parent.next() == ("died", worker, 0)
     assert worker.progress() == 0
     assert parent.said.empty()
+
+
+@pytest.mark.parametrize("size_bytes", [1, 1 << 20])
+def test_who_is_long_at_an_item_answers_for_those_before(parent, wait, tmp_path, size_bytes) -> None:
+    worker = parent.worker()
+    files = [tmp_path / str(number) for number in range(9)]
+    for file in files[:4]:
+        file.write_bytes(b"." * size_bytes)
+    parent.function(worker, read_later)
+    parent.unit(worker, files, first=10, skip=1)
+    wait(lambda: worker.progress() == 15)
+    worker.hand_back(1)
+    assert parent.next() == ("unbegun", 1, 4)
+    said, _, status, job, first, done, _, payload = parent.next()
+    assert (said, status, job, first, done) == ("early result", channel.OK, 1, 11, 3)
+    assert deserialize(payload, "results") == [b"." * size_bytes] * 3
+    worker.hand_back(1)
+    worker.hand_back(1, within=True)
+    files[4].write_bytes(b"late")
+    _, _, status, _, first, done, _, payload = parent.next()
+    assert (status, first, done, deserialize(payload, "results")) == (channel.OK, 14, 1, [b"late"])
+    parent.unit(worker, files[4:5], first=70)
+    assert parent.result() == (channel.OK, [b"late"])
+    assert parent.said.empty()
+
+
+def test_slices_are_answered_whole(parent, wait, tmp_path) -> None:
+    worker = parent.worker()
+    files = [tmp_path / str(number) for number in range(12)]
+    for file in files[:8]:
+        file.touch()
+    parent.function(worker, wait_for)
+    parent.unit(worker, files, packet_tasks=3)
+    wait(lambda: worker.progress() == 9)
+    worker.hand_back(1)
+    assert parent.next() == ("unbegun", 1, 9)
+    assert parent.next()[4:6] == (0, 6)
+    files[8].touch()
+    assert parent.next()[4:6] == (6, 3)
+
+
+def test_who_dies_after_an_early_answer_was_at_the_item_after_it(parent, wait, tmp_path) -> None:
+    worker = parent.worker()
+    files = [tmp_path / str(number) for number in range(4)]
+    files[0].touch()
+    parent.function(worker, wait_for)
+    parent.unit(worker, files)
+    wait(lambda: worker.progress() == 2)
+    worker.hand_back(1)
+    assert parent.next() == ("unbegun", 1, 2)
+    assert parent.next()[4:6] == (0, 1)
+    worker.kill()
+    assert parent.next()[0] == "died"
+    assert worker.progress() == 2

@@ -73,5 +73,11 @@ class Drive:
         """The worker says that it will run so many items of what it runs."""
         return self.hear(ev.PieceCut, worker, self.runs[worker].piece, tasks)
 
+    def answer_early(self, worker: int, tasks: int) -> list[Any]:
+        """The worker answers for the first items of what it runs."""
+        piece = self.runs[worker]
+        self.runs[worker] = piece.replaced(skip=piece.skip + tasks, tasks=piece.tasks - tasks)
+        return self.hear(ev.PartFinished, worker, piece.piece, 0, MS, 10, tasks)
+
     def ranges(self) -> dict[int, tuple[int, int]]:
         return {worker: (run.first + run.skip, run.tasks) for worker, run in self.runs.items()}

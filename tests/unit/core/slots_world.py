@@ -162,6 +162,8 @@ class World:
                     assert self.kept[piece] == status, "a result is sent that is not there"
                     self.parcels[key].answered.append((first, tasks))
                 self.check_answers(key)
+            case ev.KeepPart(piece, of):
+                self.kept[piece] = self.kept.pop(of)
             case ev.DropPiece(piece):
                 self.kept.pop(piece, None)
             case ev.ReturnParcel(key, given):

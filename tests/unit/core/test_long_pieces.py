@@ -61,6 +61,43 @@ def test_the_rest_runs_elsewhere_while_its_worker_is_still_at_an_item() -> None:
     assert not drive.brain.parcels and not drive.brain.pieces
 
 
+def test_what_is_done_before_a_long_item_is_sent_while_that_runs() -> None:
+    drive = Drive(1)
+    drive.parcel([100])
+    drive.asked(PATIENCE_NS)
+    drive.promise(0, 40)
+    drive.now_ns = FLUSH_NS
+    running = drive.runs[0].piece
+    keep, send, *_ = drive.answer_early(0, 39)
+    assert isinstance(keep, ev.KeepPart) and keep.of == running
+    assert send.segments == [(keep.piece, 0, 39, 0, 1000)]
+    drive.finish(0, done=1)
+    assert drive.ranges() == {0: (40, 60)}
+    drive.finish(0)
+    assert sorted(drive.sent) == [(0, 39), (39, 1), (40, 60)]
+    assert not drive.brain.parcels and not drive.brain.pieces
+
+
+def test_who_dies_after_an_early_answer_has_only_the_others_run_again() -> None:
+    drive = Drive(1)
+    drive.parcel([10])
+    drive.answer_early(0, 4)
+    drive.hear(ev.WorkerDied, 0, 4)
+    drive.runs.clear()
+    drive.hear(ev.WorkerStarted, 1)
+    while drive.runs:
+        drive.finish(1)
+    assert sorted(drive.sent) == [(0, 4), (4, 1), (5, 5)]
+
+
+def test_early_answers_of_what_nobody_wants_are_dropped() -> None:
+    drive = Drive(1)
+    drive.parcel([10])
+    piece = drive.runs[0].piece
+    drive.hear(ev.JobForgotten, 1)
+    assert drive.answer_early(0, 4) == [ev.DropPiece(piece)]
+
+
 def test_a_worker_that_dies_after_its_promise_has_only_that_run_again() -> None:
     drive = Drive(2)
     drive.parcel([100])

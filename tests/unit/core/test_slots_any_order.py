@@ -95,6 +95,40 @@ class SlotsMachine(World, RuleBasedStateMachine):
         worker.pieces[0] = command.replaced(tasks=tasks)
         self.hear(ev.PieceCut, number, command.piece, tasks)
 
+    @precondition(lambda self: self.answering_early())
+    @rule(data=st.data(), status=st.integers(0, 1), size_bytes=st.sampled_from([0, 100, FLUSH_BYTES]))
+    def worker_answers_early(self, data: st.DataObject, status: int, size_bytes: int) -> None:
+        number = data.draw(st.sampled_from(self.answering_early()))
+        worker = self.workers[number]
+        command = worker.pieces[0]
+        assert isinstance(command, ev.RunPiece)
+        step = max(command.packet_tasks, 1)
+        tasks = data.draw(st.integers(1, (command.tasks - 1) // step)) * step
+        worker.pieces[0] = command.replaced(skip=command.skip + tasks, tasks=command.tasks - tasks)
+        worker.asked.discard(command.piece)
+        self.kept[command.piece] = status
+        wanted = command.piece not in worker.orphans
+        if wanted:
+            self.parcels[command.key].touched = True
+        commands = self.hear(ev.PartFinished, number, command.piece, status, MS, size_bytes, tasks)
+        assert wanted == any(isinstance(said, ev.KeepPart) for said in commands)
+        assert wanted or ev.DropPiece(command.piece) in commands
+
+    def answering_early(self) -> list[int]:
+        """Workers that may answer for the first items of what they run."""
+        return [
+            number
+            for number, worker in self.workers.items()
+            if worker.pieces
+            and isinstance(front := worker.pieces[0], ev.RunPiece)
+            and front.tasks > max(front.packet_tasks, 1)
+            and not (front.packet_tasks and self.reduces(front))
+        ]
+
+    def reduces(self, command: ev.RunPiece) -> bool:
+        """Whether a piece is of a job that reduces."""
+        return command.key[0] in self.jobs and self.jobs[command.key[0]][0]
+
     def promising(self) -> list[int]:
         """Workers that may say how far they will go with what they run."""
         return [number for number, worker in self.workers.items() if worker.may_promise]

@@ -31,3 +31,12 @@ def test_what_is_not_run_is_named_by_its_number() -> None:
     assert [found.answered(1, 0), found.answered(1, 20)] == [7, 9]
     found.add(10, 1, 30)
     assert found.unit_of(10) == 4
+
+
+def test_after_an_early_answer_what_is_due_is_the_rest() -> None:
+    found = given()
+    assert found.answered_early(1, 10, 3) is None
+    assert [found.answered_early(1, 0, 4), found.piece_of(1), found.unit_of(7)] == [7, 7, 1]
+    assert found.answered(1, 0) is None
+    assert [found.answered(1, 4), found.answered(1, 10)] == [7, 8]
+    assert Given().answered_early(1, 0, 4) is None
