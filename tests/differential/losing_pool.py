@@ -128,7 +128,7 @@ class LosingPool:
                 written, handles, promise = self._calls.pop(place)
             if promise.begin():
                 promise.settle(*self._made(written, handles))
-            handles = promise = None  # type: ignore[assignment] # or they would stay until the next call
+            handles = promise = None  # or they would stay until the next call
 
     def _made(self, written: bytes, handles: list[Kept]) -> tuple[Any, BaseException | None]:
         if self._random.random() < self._chance:

@@ -25,7 +25,7 @@ class _Losing(Subject):
 
     def losing(self, seed: int, chance: float) -> tuple[dict[str, Any], LosingPool]:
         pool = LosingPool(seed, chance)
-        self._calls = _Provided(pool)  # type: ignore[assignment]
+        self._calls = _Provided(pool)
         try:
             return self._run(self._scheduled, seed), pool
         finally:

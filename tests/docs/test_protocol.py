@@ -118,7 +118,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("line", FRAMES)
 def test_example_frames_are_what_the_code_writes(line: str) -> None:
-    parties, header = re.fullmatch(r"(\w+ ⟶ \w+) +(.*)", line).groups()  # type: ignore[union-attr]
+    parties, header = re.fullmatch(r"(\w+ ⟶ \w+) +(.*)", line).groups()
     header, _, payload = header.partition(" <")
     message = messages.parse_header(header.encode("ascii"))
     assert message.size == (int(payload.rstrip(">")) if payload else 0)

@@ -169,7 +169,7 @@ def test_a_node_that_answers_what_it_was_not_asked(come: Any) -> None:
     asked.send(wire.Answer(call.call + 1, 0, 0), b"a guess")
     asked.refused("was not sent to")
     controller.send(wire.Status())
-    assert isinstance(until(controller, wire.Answer | wire.StatusReply), wire.StatusReply)  # type: ignore[arg-type]
+    assert isinstance(until(controller, wire.Answer | wire.StatusReply), wire.StatusReply)
 
 
 def test_a_controller_answers_nothing_and_a_node_calls_nobody(come: Any) -> None:

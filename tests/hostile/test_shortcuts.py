@@ -108,7 +108,7 @@ def led(stage: ExitStack, controller: Near) -> tuple[int, Near]:
         number += 1
     message, shortcut = controller.shortcut()
     assert message.job == 1 and isinstance(shortcut, Near)
-    return message.there, stage.enter_context(shortcut)  # type: ignore[return-value]
+    return message.there, stage.enter_context(shortcut)
 
 
 def goes_on(controller: Near) -> None:
@@ -212,7 +212,7 @@ def test_only_those_that_said_so_get_one(come: Any, stage: ExitStack) -> None:
             submit(controller)
             controller.send(wire.Call(1, 1, 0), b"x")
             node.send(wire.Answer(node.until(wire.Call).call, 0, 5), b"result")
-            assert isinstance(controller.until(wire.Answer | wire.Shortcut), wire.Answer)  # type: ignore[arg-type]
+            assert isinstance(controller.until(wire.Answer | wire.Shortcut), wire.Answer)
             controller.send(wire.Status())
             assert not controller.numbers and isinstance(controller.next()[0], wire.StatusReply)
             controller.socket.close()
@@ -239,7 +239,7 @@ def test_a_closed_one_is_replaced_and_each_job_is_named_once(come: Any, stage: E
     calls(1, 4)
     controller.until(wire.Answer)
     controller.send(wire.Status())
-    assert isinstance(controller.until(wire.Shortcut | wire.StatusReply), wire.StatusReply)  # type: ignore[arg-type]
+    assert isinstance(controller.until(wire.Shortcut | wire.StatusReply), wire.StatusReply)
     mine.socket.close()
     its.socket.close()
     calls(1, 5)

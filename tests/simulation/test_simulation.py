@@ -78,7 +78,7 @@ def test_a_newcomer_is_served_while_a_long_job_runs() -> None:
         finished_ns[call.plan.job] = world.now_ns
         told(call, connection)
 
-    body.finished = finished  # type: ignore[method-assign]
+    body.finished = finished
     world.run()
     assert finished_ns[1] < 700 * MS
     assert finished_ns[0] > 3_000 * MS
@@ -103,7 +103,7 @@ def test_a_late_item_runs_a_second_time_where_it_may() -> None:
         world = World(Scenario(7, nodes, [ControllerPlan(0)], jobs))
         body = world.controllers[0]
         finished_ns: list[int] = []
-        body.finished = lambda *_, at=finished_ns, of=world: at.append(of.now_ns)  # type: ignore[method-assign, misc]
+        body.finished = lambda *_, at=finished_ns, of=world: at.append(of.now_ns)
         world.run()
         assert body.calls[0].state == "done"
         (took_ns[speculate],) = finished_ns

@@ -60,7 +60,7 @@ class Cluster:
             env=self.environment,
             cwd=self.directory,
             stderr=self.log,
-            **{"stdout": self.log, "stdin": subprocess.DEVNULL, **options},  # type: ignore[call-overload]
+            **{"stdout": self.log, "stdin": subprocess.DEVNULL, **options},
         )
 
     def start_server(self) -> subprocess.Popen[bytes]:
@@ -187,7 +187,7 @@ def _watch(cluster: Cluster, duration_s: float) -> bool:
     jobs = [job for job in cluster.jobs if "items" in job]
     wrong = [job for job in jobs if job["wrong"]]
     items = sum(int(str(job["items"])) for job in jobs)
-    died = sum(sum(job["errors"].values()) for job in jobs)  # type: ignore[attr-defined]
+    died = sum(sum(job["errors"].values()) for job in jobs)
     refused = len(cluster.jobs) - len(jobs)
     slowest_s = max((float(str(job["wall_s"])) for job in jobs), default=0.0)
     print(f"{len(jobs)} jobs of {items} items complete, {refused} calls refused while the server was away")

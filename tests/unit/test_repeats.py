@@ -59,7 +59,7 @@ def test_from_the_second_time_on_it_is_a_name(copied_bytes: int) -> None:
         assert its == number and np.array_equal(found, array)
         assert found.flags.writeable and found.flags.aligned
         found[:] = 0  # its own
-    assert len({blob.sha256 for unit in units[1:] for blob in unit.carried}) == 1  # type: ignore[attr-defined]
+    assert len({blob.sha256 for unit in units[1:] for blob in unit.carried}) == 1
 
 
 @pytest.mark.parametrize("place", [0, COMPARED_BYTES // 8, SIZE - 1])
@@ -152,7 +152,7 @@ def test_the_job_keeps_the_blob_and_nobody_else() -> None:
     repeats = Repeats()
     array = np.zeros(SIZE)
     unit = [sent([array], repeats) for _ in range(2)][1]
-    name = unit.carried[0].sha256  # type: ignore[attr-defined]
+    name = unit.carried[0].sha256
     del repeats
     assert blobs.own(name) is not None
     del unit

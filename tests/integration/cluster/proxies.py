@@ -39,7 +39,7 @@ class Proxy:
         self._start(self._accept)
 
     def _start(self, function: object, *arguments: object) -> None:
-        thread = threading.Thread(target=function, args=arguments, daemon=True)  # type: ignore[arg-type]
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
         with self._lock:
             self._threads.append(thread)
         thread.start()

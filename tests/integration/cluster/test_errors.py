@@ -71,7 +71,7 @@ def test_error_callback_hears_of_every_failed_item(where: Where) -> None:
     heard: list[Any] = []
 
     def hear(error: BaseException) -> None:
-        heard.append((error.item, threading.current_thread()))  # type: ignore[attr-defined]
+        heard.append((error.item, threading.current_thread()))
 
     left = map(tasks.refuse_thirds, range(10), on_error="skip", error_callback=hear, **where)
     assert [value for packet in left for value in packet] == [1, 2, 4, 5, 7, 8]
@@ -217,4 +217,4 @@ def test_calls_that_make_no_sense(
 
 def test_a_generator_function_that_wants_parameters(where: Where) -> None:
     with pytest.raises(TypeError, match="required positional argument"):
-        map(tasks.square, broken_at, **where)  # type: ignore[arg-type]
+        map(tasks.square, broken_at, **where)

@@ -118,7 +118,7 @@ def test_a_handle_is_loaded_as_one_object_wherever_it_stands(pool: Pool) -> None
     kept = kept_from(pool)
     assert pool.keep_async(is_one, (kept, {"x": [kept]}), {"again": kept}).get(30) == (True, True)
     assert pool.apply(is_one, (kept, {"x": [kept]}), {"again": kept}) == (True, True)
-    in_closure = pool.keep_async(lambda: float(kept[5]))  # type: ignore[index] # it is the array there
+    in_closure = pool.keep_async(lambda: float(kept[5]))  # it is the array there
     assert in_closure.get(30) == 5.0
     assert pool.map(float_at, [(kept, place) for place in range(6)]) == [float(n) for n in range(6)]
 

@@ -112,7 +112,7 @@ def test_wrong_keys_are_refused_everywhere(guarded: Cluster, over_tcp: None) -> 
         lambda **where: imap(abs, [1], **where),
     ):
         with pytest.raises(AuthenticationError, match="username or secret_key is wrong") as caught:
-            ask(**guarded.address, **WRONG)  # type: ignore[operator]
+            ask(**guarded.address, **WRONG)
         assert WRONG["secret_key"] not in str(caught.value)
     assert getClusterStatus(**guarded.with_key).nodes == []
 

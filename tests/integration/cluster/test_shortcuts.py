@@ -162,7 +162,7 @@ def test_calls_from_many_threads_and_pools(pair: Cluster, made: Made) -> None:
             pool = (first, second)[number % 2]
             return [pool.apply(abs, (-x,)) for x in range(number, 800, 8)]
 
-        callers = [Caller(lambda number=number: calls(number)) for number in range(8)]  # type: ignore[misc]
+        callers = [Caller(lambda number=number: calls(number)) for number in range(8)]
         found = [caller.ended().result for caller in callers]
         assert sorted(x for part in found for x in part) == list(range(800))
         assert len({call._line for call in made.shortest}) >= 2
@@ -367,7 +367,7 @@ def test_a_shortcut_costs_each_party_a_socket_until_the_connection_is_closed(
     pool.join()
     close_idle_connections()
     for pid, count in zip(parties, before, strict=True):
-        wait_until(lambda pid=pid, count=count: sockets(pid) <= count, what="for sockets")  # type: ignore[misc]
+        wait_until(lambda pid=pid, count=count: sockets(pid) <= count, what="for sockets")
 
 
 def test_one_that_ends_while_nobody_calls_is_closed(moving: Cluster, made: Made) -> None:

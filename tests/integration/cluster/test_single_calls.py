@@ -201,7 +201,7 @@ def test_calls_from_many_threads_and_pools(pair: Cluster) -> None:
             pool = (first, second)[number % 2]
             return [pool.apply(abs, (-x,)) for x in range(number, 800, 8)]
 
-        callers = [Caller(lambda number=number: calls(number)) for number in range(8)]  # type: ignore[misc]
+        callers = [Caller(lambda number=number: calls(number)) for number in range(8)]
         found = [caller.ended().result for caller in callers]
         assert sorted(x for part in found for x in part) == list(range(800))
     first.join()

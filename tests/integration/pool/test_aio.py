@@ -206,11 +206,11 @@ def test_callbacks_and_wrong_arguments(async_pools: Pools) -> None:
             # What is wrong with a call is said before anything starts.
             for wrong in ({"chunksize": 0}, {"on_error": "shrug"}, {"retries": -1}, {"buffersize": 0}):
                 with pytest.raises(ValueError):
-                    pool.imap(square, [1], **wrong)  # type: ignore[arg-type]
+                    pool.imap(square, [1], **wrong)
             with pytest.raises(TypeError):
-                await pool.map(None, [1])  # type: ignore[arg-type]
+                await pool.map(None, [1])
             with pytest.raises(TypeError):
-                await pool.map(square, 5)  # type: ignore[arg-type]
+                await pool.map(square, 5)
             with pytest.raises(TypeError, match="progress"):
                 await pool.apply(square, (1,), progress=True)
 

@@ -14,7 +14,7 @@ import multiprocessing
 import unittest
 from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
+from multiprocessing.pool import MaybeEncodingError
 from typing import Any
 
 import pytest
@@ -77,7 +77,7 @@ class TestWorkerErrorsCluster(standard._TestPoolWorkerErrors, unittest.TestCase)
     def setUp(self) -> None:
         before = multiprocessing.Pool
         self.addCleanup(setattr, multiprocessing, "Pool", before)
-        multiprocessing.Pool = _on_cluster  # type: ignore[method-assign,assignment]
+        multiprocessing.Pool = _on_cluster
 
 
 def returns_generator() -> Any:

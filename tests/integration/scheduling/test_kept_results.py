@@ -226,7 +226,7 @@ def test_recipes_note_arguments_as_they_are() -> None:
     assert recipe is not None and recipe.generations == 1
     shared.append(4)
     array[0] = 9
-    function, (one, nested), kwargs = recipe.call(achilles)  # type: ignore[arg-type] # it isn't needed
+    function, (one, nested), kwargs = recipe.call(achilles)  # it isn't needed
     assert function is total and one == [1, 2.5, "three"] and kwargs == {"k": len}
     assert nested["x"][0] is one and nested["x"][1].tolist() == [0, 1, 2]
     for too_much in (np.zeros(LENGTH), list(range(remaking.MOST_ELEMENTS)), "x" * 100_000):

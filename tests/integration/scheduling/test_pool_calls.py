@@ -73,7 +73,7 @@ def test_exceptions_have_the_remote_traceback(pool: achilles.Pool) -> None:
 def test_arguments_that_cannot_be_pickled_are_told(pool: achilles.Pool) -> None:
     @schedule(pool=pool)
     def run() -> Any:
-        return where(threading.Lock())  # type: ignore[arg-type]
+        return where(threading.Lock())
 
     with pytest.raises(achilles.errors.SerializationError, match="lock"):
         run()

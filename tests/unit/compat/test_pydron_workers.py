@@ -89,7 +89,7 @@ def test_calls_that_overlap_share_workers(write: Any, made: list[StubPool]) -> N
     write({"type": "multicore", "cores": 2})
     with workers.configured_calls() as outer:
         with workers.configured_calls() as inner:
-            assert inner.pool is outer.pool  # type: ignore[attr-defined]
+            assert inner.pool is outer.pool
         assert not made[0].ended.is_set()
         write({"type": "multicore", "cores": 3})
         with workers.configured_calls():
@@ -160,15 +160,15 @@ def test_a_cluster_is_reached_as_everywhere(write: Any, monkeypatch: pytest.Monk
         assert settings.secret_key == "the key of the settings"
     write({"type": "cluster", "address": "10.0.0.5:7000", "username": "me"})
     with workers.configured_calls() as calls:
-        assert calls.username == "me"  # type: ignore[attr-defined]
+        assert calls.username == "me"
 
 
 def test_without_a_file_the_settings_say_where(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with workers.configured_calls() as calls:
-        assert calls.is_local  # type: ignore[attr-defined]
+        assert calls.is_local
     monkeypatch.setenv("ACHILLES_ADDRESS", "10.0.0.6:7000")
     with workers.configured_calls() as calls:
-        assert calls.endpoint == "10.0.0.6:7000"  # type: ignore[attr-defined]
+        assert calls.endpoint == "10.0.0.6:7000"
 
 
 SSH = {"type": "ssh", "hostname": "node1", "username": "me", "password": "very-secret", "cores": 4}

@@ -18,7 +18,7 @@ def first_packets(*nodes: int, alone: bool = False, **job: object) -> list[int]:
     brain = Scheduler()
     for number, slots in enumerate(nodes):
         brain.handle(ev.NodeJoined(0, number, slots, PYTHON, alone=alone))
-    return asked(brain.handle(ev.JobSubmitted(0, 5, 0, 1, **job)))  # type: ignore[arg-type]
+    return asked(brain.handle(ev.JobSubmitted(0, 5, 0, 1, **job)))
 
 
 def asked(commands: list[ev.Command]) -> list[int]:

@@ -15,7 +15,7 @@ def busy_with_a_forgotten_job(**job: int) -> Slots:
     brain.handle(ev.JobIntroduced(0, 1))
     brain.handle(ev.ParcelReceived(0, 1, 0, 1, 0, [4], 4))
     brain.handle(ev.JobForgotten(0, 1))
-    brain.handle(ev.JobIntroduced(0, 1, **job))  # type: ignore[arg-type]
+    brain.handle(ev.JobIntroduced(0, 1, **job))
     assert brain.handle(ev.ParcelReceived(0, 1, 0, 1, 0, [4], 4)) == []
     return brain
 

@@ -68,7 +68,7 @@ def test_wrong_fields_are_refused(wrong: dict[str, int]) -> None:
 
 def test_nothing_else_can_be_set() -> None:
     with pytest.raises(AttributeError):
-        Point(1).z = 3  # type: ignore[attr-defined]
+        Point(1).z = 3
 
 
 def test_patterns_text_and_copies() -> None:

@@ -94,7 +94,7 @@ def test_after_long_ones_fewer_and_fewer_are_tried_until_one_is_short() -> None:
     def skipped(busy_us: int) -> int:
         """How many go another way before one is tried, which takes so long."""
         number = 0
-        while (call := calls.make(connection, 1)) is None:  # type: ignore[arg-type]
+        while (call := calls.make(connection, 1)) is None:
             number += 1
         calls.came(wire.Answer(call.number, 0, busy_us), [b"result"])
         assert call.answer is not None
@@ -110,16 +110,16 @@ def test_after_refusals_fewer_and_fewer_are_tried_until_one_is_run() -> None:
     for _ in range(12):
         refused(calls, made(calls, connection))
         count = 0
-        while (call := calls.make(connection, 1)) is None:  # type: ignore[arg-type]
+        while (call := calls.make(connection, 1)) is None:
             count += 1
         skipped.append(count)
         call.give_up()
     assert skipped == [1, 3, 7, 15, 31, 63, 127, 255, 255, 255, 255, MOST_SKIPPED]
-    refused_then_run = calls.make(connection, 1)  # type: ignore[arg-type]
+    refused_then_run = calls.make(connection, 1)
     assert refused_then_run is not None
     calls.came(wire.Answer(refused_then_run.number, 0, 1), [])
     refused(calls, made(calls, connection))
-    assert calls.make(connection, 1) is None  # type: ignore[arg-type]
+    assert calls.make(connection, 1) is None
     made(calls, connection)
 
 

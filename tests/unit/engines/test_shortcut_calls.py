@@ -49,7 +49,7 @@ def stage(loop: SelectorLoop) -> Iterator[Stage]:
     printed: list[Any] = []
     server = Server()
     calls = RemoteCalls(print, lambda output, chunks: printed.append((output.job, bytes(chunks[0]))))
-    calls.offered(server, wire.Shortcut(shortcut=5, job=1, there=31, opens=True))  # type: ignore[arg-type]
+    calls.offered(server, wire.Shortcut(shortcut=5, job=1, there=31, opens=True))
     yield calls, server, printed
     calls.disconnect()
     loop._turn()  # closes them

@@ -185,9 +185,9 @@ class Crossing:
         self._read, self._go_on, self._pumping = controller.doRead, controller._go_on, controller._pumping
         self.begun = threading.Event()
         self._done = threading.Event()
-        controller.doRead = self.read  # type: ignore[method-assign]
-        controller._go_on = self.go_on  # type: ignore[method-assign]
-        controller._pumping = self  # type: ignore[assignment]
+        controller.doRead = self.read
+        controller._go_on = self.go_on
+        controller._pumping = self
         self.acquire, self.locked = self._pumping.acquire, self._pumping.locked
 
     def read(self) -> Any:
@@ -236,7 +236,7 @@ def test_one_thread_pumps_at_a_time(alive: Alive) -> None:
     inside = threading.Event()
 
     def first() -> None:
-        controller.pump(10.0, lambda: inside.set() or True)  # type: ignore[func-returns-value]
+        controller.pump(10.0, lambda: inside.set() or True)
 
     thread = threading.Thread(target=first, name="the first")
     thread.start()

@@ -22,11 +22,11 @@ class Node:
     def __init__(self) -> None:
         self.clock = Clock()
         self.told: list[int] = []
-        self.loans = Loans(self.clock, lambda call: call, lambda slot: None)  # type: ignore[arg-type]
+        self.loans = Loans(self.clock, lambda call: call, lambda slot: None)
         self.lent = LentSlots(self.loans, self.clock, self.told.append)
 
     def lend(self, slot: int) -> None:
-        self.loans.make(Worker(slot), 1)  # type: ignore[arg-type]
+        self.loans.make(Worker(slot), 1)
 
     def returned(self, slot: int) -> None:
         assert self.loans.over(slot, (0, 1, b""))

@@ -60,7 +60,7 @@ def connected(transport: Any = None) -> tuple[Recorder, Any, Clock]:
     clock = Clock()
     protocol = Recorder(clock)
     transport = transport or HalfClosing()
-    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+    protocol.makeConnection(transport)
     return protocol, transport, clock
 
 

@@ -65,7 +65,7 @@ def nothing_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def connected() -> tuple[Recorder, Passing]:
     protocol, transport = Recorder(), Passing()
-    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+    protocol.makeConnection(transport)
     protocol.exchange_descriptors()
     protocol.set_limits(Limits())
     return protocol, transport
@@ -148,7 +148,7 @@ def test_a_frame_and_its_descriptor_meet_in_any_order_of_arrival() -> None:
         protocol.fileDescriptorReceived(os.dup(payload.descriptor.fileno()))
     for byte in b"".join(map(bytes, lines)):
         protocol.dataReceived(bytes([byte]))
-    assert [bytes(parts(message)[0].read()) for message, _ in protocol.received] == [b"first", b"second"]  # type: ignore[arg-type]
+    assert [bytes(parts(message)[0].read()) for message, _ in protocol.received] == [b"first", b"second"]
 
 
 def test_large_units_are_shared_and_small_ones_not() -> None:

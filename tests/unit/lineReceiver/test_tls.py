@@ -209,7 +209,7 @@ def test_bytes_on_the_wire_show_nothing(certificate: ServerCertificate) -> None:
         seen.extend(data + answer)
         return answer
 
-    listening.send = record  # type: ignore[method-assign]
+    listening.send = record
     client = StdlibClient(listening)
     client.authenticate(client.establish())
     assert len(seen) > 1000 and b"hello" not in seen and b"foo" not in seen and b"SCRAM" not in seen

@@ -33,7 +33,7 @@ class Reactor(Clock):
     """Notes who waits to write."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.writers: list[Any] = []
 
     def addWriter(self, writer: Any) -> None:
@@ -54,7 +54,7 @@ class Socket(FileDescriptor):
     connected = 1
 
     def __init__(self, reactor: Reactor) -> None:
-        super().__init__(reactor)  # type: ignore[no-untyped-call]
+        super().__init__(reactor)
         self.room = NO_LIMIT
         self.written = bytearray()
         self.aborted = False
@@ -78,7 +78,7 @@ class Recorder(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.came += data
 
-    def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
+    def connectionLost(self, reason: Failure = None) -> None:
         self.reasons.append(reason.value)
 
 
@@ -92,7 +92,7 @@ class End:
         is_client = certificate is None
         connections: Any = _Connections(None if certificate is None else certificate.pem_path)
         inner: Any = Factory.forProtocol(lambda: protocol)
-        factory = TlsStreamFactory(connections, is_client, inner, self.reactor)  # type: ignore[arg-type]
+        factory = TlsStreamFactory(connections, is_client, inner, self.reactor)
         tls: Any = factory.buildProtocol(None)
         assert isinstance(tls, TlsStream)
         self.tls = tls
@@ -113,7 +113,7 @@ class Pair:
         self.far = End(certificate, far or Recorder())
         self.splits: Callable[[], int] = lambda: NO_LIMIT
         for end in (self.near, self.far):
-            end.tls.makeConnection(end.socket)  # type: ignore[no-untyped-call]
+            end.tls.makeConnection(end.socket)
         self.settle()
 
     def carry(self, source: End, target: End, most: int = NO_LIMIT) -> bool:
@@ -125,7 +125,7 @@ class Pair:
             target.tls.dataReceived(data)
         if source.socket in source.reactor.writers and not source.ended:
             before = len(source.socket.written)
-            done = source.socket.doWrite()  # type: ignore[no-untyped-call]
+            done = source.socket.doWrite()
             if isinstance(done, Exception):
                 source.lose()
             return bool(data) or len(source.socket.written) > before or source.ended
@@ -205,7 +205,7 @@ def test_a_reader_that_stands_still_has_one_piece_encrypted_for_it(pair: Pair) -
     pair.near.socket.room = 0
     pair.near.tls.write(payload)
     for _ in range(10):
-        pair.near.socket.doWrite()  # type: ignore[no-untyped-call]
+        pair.near.socket.doWrite()
         pair.near.tls.write(b"more")
     buffered = len(pair.near.socket.dataBuffer) + pair.near.socket._tempDataLen
     assert PIECE_BYTES < buffered < 2.1 * PIECE_BYTES
@@ -241,7 +241,7 @@ def test_a_turn_writes_as_much_as_a_read_brings(pair: Pair) -> None:
     pair.near.tls.write(bytes(16 * MEBIBYTE))
     for _ in range(5):
         before = len(pair.near.socket.written)
-        pair.near.socket.doWrite()  # type: ignore[no-untyped-call]
+        pair.near.socket.doWrite()
         assert READ_BYTES <= len(pair.near.socket.written) - before < 2 * READ_BYTES
         assert pair.near.reactor.writers == [pair.near.socket]
 
@@ -264,7 +264,7 @@ def test_shared_memory_is_read_when_its_turn_comes(certificate: ServerCertificat
             frames.append((message, b"".join(chunks)))
 
     frames: list[tuple[Any, bytes]] = []
-    sending, taking = Sending(Clock()), Taking(Clock())  # type: ignore[no-untyped-call]
+    sending, taking = Sending(Clock()), Taking(Clock())
     pair = Pair(certificate, sending, taking)
     taking.set_limits(Limits())
     payload = os.urandom(3 * MEBIBYTE + 5)
@@ -366,7 +366,7 @@ def test_nothing_is_handed_on_after_an_abort(pair: Pair) -> None:
 def test_what_is_sent_before_tls_is_up_goes_when_it_is(certificate: ServerCertificate) -> None:
     class Early(Recorder):
         def connectionMade(self) -> None:
-            self.transport.write(b"early")  # type: ignore[union-attr]
+            self.transport.write(b"early")
 
     pair = Pair(certificate, Early(), Early())
     assert pair.near.protocol.came == pair.far.protocol.came == b"early"

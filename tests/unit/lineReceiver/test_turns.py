@@ -44,7 +44,7 @@ class Socket(FileDescriptor):
     connected = 1
 
     def __init__(self, reactor: Reactor, takes: int = 1 << 30) -> None:
-        super().__init__(reactor)  # type: ignore[no-untyped-call]
+        super().__init__(reactor)
         self.takes = takes
         self.writes: list[bytes] = []
         self.failing: Exception | None = None
@@ -85,7 +85,7 @@ def made(*others: AchillesProtocol, takes: int = 1 << 30) -> tuple[Answering, So
     reactor = Reactor()
     socket = Socket(reactor, takes)
     protocol = Answering(*others)
-    protocol.makeConnection(socket)  # type: ignore[no-untyped-call]
+    protocol.makeConnection(socket)
     return protocol, socket, reactor
 
 
@@ -116,7 +116,7 @@ def test_a_turn_within_a_turn_ends_with_it() -> None:
             assert inner_socket.writes == []
 
     outer = Handing(None)
-    outer.makeConnection(Socket(Reactor()))  # type: ignore[no-untyped-call]
+    outer.makeConnection(Socket(Reactor()))
     outer.dataReceived(pings(5))
     assert inner_socket.writes == [pings(1, 2, 3)]
 
@@ -126,7 +126,7 @@ def test_what_the_socket_does_not_take_waits_for_the_reactor() -> None:
     protocol.send(Ping(7))
     assert b"".join(socket.writes) == pings(7)[:10] and reactor.writers == [socket]
     socket.takes = 1 << 30
-    socket.doWrite()  # type: ignore[no-untyped-call]
+    socket.doWrite()
     assert b"".join(socket.writes) == pings(7) and reactor.writers == []
 
 
@@ -135,7 +135,7 @@ def test_an_error_is_left_to_the_reactor() -> None:
     socket.failing = ConnectionError("gone")
     protocol.send(Ping(7))
     assert reactor.writers == [socket]
-    assert socket.doWrite() is socket.failing  # type: ignore[no-untyped-call]
+    assert socket.doWrite() is socket.failing
 
 
 def test_the_turn_ends_even_if_a_frame_was_refused() -> None:
@@ -148,8 +148,8 @@ def test_the_turn_ends_even_if_a_frame_was_refused() -> None:
 
     protocol = Failing(Reactor())
     socket = Socket(Reactor())
-    socket.loseWriteConnection = lambda: None  # type: ignore[method-assign]
-    protocol.makeConnection(socket)  # type: ignore[no-untyped-call]
+    socket.loseWriteConnection = lambda: None
+    protocol.makeConnection(socket)
     protocol.dataReceived(pings(5, 6))
     assert other_socket.writes == [pings(4)]
     other.send(Ping(8))

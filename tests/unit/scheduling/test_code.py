@@ -48,7 +48,7 @@ def _sites(xs: Any, given: Any) -> Any:
 
 
 def test_what_is_a_site() -> None:
-    code = ScheduledCode(_sites)  # type: ignore[arg-type]
+    code = ScheduledCode(_sites)
     texts = [ast.unparse(call) for call in code.sites.values()]
     assert sorted(texts) == sorted(
         ["given(x)", "given.measure(2)", "f(1)", "f(a)", "f(y)", "f(y)", "f(y)", "inner(x)", "f(0)", "f(9)"]
@@ -57,11 +57,11 @@ def test_what_is_a_site() -> None:
     owner = code.function_of(code.sites[by_text["f(a)"]])
     assert isinstance(owner, ast.FunctionDef) and owner.name == "inner"
     assert code.function_of(code.sites[by_text["f(1)"]]) is code.tree
-    assert [node.name for node in code.inner.values()] == ["inner"]  # type: ignore[attr-defined]
+    assert [node.name for node in code.inner.values()] == ["inner"]
 
 
 def test_what_loops_enclose() -> None:
-    code = ScheduledCode(_sites)  # type: ignore[arg-type]
+    code = ScheduledCode(_sites)
     depths = sorted((ast.unparse(call), len(code.loops_of(number))) for number, call in code.sites.items())
     assert depths == [
         ("f(0)", 1),
@@ -131,7 +131,7 @@ def test_a_provider_is_entered_once_and_left() -> None:
 
     provider = Provider()
 
-    @schedule(calls=provider)  # type: ignore[arg-type]
+    @schedule(calls=provider)
     def outer(n: int) -> Any:
         log.append(f"outer {n}")
         return f(n) if n == 0 else outer(n - 1)
@@ -142,7 +142,7 @@ def test_a_provider_is_entered_once_and_left() -> None:
         outer("x")
     assert log[-1] == "exit"
 
-    @schedule(calls=provider)  # type: ignore[arg-type]
+    @schedule(calls=provider)
     def reads() -> Any:
         yield f(1)
         yield f(2)
@@ -151,7 +151,7 @@ def test_a_provider_is_entered_once_and_left() -> None:
     reading = reads()
     assert log == []
     assert next(reading) == 1 and log == ["enter"]
-    held = provision(provider)  # type: ignore[arg-type]
+    held = provision(provider)
     reading.close()
     assert log == ["enter"]
     held.leave()
@@ -167,7 +167,7 @@ def test_an_error_of_a_provider_is_the_calls() -> None:
 
     ran = []
 
-    @schedule(calls=Broken)  # type: ignore[arg-type]
+    @schedule(calls=Broken)
     def run() -> None:
         ran.append(1)
 

@@ -96,4 +96,4 @@ def test_what_only_makes_an_object_is_refused(function: Any) -> None:
 
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match="can't be called"):
-        functional(3)  # type: ignore[type-var]
+        functional(3)

@@ -77,13 +77,13 @@ def _calls(xs: list[int]) -> list[object]:
 
 
 def test_passes_in_another_order_break_contracts() -> None:
-    code = ScheduledCode(_calls)  # type: ignore[arg-type]
+    code = ScheduledCode(_calls)
     with pytest.raises(ContractError, match="Entering can't work on loop, site"):
         Entering(0).run(_copied(code.tree))
 
 
 def _after(*steps: Pass) -> str:
-    code = ScheduledCode(_calls)  # type: ignore[arg-type]
+    code = ScheduledCode(_calls)
     tree = _copied(code.tree)
     for step in steps:
         step.run(tree)
@@ -132,7 +132,7 @@ def _kept(n: int) -> object:
 
 
 def test_handles_stay_in_variables_and_own_lists() -> None:
-    code = ScheduledCode(_kept)  # type: ignore[arg-type]
+    code = ScheduledCode(_kept)
     kept = kept_variables(code)
     assert kept[None].singles == {"i", "frame", "result"}
     assert kept[None].lists == {"frames", "seen"}
@@ -152,7 +152,7 @@ def test_handles_stay_in_variables_and_own_lists() -> None:
 
 
 def test_code_keeps_its_names_and_lines() -> None:
-    translation = Translation(ScheduledCode(_calls), 0)  # type: ignore[arg-type]
+    translation = Translation(ScheduledCode(_calls), 0)
     made = translation.made
     assert made.co_filename == __file__ and made.co_qualname == "_calls"
     lines = {line for *_, line in made.co_lines() if line is not None}

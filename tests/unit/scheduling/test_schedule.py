@@ -61,16 +61,16 @@ def test_it_looks_like_the_function() -> None:
     assert list(inspect.signature(pipeline).parameters) == ["inputs", "offset"]
     assert "outputs + [later(each)" in inspect.getsource(pipeline)
     assert inspect.isfunction(pipeline) and pipeline.__wrapped__([2]) == [5]
-    assert [call.func.id for call in scheduled_code(pipeline).sites.values()] == ["later"]  # type: ignore[attr-defined]
+    assert [call.func.id for call in scheduled_code(pipeline).sites.values()] == ["later"]
     with pytest.raises(TypeError, match="no scheduled function"):
         scheduled_code(later)
 
 
 def test_arguments_are_those_of_the_function() -> None:
     with pytest.raises(TypeError, match=r"pipeline\(\) missing 1 required positional argument: 'inputs'"):
-        pipeline()  # type: ignore[call-arg]
+        pipeline()
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrong'"):
-        pipeline([], wrong=1)  # type: ignore[call-arg]
+        pipeline([], wrong=1)
 
 
 class Base:
@@ -316,7 +316,7 @@ def test_ctrl_c_cancels_what_is_under_way() -> None:
             raise KeyboardInterrupt
 
     calls = Interrupted(slots=4)
-    calls.random.random = lambda: 1.0  # type: ignore[method-assign] # nothing is done at once
+    calls.random.random = lambda: 1.0  # nothing is done at once
     run = schedule(_sum_of_doubles, calls=calls.provider)
     with pytest.raises(KeyboardInterrupt):
         run(5)
@@ -357,7 +357,7 @@ def test_an_inner_function_travels_as_an_argument() -> None:
             return started
 
     calls = ByValue()
-    calls.random.random = lambda: 1.0  # type: ignore[method-assign]
+    calls.random.random = lambda: 1.0
 
     @schedule(calls=calls.provider)
     def run(x: int) -> int:
@@ -410,7 +410,7 @@ def test_what_has_no_source_is_refused() -> None:
 
 def test_a_pool_or_an_address() -> None:
     with pytest.raises(ValueError, match="not both"):
-        schedule(_raises, pool=object(), address="local")  # type: ignore[call-overload]
+        schedule(_raises, pool=object(), address="local")
 
 
 def test_explain_prints_at_the_first_call(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ class Node:
         self.payloads: list[Buffer | Sealed] = []
         self.dropped: list[tuple[int, int, str]] = []
         self.calls: list[Call] = []
-        self.store = BlobStore(self, self, budget_bytes)  # type: ignore[arg-type] # no loop beyond callLater
+        self.store = BlobStore(self, self, budget_bytes)  # no loop beyond callLater
         self.store.job_came("s")
 
     def callLater(self, delay_s: float, call: Callable[..., Any], *arguments: Any) -> Call:

@@ -18,7 +18,7 @@ class Node:
     def __init__(self, budget_bytes: int | None = 10_000) -> None:
         self.dropped: list[tuple[int, int, str]] = []
         self.reserved_bytes = 0
-        self.store = KeptStore(self, self, budget_bytes)  # type: ignore[arg-type] # of blobs, reserve alone
+        self.store = KeptStore(self, self, budget_bytes)  # of blobs, reserve alone
 
     def reserve(self, size_bytes: int) -> None:
         self.reserved_bytes = size_bytes

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from itertools import product
-from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
+from multiprocessing.pool import MaybeEncodingError
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def test_callbacks_are_called_once(pool: achilles.Pool) -> None:
     assert values == [9, [0, 1, 4], [9]] and not errors
     pool.apply_async(tasks.raise_odd, (3,), **told).wait(PATIENCE_S)
     pool.map_async(tasks.raise_odd, [4, 5], **told).wait(PATIENCE_S)
-    assert len(values) == 3 and [error.item for error in errors] == [3, 4]  # type: ignore[attr-defined]
+    assert len(values) == 3 and [error.item for error in errors] == [3, 4]
 
 
 @pytest.mark.parametrize("at", [0, 3, 7])
@@ -331,7 +331,7 @@ def test_leaving_early_stops_what_runs(face: Face, tmp_path: Path) -> None:
     read = (face.unordered if face.can("lazy results as they come") else face.ordered)(tasks.wait_at, items)
     assert next(read)
     begun = wait_until(lambda: waiting_at(gate), what="for items that run")
-    read.close()  # type: ignore[attr-defined]
+    read.close()
     wait_until(lambda: all(map(is_gone, begun)), what="for the workers that ran them")
     assert face.all_of(tasks.square, range(20)) == [number * number for number in range(20)]
 

@@ -353,7 +353,7 @@ def test_callbacks_that_would_wait_for_themselves(
         for number, use in enumerate((lambda: executor.submit(tasks.square, 3).result(), executor.shutdown)):
             gate = tmp_path / str(number)
             future = executor.submit(tasks.after_file, (str(gate), 2))
-            future.add_done_callback(lambda _, use=use: note(use))  # type: ignore[misc]
+            future.add_done_callback(lambda _, use=use: note(use))
             gate.touch()  # only now, so that the callback runs where results are read
             wait_until(lambda number=number: len(told) > number)
     face.finish()

@@ -324,7 +324,7 @@ def test_many_one_after_the_other(ending: Callable[..., Face]) -> None:
         assert face.call(tasks.square, 3)(PATIENCE_S) == 9
         read = face.ordered(tasks.square, range(10))
         assert next(read) == 0
-        read.close()  # type: ignore[attr-defined]
+        read.close()
 
     def several(times: int) -> None:
         for number in range(times):
@@ -340,25 +340,25 @@ def test_many_one_after_the_other(ending: Callable[..., Face]) -> None:
 
 
 WRONG: list[tuple[str, Callable[[achilles.Pool], Any], type[Exception]]] = [
-    ("func", lambda pool: pool.map(3, [1]), TypeError),  # type: ignore[arg-type]
-    ("func", lambda pool: pool.apply(3), TypeError),  # type: ignore[arg-type]
-    ("func", lambda pool: pool.starmap(3, [1]), TypeError),  # type: ignore[arg-type,list-item]
-    ("args", lambda pool: pool.map(abs, 3), TypeError),  # type: ignore[arg-type]
-    ("args", lambda pool: pool.map_async(abs, None), TypeError),  # type: ignore[arg-type]
-    ("args", lambda pool: pool.imap(abs, 3), TypeError),  # type: ignore[arg-type]
-    ("args", lambda pool: pool.apply(abs, 3), TypeError),  # type: ignore[arg-type]
-    ("kwds", lambda pool: pool.apply(abs, (), 3), TypeError),  # type: ignore[arg-type]
-    ("chunksize", lambda pool: pool.map(abs, [1], "2"), TypeError),  # type: ignore[arg-type]
+    ("func", lambda pool: pool.map(3, [1]), TypeError),
+    ("func", lambda pool: pool.apply(3), TypeError),
+    ("func", lambda pool: pool.starmap(3, [1]), TypeError),
+    ("args", lambda pool: pool.map(abs, 3), TypeError),
+    ("args", lambda pool: pool.map_async(abs, None), TypeError),
+    ("args", lambda pool: pool.imap(abs, 3), TypeError),
+    ("args", lambda pool: pool.apply(abs, 3), TypeError),
+    ("kwds", lambda pool: pool.apply(abs, (), 3), TypeError),
+    ("chunksize", lambda pool: pool.map(abs, [1], "2"), TypeError),
     ("chunksize", lambda pool: pool.map(abs, [1], 0), ValueError),
     ("chunksize", lambda pool: pool.imap(abs, [1], 0, 2), ValueError),
-    ("chunksize", lambda pool: pool.imap(abs, [1], 1.5, 2), TypeError),  # type: ignore[arg-type]
+    ("chunksize", lambda pool: pool.imap(abs, [1], 1.5, 2), TypeError),
     ("buffersize", lambda pool: pool.imap(abs, [1], 1, 0), ValueError),
     ("buffersize", lambda pool: pool.imap(abs, [1], 1, True), TypeError),
     ("timeout", lambda pool: pool.map(abs, [1], timeout="1"), TypeError),
     ("timeout", lambda pool: pool.apply(abs, (1,), timeout=[1]), TypeError),
     ("timeout", lambda pool: pool.apply(abs, (1,), timeout=-1), ValueError),
-    ("timeout", lambda pool: pool.apply_async(abs, (1,)).get("1"), TypeError),  # type: ignore[arg-type]
-    ("timeout", lambda pool: pool.imap(abs, [1]).next("1"), TypeError),  # type: ignore[arg-type]
+    ("timeout", lambda pool: pool.apply_async(abs, (1,)).get("1"), TypeError),
+    ("timeout", lambda pool: pool.imap(abs, [1]).next("1"), TypeError),
     ("retries", lambda pool: pool.map(abs, [1], retries=-1), ValueError),
     ("retries", lambda pool: pool.apply(abs, (1,), retries="1"), TypeError),
     ("retry_on", lambda pool: pool.apply(abs, (1,), retries=1, retry_on=[ValueError]), TypeError),
@@ -366,7 +366,7 @@ WRONG: list[tuple[str, Callable[[achilles.Pool], Any], type[Exception]]] = [
     ("on_error", lambda pool: pool.apply(abs, (1,), on_error="skip"), TypeError),
     ("progress", lambda pool: pool.imap(abs, [1], progress=3), TypeError),
     ("reducer", lambda pool: pool.imap(abs, [1], reducer=3), TypeError),
-    ("callback", lambda pool: pool.apply_async(abs, (1,), callback=3), TypeError),  # type: ignore[arg-type]
+    ("callback", lambda pool: pool.apply_async(abs, (1,), callback=3), TypeError),
     ("error_callback", lambda pool: pool.map(abs, [1], error_callback=3), TypeError),
     ("nonsense", lambda pool: pool.map(abs, [1], nonsense=3), TypeError),
     ("nonsense", lambda pool: pool.apply(abs, (1,), nonsense=3), TypeError),
@@ -410,9 +410,9 @@ def test_wrong_arguments_of_pools(name: str, value: Any, error: type[Exception])
 def test_wrong_arguments_of_executors() -> None:
     with achilles.Executor(1, address="local") as executor:
         for name, use, error in (
-            ("fn", lambda: executor.submit(3), TypeError),  # type: ignore[arg-type]
-            ("fn", lambda: executor.map(3, [1]), TypeError),  # type: ignore[arg-type]
-            ("timeout", lambda: executor.map(abs, [1], timeout="1"), TypeError),  # type: ignore[arg-type]
+            ("fn", lambda: executor.submit(3), TypeError),
+            ("fn", lambda: executor.map(3, [1]), TypeError),
+            ("timeout", lambda: executor.map(abs, [1], timeout="1"), TypeError),
             ("chunksize", lambda: executor.map(abs, [1], chunksize=0), ValueError),
             ("buffersize", lambda: executor.map(abs, [1], buffersize=0), ValueError),
         ):

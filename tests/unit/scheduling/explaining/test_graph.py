@@ -16,7 +16,7 @@ from tests.unit.scheduling.explaining import subjects
 
 def graph(function: Callable[..., Any]) -> Graph:
     """The graph, with the calls of ``log`` as its only sync-points."""
-    code = ScheduledCode(function)  # type: ignore[arg-type]
+    code = ScheduledCode(function)
     points = [
         SimpleNamespace(node=node, line=node.lineno, reason="log is not functional", certain=True)
         for node in ast.walk(code.tree)

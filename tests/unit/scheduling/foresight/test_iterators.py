@@ -60,7 +60,7 @@ class Sequence:
         raise AssertionError("asked")
 
 
-class Listed(list):  # type: ignore[type-arg]
+class Listed(list):
     def __iter__(self) -> Iterator[Any]:
         raise AssertionError("asked")
 

@@ -39,7 +39,7 @@ class Spy:
         TOUCHED.append("spy")
         return "spy"
 
-    __str__ = __format__ = __repr__  # type: ignore[assignment]
+    __str__ = __format__ = __repr__
 
     @property
     def asked(self) -> int:
@@ -50,14 +50,14 @@ class Spy:
         return self.plain
 
 
-class Own(list):  # type: ignore[type-arg]
+class Own(list):
     """A list with its own ideas."""
 
     def __add__(self, other: Any) -> Any:
         TOUCHED.append("own")
         return self
 
-    __getitem__ = __len__ = __contains__ = __add__  # type: ignore[assignment]
+    __getitem__ = __len__ = __contains__ = __add__
 
 
 class Asking:

@@ -277,7 +277,7 @@ def test_a_closure_within_an_argument() -> None:
     def shared(xs: list[int]) -> Any:
         k = 0
         holder = Holder([])
-        holder.it = None  # type: ignore[assignment]
+        holder.it = None
         holder.seen = lambda: k
         found = []
         for x in xs:
@@ -289,7 +289,7 @@ def test_a_closure_within_an_argument() -> None:
 
     def made_before(xs: list[int]) -> Any:
         holder = Holder([])
-        holder.it = None  # type: ignore[assignment]
+        holder.it = None
         holder.seen = lambda: k
         a = f(1)
         k = 5
