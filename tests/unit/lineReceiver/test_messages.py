@@ -61,12 +61,12 @@ OF = {
     m.FetchKept: OF_KEPT,
     m.KeptPiece: OF_KEPT,
     m.DropKept: OF_KEPT,
+    m.Lent: {"slots": st.integers(0, m.MAX_SLOTS)},
 }
 
 
 @st.composite
-def controls(draw: st.DrawFn) -> m.Control:
-    kind = draw(st.sampled_from(m.Control.__subclasses__()))
+def controls(draw: st.DrawFn, kind: type[m.Control]) -> m.Control:
     known = FIELDS | OF.get(kind, {})
     fields = [field for field in msgspec.structs.fields(kind) if field.name != "size"]
     others = {bool: st.booleans()}
@@ -114,8 +114,20 @@ def clean(value: Any) -> Any:
 
 # The first strategies are made within the first example, which takes seconds on a busy machine.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(controls() | parcels() | results() | calls())
-def test_every_message_survives_the_trip(message: m.Message) -> None:
+@given(parcels() | results() | calls())
+def test_every_hot_message_survives_the_trip(message: m.Message) -> None:
+    check_trip(message)
+
+
+# Each by itself: of all together, few examples would be of one whose fields have bounds.
+@pytest.mark.parametrize("kind", m.Control.__subclasses__())
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
+@given(st.data())
+def test_every_control_message_survives_the_trip(kind: type[m.Control], data: st.DataObject) -> None:
+    check_trip(data.draw(controls(kind)))
+
+
+def check_trip(message: m.Message) -> None:
     size = payload_bytes(message)
     line = m.encode(message, size)
     assert line.isascii() and line.endswith(b"\r\n") and line.count(b"\n") == 1
