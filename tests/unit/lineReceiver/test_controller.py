@@ -259,9 +259,10 @@ def test_the_end_is_told_whoever_meets_it(alive: Alive) -> None:
 def test_an_interrupted_pump_ends_the_connection(alive: Alive) -> None:
     controller, listener, theirs = alive
     listener.failing = KeyboardInterrupt()
-    held = threading.Lock()
+    held, is_held = threading.Lock(), threading.Event()
     with held:
-        controller._loop.callFromThread(held.acquire)  # so that this thread is the one that reads
+        controller._loop.callFromThread(lambda: (is_held.set(), held.acquire()))
+        assert is_held.wait(10)  # so this thread is the one that reads
         theirs.send(news(1))
         with pytest.raises(KeyboardInterrupt):
             controller.pump(10.0, always)
