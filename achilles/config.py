@@ -60,6 +60,7 @@ from achilles.env_files import (
 )
 from achilles.errors import ConfigError
 from achilles.memory_budget import check_memory_budget, default_budget_bytes
+from achilles.variables import given_variables
 
 __all__ = [
     "DEFAULT_HOST",
@@ -101,7 +102,7 @@ KEYS = (
     "MEMORY_BUDGET",
 )
 _PREFIX = "ACHILLES_"
-_VARIABLES = [(key, _PREFIX + key) for key in KEYS]
+_VARIABLES = {_PREFIX + key: key for key in KEYS}
 _HERE = Path()
 _SECRET = frozenset({"secret_key", "node_secret_key"})
 
@@ -265,13 +266,13 @@ class _Layer(NamedTuple):
 def _layers(arguments: Mapping[str, Any]) -> Iterator[_Layer]:
     if arguments:
         yield _Layer(arguments, "argument", _HERE)
-    variables = {key: value for key, name in _VARIABLES if (value := os.environ.get(name))}
-    if variables:
-        yield _Layer(variables, "environment", _HERE)
+    if variables := given_variables(_VARIABLES):
+        named = {_VARIABLES[name]: value for name, value in variables.items()}
+        yield _Layer(named, "environment", _HERE)
     for path in search_path():
         read = read_env_file(path)
-        named = {key: read.get(_PREFIX + key) or read.get(key) for key in KEYS}
-        yield _Layer({key: value for key, value in named.items() if value}, str(path), path.parent)
+        found = {key: read.get(_PREFIX + key) or read.get(key) for key in KEYS}
+        yield _Layer({key: value for key, value in found.items() if value}, str(path), path.parent)
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {

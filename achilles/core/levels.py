@@ -73,6 +73,7 @@ class Levels(Generic[K]):
     """Keys in the order in which they are due: by priority, and then in turns.
 
     Attributes:
+        active: The active keys.
         is_flat: Whether all keys have the same priority.
         serve: Account service of a key that begins now (any unit, the same for all keys).
         charge: Correct the account of a key: earlier service proved longer, or (negative) shorter.
@@ -86,20 +87,20 @@ class Levels(Generic[K]):
         self._levels: dict[int, Level[K]] = {0: Level(0)}
         self._from_high: list[Level[K]] = list(self._levels.values())
         self._places: dict[K, tuple[Level[K], FairQueue[K]]] = {}
-        self._active: dict[K, None] = {}
+        self.active: dict[K, None] = {}
         self.is_flat = True
         self._arrange()
 
     def __len__(self) -> int:
         """Number of active keys."""
-        return len(self._active)
+        return len(self.active)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._active
+        return key in self.active
 
     def __iter__(self) -> Iterator[K]:
         """Active keys, in no particular order."""
-        return iter(self._active)
+        return iter(self.active)
 
     def from_high(self) -> Iterator[Level[K]]:
         """The levels with active keys, the highest first."""
@@ -127,8 +128,8 @@ class Levels(Generic[K]):
         if place is None:
             return
         level, queue = place
-        if key in self._active:
-            del self._active[key]
+        if key in self.active:
+            del self.active[key]
             level.active -= 1
         queue.remove(key)
         level.keys -= 1
@@ -151,17 +152,17 @@ class Levels(Generic[K]):
 
     def activate(self, key: K) -> None:
         """Say that the key wants service."""
-        if key not in self._active:
+        if key not in self.active:
             level, queue = self._places[key]
-            self._active[key] = None
+            self.active[key] = None
             level.active += 1
             queue.activate(key)
 
     def deactivate(self, key: K) -> None:
         """Say that the key wants nothing for now."""
-        if key in self._active:
+        if key in self.active:
             level, queue = self._places[key]
-            del self._active[key]
+            del self.active[key]
             level.active -= 1
             queue.deactivate(key)
 

@@ -99,13 +99,15 @@ class RoomyNodes:
 
     def first_wanted(self) -> NodeState | None:
         """A node with room for the job that is due, of the jobs that such a node may run."""
-        if not self:
+        if not self._due.active or not self:
             return None
         number = self._due.first_that(lambda key: self.first_for(self._jobs[key]) is not None, self._groups)
         return None if number is None else self.first_for(self._jobs[number])
 
     def due_on(self, node: NodeState) -> JobState | None:
         """The job that is due, of those that may add a parcel to a node."""
+        if not self._due.active:
+            return None
         jobs = self._jobs
         has_room = node.has_room()
         if self._due.is_flat:

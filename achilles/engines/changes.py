@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from .interrupts import WAIT_S, opened
 
@@ -15,23 +14,19 @@ class Changes:
 
     As `threading.Condition`, but of that only what a job needs, and with a wait that Ctrl-C ends
     without leaving the lock to nobody.
+
+    Attributes:
+        lock: Held by who looks at what changes; it is not this object, which would cost more to ask.
+        number: How many changes there were.
     """
 
     def __init__(self) -> None:
         # Reentrant: the garbage collector may cancel a dropped iterator's job at any moment.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._waiting: list[threading.Lock] = []
         self.number = 0
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+        self.acquire = self.lock.acquire
+        self.release = self.lock.release
 
     def notify_all(self) -> None:
         """Count one more, and wake all that wait; the lock is held."""

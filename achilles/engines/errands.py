@@ -33,12 +33,14 @@ class Errands:
 
     def run(self) -> None:
         """Make the calls. A thread that finds another one at it leaves its wishes to that one."""
-        with self._changed:
+        if not self._waiting:
+            return  # what this thread has added was seen to by another one
+        with self._changed.lock:
             if self._running:
                 return
             self._running = True
         while True:
-            with self._changed:
+            with self._changed.lock:
                 if not self._waiting:
                     self._running = False
                     return
@@ -46,6 +48,6 @@ class Errands:
             try:
                 call(*arguments)
             except BaseException:
-                with self._changed:
+                with self._changed.lock:
                     self._running = False
                 raise

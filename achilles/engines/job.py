@@ -56,7 +56,7 @@ class Job(Progress):
         """Look at the first argument and hand the job to the engine."""
         self._began_ns = time.monotonic_ns()
         error = self._drawer.look()
-        with self._changed:
+        with self._changed.lock:
             drawer = self._drawer
             started = ev.InputStarted(bool(drawer.lists), drawer.tasks, drawer.task_bytes)
             self._do(self._brain.handle(started))
@@ -83,12 +83,12 @@ class Job(Progress):
     @property
     def wants_input(self) -> bool:
         """Whether a parcel would be drawn now."""
-        with self._changed:
+        with self._changed.lock:
             return self._brain.plan() is not None and not self._over()
 
     def look_again(self) -> None:
         """Have a reader that waits ask again whether it should (``unless`` of `next_parcel`)."""
-        with self._changed:
+        with self._changed.lock:
             self._changed.notify_all()
 
     @property
@@ -100,14 +100,14 @@ class Job(Progress):
         """Print what its items have printed. Afterwards no other thread is still at it either."""
         if self._showing.locked() or self._printing:
             with self._showing:
-                with self._changed:
+                with self._changed.lock:
                     printed = self._printing.take()
                 with opened():
                     show(printed)
 
     def stop_input(self) -> None:
         """Draw nothing more: what was drawn is all there is."""
-        with self._changed:
+        with self._changed.lock:
             self._do(self._brain.handle(ev.InputEnded()))
             self._changed.notify_all()
         self._errands.run()
@@ -123,7 +123,7 @@ class Job(Progress):
         Returns:
             False when there is nothing more to draw, or not here (or, unless ``block``, nothing now).
         """
-        with self._changed:
+        with self._changed.lock:
             while again == self._drawn_again:
                 if (plan := self._brain.plan()) is not None:
                     break
@@ -151,7 +151,7 @@ class Job(Progress):
 
     def _drawn(self, plan: DrawPlan, draw: Draw) -> None:
         """Arguments were drawn as planned, or some of them."""
-        with self._changed:
+        with self._changed.lock:
             if self._brain.input_ended:
                 return  # stopped in the meantime
             if draw.error is not None:
@@ -188,7 +188,7 @@ class Job(Progress):
             NotYetError: It is ``until_s``.
         """
         while True:
-            with self._changed:
+            with self._changed.lock:
                 try:
                     ready = self._is_ready(block, until_s, unless)
                 except BaseException:
@@ -257,7 +257,7 @@ class Job(Progress):
 
     def join(self) -> None:
         """Wait until all is done, whether or not somebody reads it; bounded by no budget."""
-        with self._changed:
+        with self._changed.lock:
             self._brain.unbounded = True
             self._changed.notify_all()
         self.wait()
@@ -265,7 +265,7 @@ class Job(Progress):
     def wait(self) -> None:
         """Wait until all is done; unless somebody reads, that is not beyond what may lie unread."""
         while True:
-            with self._changed:
+            with self._changed.lock:
                 while not self.over:
                     if not self._wait(SLOW_DRAW_S if self._drawing else None):
                         break
@@ -287,7 +287,7 @@ class Job(Progress):
 
     def cancel(self) -> None:
         """Drop the job; harmless when it is over."""
-        with self._changed:
+        with self._changed.lock:
             over = self._brain.completed or self._cancelled
             self._cancelled = True
             self._draws.clear()
@@ -303,7 +303,7 @@ class Job(Progress):
         Args:
             index: Counted over all items of the job, from 0.
         """
-        with self._changed:
+        with self._changed.lock:
             for parcel, attempt in self._cancelled_items.add(index):
                 self._errands.add(self._engine.cancel_item, self, parcel, attempt, index)
         self._errands.run()

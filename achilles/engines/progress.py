@@ -145,7 +145,7 @@ class Progress:
 
     def results(self, parcel: int, attempt: int, segments: list[Segment]) -> None:
         """Some ranges of a parcel are done."""
-        with self._changed:
+        with self._changed.lock:
             state = self._brain.parcels.get(parcel)
             if state is None or state.complete or attempt not in state.attempts:
                 return
@@ -160,7 +160,7 @@ class Progress:
         """A parcel was given up."""
         from ..worker_died_error import WorkerDiedError
 
-        with self._changed:
+        with self._changed.lock:
             state = self._brain.parcels.get(parcel)
             if state is None or state.complete:
                 return
@@ -177,21 +177,21 @@ class Progress:
 
     def failed(self, error: BaseException) -> None:
         """The job cannot go on."""
-        with self._changed:
+        with self._changed.lock:
             if self._failure is None:
                 self._failure = error
             self._changed.notify_all()
 
     def finished(self) -> None:
         """The scheduler says that nothing more will come."""
-        with self._changed:
+        with self._changed.lock:
             if self._brain.completed or self._over():
                 return
         self.failed(ProtocolError("the server says that the job is done, but results are missing"))
 
     def connection_lost(self) -> None:
         """The engine has lost its scheduler; what was sent there is lost with it."""
-        with self._changed:
+        with self._changed.lock:
             self._errands.clear()
             self._do(self._brain.handle(ev.SchedulerLost()))
             self._changed.notify_all()
@@ -212,13 +212,13 @@ class Progress:
 
     def nodes_changed(self, nodes: int) -> None:
         """So many nodes are there now."""
-        with self._changed:
+        with self._changed.lock:
             self._nodes.changed(nodes)
             self._changed.notify_all()
 
     def output(self, stream: int, lines: bytes) -> None:
         """Tasks printed whole lines."""
-        with self._changed:
+        with self._changed.lock:
             if self.spec.output and not self._cancelled:
                 self._printing.add(stream, lines)
                 self._changed.notify_all()
@@ -227,7 +227,7 @@ class Progress:
         return self._cancelled or self._failure is not None
 
     def _tell(self, event: ev.Event) -> None:
-        with self._changed:
+        with self._changed.lock:
             self._do(self._brain.handle(event))
             self._changed.notify_all()
         self._errands.run()

@@ -33,6 +33,7 @@ LINES = [
         "kept",
         "limits",
         "memory_budget",
+        "variables",
         "progress_bar",
         "salvage",
         "repeats",

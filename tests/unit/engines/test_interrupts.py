@@ -179,7 +179,7 @@ def test_a_wait_that_is_interrupted_leaves_the_lock_as_it_was() -> None:
     changes = Changes()
     timer = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt), shielded(), changes:
+    with pytest.raises(KeyboardInterrupt), shielded(), changes.lock:
         changes.wait()
     timer.join()
     taken: list[bool] = []
@@ -191,16 +191,16 @@ def test_a_wait_that_is_interrupted_leaves_the_lock_as_it_was() -> None:
 
 def test_a_wait_ends_with_a_change_or_with_its_time() -> None:
     changes = Changes()
-    with changes:
+    with changes.lock:
         assert not changes.wait(0.01)
         assert not changes.wait(0)
 
     def change() -> None:
-        with changes:
+        with changes.lock:
             changes.notify_all()
 
     thread = threading.Thread(target=change)
-    with changes:
+    with changes.lock:
         thread.start()
         assert changes.wait(20)
         assert changes.number == 1
