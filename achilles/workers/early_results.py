@@ -77,11 +77,9 @@ class EarlyResults:
     def _answer(self, unit: int, done: DoneItems) -> None:
         try:
             status, segments = pack_done(done.results, done.failures)
-            self._running.answer_early(unit, done, lambda: self._tell(done, status, segments))
+            facts = status, done.first, len(done.results), done.busy_ns
+            self._running.answer_early(unit, done, lambda: self._send(*facts, segments))
         except BaseException:  # noqa: BLE001 - the user's code runs here, and it is tried again
             pass
         finally:
             self._serializes = False
-
-    def _tell(self, done: DoneItems, status: int, segments: Sequence[Buffer]) -> None:
-        self._send(status, done.first, len(done.results), done.busy_ns, segments)

@@ -195,9 +195,9 @@ class RunningItems:
             return DoneItems(self._first, results[:tasks], failures, self.began_ns - self.started_ns)
 
     def answer_early(self, unit: int, done: DoneItems, send: Callable[[], None]) -> None:
-        """Send the results of a unit's first items, unless it is over. In another thread."""
+        """Send the results of a unit's first items, unless it is over or some went. In another thread."""
         with self._lock:
-            if unit == self.unit and self._items is not None:
+            if unit == self.unit and self._items is not None and not self.early_tasks:
                 send()
                 self.early_tasks, self.early_busy_ns = len(done.results), done.busy_ns
 

@@ -115,6 +115,16 @@ def test_nothing_is_answered_twice_or_unasked() -> None:
     assert unit.finish()[3] == 6
 
 
+def test_who_looked_just_before_the_answer_was_sent_does_not_send_it_again() -> None:
+    unit = Unit(4)
+    looks = [unit.running.done_so_far(1) for _ in range(2)]
+    for done in looks:
+        assert done is not None
+        unit.running.answer_early(1, done, lambda: unit.sent.append(()))
+    assert len(unit.sent) == 1
+    assert unit.finish()[3] == 6
+
+
 def test_whole_slices_are_answered() -> None:
     unit = Unit(8, packet_tasks=3)
     unit.early.asked(1)
